@@ -1,1 +1,34 @@
+//! OPG: a self-hosted backend for one-person groups and their agents.
+//!
+//! **One gate, two doors**: people calling over HTTP and guests calling out of
+//! the sandbox are judged by the same [`grants::decide`].
+//!
+//! A domain is a folder: `mod.rs` says what it is and its rules, files are named
+//! by what they do, `store.rs` holds its SQL, `routes.rs` its HTTP. Start with
+//! [`router`] for what there is, [`grants`] for who may, [`sandbox`] and
+//! [`guests`] for how a plugin runs, [`chat`] for the main job; `ARCHITECTURE.md`
+//! walks through two requests.
 
+pub mod agents;
+pub mod app;
+pub mod chat;
+pub mod config;
+pub mod egress;
+pub mod error;
+pub mod grants;
+pub mod guests;
+pub mod http;
+pub mod limits;
+pub mod models;
+pub mod ops;
+pub mod postgres;
+pub mod registry;
+pub mod router;
+pub mod sandbox;
+pub mod secrets;
+pub mod serve;
+pub mod sessions;
+pub mod telemetry;
+pub mod tenants;
+pub mod tools;
+pub mod usage;

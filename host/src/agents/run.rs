@@ -1,0 +1,129 @@
+//! One turn of an agent, in the sandbox.
+
+use super::Agent;
+use crate::{
+    app::App,
+    grants::{GuestGrants, InApp},
+    guests::{Chain, Door, Record},
+    limits::STEPS_PER_TURN_MAX,
+    models::{FinishReason, gateway::GatewayError},
+    registry::resolve::CodeError,
+    sandbox::{AgentError, CallError, CallLimits, Outcome, Turn},
+    usage::Status,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+
+/// How long a turn may take: several model calls and tools in a row.
+pub const TURN_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+/// CPU time of an agent's own code in a turn: it waits for models most of the time.
+const TURN_CPU_MAX: Duration = Duration::from_secs(30);
+
+/// What is asked of an agent.
+pub struct Task {
+    /// `provider/model`.
+    pub model: String,
+    /// OpenAI chat messages, the conversation so far.
+    pub messages: Vec<Value>,
+    /// Other fields of the request, for the model.
+    pub options: Value,
+    /// Tools the client runs.
+    pub client_tools: Vec<Value>,
+}
+
+/// How a turn ended.
+pub struct Ended {
+    /// Why.
+    pub finish: FinishReason,
+    /// The messages it added.
+    pub messages: Vec<Value>,
+}
+
+/// Why a turn did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A model did not answer.
+    #[error("{0}")]
+    Model(#[from] GatewayError),
+    /// The agent says the request is wrong.
+    #[error("the agent refused the request: {0}")]
+    InvalidInput(String),
+    /// The agent says it could not.
+    #[error("the agent failed: {0}")]
+    Failed(String),
+    /// The guest crashed, or answered nonsense.
+    #[error("the agent crashed: {0}")]
+    Trap(String),
+    /// It took too long.
+    #[error("the agent took too long and was stopped")]
+    TimedOut,
+    /// The app has too many calls in flight.
+    #[error("this app has too many calls in flight; try again when some have ended")]
+    TooMany,
+    /// The host has.
+    #[error("the sandbox is busy; try again")]
+    Busy,
+    /// Its code could not be had.
+    #[error("the agent could not be loaded")]
+    Code(#[from] CodeError),
+    /// The database.
+    #[error("the run could not be written down")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Runs one turn. What the agent says on the way goes out through the chain.
+///
+/// # Errors
+/// [`RunError`]
+pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<Ended, RunError> {
+    let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(RunError::TooMany)?;
+    let component = agent.plugin.component(app).await?;
+    let plugin = &agent.plugin;
+    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin.requested.clone(), plugin.granted.clone());
+    let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
+    let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
+    let limits = CallLimits { wall: chain.time_left(), cpu: TURN_CPU_MAX, ..CallLimits::default() };
+    let turn = Turn {
+        model: task.model,
+        instructions: agent.instructions.clone(),
+        messages: Value::Array(task.messages).to_string(),
+        options: task.options.to_string(),
+        client_tools: Value::Array(task.client_tools).to_string(),
+        max_steps: agent.steps.unwrap_or(STEPS_PER_TURN_MAX),
+        context: chain.context(app),
+    };
+    let called = app.sandbox.run_agent(&component, door, limits, turn).await;
+    let ended = judge(called.result, chain);
+    record.end(if ended.is_ok() { Status::Ok } else { Status::Failed }).await?;
+    ended
+}
+
+fn judge(result: Result<Result<Outcome, AgentError>, CallError>, chain: &Chain) -> Result<Ended, RunError> {
+    match result {
+        Ok(Ok(outcome)) => read(&outcome),
+        // The client is told what the model's provider said, not what a guest made of it.
+        Ok(Err(AgentError::Model(text))) => Err(chain.take_failure().map_or(RunError::Failed(text), RunError::Model)),
+        Ok(Err(AgentError::InvalidInput(text))) => Err(RunError::InvalidInput(text)),
+        Ok(Err(AgentError::Failed(text))) => Err(RunError::Failed(text)),
+        Err(CallError::TimedOut) => Err(RunError::TimedOut),
+        Err(CallError::Busy) => Err(RunError::Busy),
+        Err(other) => Err(RunError::Trap(other.to_string())),
+    }
+}
+
+/// An outcome is a guest's word: read with care.
+fn read(outcome: &Outcome) -> Result<Ended, RunError> {
+    let nonsense = |what: &str| RunError::Trap(format!("its outcome makes no sense: {what}"));
+    let finish = match outcome.finish_reason.as_str() {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        "tool_calls" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        _ => return Err(nonsense("unknown finish reason")),
+    };
+    let messages: Vec<Value> = serde_json::from_str(&outcome.messages).map_err(|_| nonsense("messages are no list"))?;
+    if finish == FinishReason::ToolCalls && messages.last().is_none_or(|m| m["tool_calls"].as_array().is_none_or(Vec::is_empty)) {
+        return Err(nonsense("it ends with tool calls and has none"));
+    }
+    Ok(Ended { finish, messages })
+}

@@ -1,0 +1,322 @@
+//! Sending a chat request: who answers, with what history, and what is kept.
+
+use super::answer::Answer;
+use crate::{
+    agents::{self, Agent, ChooseError, run::{self, RunError, Task}},
+    app::App,
+    grants::{Allowed, InApp, action::may},
+    guests::{Chain, Emitted},
+    models::{
+        ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
+        gateway::{self, GatewayError, Origin},
+        openai::{
+            chunks::{CompletionBuilder, Head},
+            request::check_tool_answers,
+        },
+    },
+    sessions::{self, SessionError, Taken},
+    tenants::configure,
+    tools::{self, catalog::Catalog},
+};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Events that wait for a slow client before the model is held up.
+const EVENTS_WAITING_MAX: usize = 64;
+
+/// Why a request was not answered, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The request is wrong.
+    #[error("{}", .0.message)]
+    Request(RequestError),
+    /// A tool of the client is named like one of the app.
+    #[error("the app has a tool named `{0}`; rename yours")]
+    ToolNameConflict(String),
+    /// There is no model to ask.
+    #[error("no `model` was given, and the app has no default model")]
+    NoModel,
+    /// The session.
+    #[error("{0}")]
+    Session(#[from] SessionError),
+    /// The agent.
+    #[error("{0}")]
+    Agent(#[from] ChooseError),
+    /// The run.
+    #[error("{0}")]
+    Run(#[from] RunError),
+    /// The model.
+    #[error("{0}")]
+    Gateway(#[from] GatewayError),
+    /// The database.
+    #[error("the request could not be prepared")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Starts answering. `session` is what the header said, `body` the request.
+///
+/// # Errors
+/// [`ChatError`], if it fails before anything was said.
+pub async fn send(
+    app: &App,
+    allowed: &Allowed<may::ChatSend>,
+    session: Option<String>,
+    body: Value,
+) -> Result<(Answer, Asked), ChatError> {
+    let (tenant, _providers) = configure::read(app, allowed).await?;
+    let catalog = tools::catalog::load(app, allowed).await?.offered();
+    let mut request = read(body, &catalog, tenant.default_model.as_deref())?;
+    let asked = Asked { stream: request.stream, include_usage: request.include_usage };
+    let agent = who_answers(app, allowed, &request, &catalog).await?;
+    if agent.is_some() {
+        let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
+        if let Some(tool) = clash {
+            return Err(ChatError::ToolNameConflict(tool.name.clone()));
+        }
+    }
+    // A markdown agent's model stands in for a request that leaves the choice to the app.
+    let (provider, model) = gateway::full_id(&request.model, tenant.default_model.as_deref())?;
+
+    let session = session_id(session, request.session_id.take())?;
+    let taken = match session {
+        Some(id) => Some(sessions::take(app, allowed, &id).await?),
+        None => None,
+    };
+    if let Some(taken) = &taken {
+        let history = messages_of(&taken.history);
+        check_tool_answers(&[history, request.messages.clone()].concat()).map_err(ChatError::Request)?;
+    }
+
+    let head = Head {
+        id: format!("chatcmpl-{}", app.new_id().simple()),
+        created: app.now().timestamp(),
+        model: format!("{provider}/{model}"),
+    };
+    let session_id = taken.as_ref().map(|taken| taken.session_id);
+    let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+    let job = Job { app: app.clone(), allowed: allowed.clone(), request, provider, model, taken, sender };
+    let making = match agent {
+        Some(agent) => tokio::spawn(job.by_agent(agent, catalog)),
+        None => tokio::spawn(job.by_model()),
+    };
+    Ok((Answer::begin(head, session_id, events, making).await?, asked))
+}
+
+/// How the client wants its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// As a stream of chunks.
+    pub stream: bool,
+    /// With a chunk about usage at the end.
+    pub include_usage: bool,
+}
+
+fn read(mut body: Value, catalog: &Catalog, default_model: Option<&str>) -> Result<ChatRequest, ChatError> {
+    if let Some(object) = body.as_object_mut()
+        && object.get("model").is_none_or(Value::is_null)
+    {
+        let model = default_model.ok_or(ChatError::NoModel)?;
+        object.insert("model".to_owned(), json!(model));
+    }
+    let names: Vec<String> = catalog.definitions().into_iter().map(|tool| tool.name).collect();
+    ChatRequest::from_value_with_tools(body, &names).map_err(ChatError::Request)
+}
+
+/// The header and the body may both name the session, if they agree (row M011).
+fn session_id(header: Option<String>, body: Option<String>) -> Result<Option<String>, ChatError> {
+    match (header, body) {
+        (Some(a), Some(b)) if a != b => Err(ChatError::Request(RequestError {
+            message: "`session_id` and the header X-OPG-Session-Id name different sessions; send one of them.".into(),
+            param: Some("session_id".into()),
+            code: "session_conflict",
+        })),
+        (a, b) => Ok(a.or(b)),
+    }
+}
+
+async fn who_answers(
+    app: &App,
+    allowed: &Allowed<may::ChatSend>,
+    request: &ChatRequest,
+    catalog: &Catalog,
+) -> Result<Option<Agent>, ChatError> {
+    let agent = agents::choose(app, allowed, request.agent.as_deref()).await?;
+    Ok(agent.filter(|agent| request.agent.is_some() || agent.own || !catalog.is_empty()))
+}
+
+fn messages_of(history: &[Value]) -> Vec<Message> {
+    history.iter().filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
+}
+
+struct Job {
+    app: App,
+    allowed: Allowed<may::ChatSend>,
+    request: ChatRequest,
+    provider: String,
+    model: String,
+    taken: Option<Taken>,
+    sender: mpsc::Sender<Result<Event, ChatError>>,
+}
+
+impl Job {
+    /// The request goes to the model as it is.
+    async fn by_model(mut self) {
+        let sender = self.sender.clone();
+        if let Err(error) = self.model_answers().await {
+            // Nobody listening any more is how a cancelled request ends.
+            drop(sender.send(Err(error)).await);
+        }
+    }
+
+    async fn model_answers(&mut self) -> Result<(), ChatError> {
+        let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
+        if let Some(taken) = &self.taken {
+            let history = messages_of(&taken.history);
+            self.request.messages.splice(0..0, history);
+        }
+        let origin = Origin { plugin: None, session_id: self.session_id() };
+        let mut reply =
+            gateway::ask(&self.app, &self.allowed, (&self.provider, &self.model), &self.request, origin).await?;
+        let mut whole = CompletionBuilder::default();
+        let mut end = vec![];
+        while let Some(event) = reply.next().await {
+            let event = event.map_err(GatewayError::from)?;
+            whole.push(&event);
+            match event {
+                // Held back until the session is written: the end is the acknowledgement.
+                Event::Finish(_) | Event::Usage(_) => end.push(event),
+                event => self.say(event).await?,
+            }
+        }
+        self.keep(new, vec![whole.message().to_value()]).await?;
+        for event in end {
+            self.say(event).await?;
+        }
+        Ok(())
+    }
+
+    /// An agent runs the turn.
+    async fn by_agent(mut self, agent: Agent, catalog: Catalog) {
+        let sender = self.sender.clone();
+        if let Err(error) = self.agent_answers(agent, catalog).await {
+            drop(sender.send(Err(error)).await);
+        }
+    }
+
+    async fn agent_answers(&mut self, agent: Agent, catalog: Catalog) -> Result<(), ChatError> {
+        let catalog = Arc::new(catalog.chosen(agent.tools.as_ref()));
+        let (emit, mut emitted) = mpsc::channel(EVENTS_WAITING_MAX);
+        let chain = Chain::start(&self.allowed, catalog, self.session_id(), run::TURN_TIME_MAX, Some(emit));
+        let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
+        let task = self.task(&agent, &new)?;
+
+        // The chain holds the sending half; it must be gone before the receiving half can end.
+        let running = {
+            let (app, chain) = (self.app.clone(), chain.clone());
+            async move { run::run(&app, &chain, &agent, task).await }
+        };
+        tokio::pin!(running);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                Some(event) = emitted.recv() => self.say_emitted(event).await?,
+                ended = &mut running => break ended?,
+            }
+        };
+        while let Ok(event) = emitted.try_recv() {
+            self.say_emitted(event).await?;
+        }
+        let calls = ended.messages.last().map(client_calls).unwrap_or_default();
+        self.keep(new, ended.messages).await?;
+        if ended.finish == FinishReason::ToolCalls {
+            for event in calls {
+                self.say(event).await?;
+            }
+        }
+        self.say(Event::Finish(ended.finish)).await?;
+        self.say(Event::Usage(chain.usage())).await
+    }
+
+    fn task(&self, agent: &Agent, new: &[Value]) -> Result<Task, ChatError> {
+        let history = self.taken.as_ref().map(|taken| taken.history.as_slice()).unwrap_or_default();
+        let model = match &agent.model {
+            Some(model) if self.request.agent.is_some() => ModelId::parse(model).map_err(ChatError::Request)?.to_string(),
+            _ => format!("{}/{}", self.provider, self.model),
+        };
+        Ok(Task {
+            model,
+            messages: [history, new].concat(),
+            options: options(&self.request, agent.temperature),
+            client_tools: self.request.tools.iter().map(crate::models::Tool::to_value).collect(),
+        })
+    }
+
+    fn session_id(&self) -> Option<Uuid> {
+        self.taken.as_ref().map(|taken| taken.session_id)
+    }
+
+    /// Adds the turn to the session, if there is one.
+    async fn keep(&mut self, new: Vec<Value>, added: Vec<Value>) -> Result<(), ChatError> {
+        match self.taken.take() {
+            Some(taken) => Ok(taken.finish(&[new, added].concat()).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn say_emitted(&self, event: Emitted) -> Result<(), ChatError> {
+        self.say(match event {
+            Emitted::Text(text) => Event::Text(text),
+            Emitted::Reasoning(text) => Event::Reasoning(text),
+        })
+        .await
+    }
+
+    /// Says something to the client. One that went away ends the run: the whole task is dropped.
+    async fn say(&self, event: Event) -> Result<(), ChatError> {
+        // Where the receiver is gone the task is about to be aborted.
+        drop(self.sender.send(Ok(event)).await);
+        Ok(())
+    }
+}
+
+/// The fields of a request that are the model's affair, for an agent to pass on.
+fn options(request: &ChatRequest, temperature: Option<f64>) -> Value {
+    let mut options: Map<String, Value> = request.rest.clone();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(name.to_owned(), value);
+        }
+    };
+    set("temperature", request.temperature.or(temperature).map(|t| json!(t)));
+    set("top_p", request.top_p.map(|p| json!(p)));
+    set("max_tokens", request.max_tokens.map(|n| json!(n)));
+    set("max_completion_tokens", request.max_completion_tokens.map(|n| json!(n)));
+    set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
+    set("tool_choice", request.tool_choice.as_ref().map(crate::models::ToolChoice::to_value));
+    Value::Object(options)
+}
+
+/// The calls the client must run, as events.
+fn client_calls(message: &Value) -> Vec<Event> {
+    let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    calls
+        .iter()
+        .zip(0..)
+        .map(|(call, index)| Event::ToolCall {
+            index,
+            id: text(&call["id"]),
+            name: text(&call["function"]["name"]),
+            arguments: text(&call["function"]["arguments"]).unwrap_or_else(|| "{}".to_owned()),
+            extra_content: call.get("extra_content").cloned(),
+        })
+        .collect()
+}
+
+impl From<UpstreamError> for ChatError {
+    fn from(error: UpstreamError) -> ChatError {
+        ChatError::Gateway(error.into())
+    }
+}

@@ -1,0 +1,312 @@
+//! Configuration: read from the environment once, all mistakes at once.
+//!
+//! Every variable may also be written with `OPG_` before it, which wins.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+/// Shorter admin tokens are refused in production: 32 characters of base 62 are 190 bits.
+pub const ADMIN_TOKEN_CHARS_MIN: usize = 32;
+
+/// What the process was told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `development` or `production`.
+    pub environment: Environment,
+    /// Address to listen on (`BIND`, default `127.0.0.1`).
+    pub bind: IpAddr,
+    /// Port to listen on (`PORT`, default 3000; 0 takes a free one).
+    pub port: u16,
+    /// Where blobs, the embedded database and generated keys live (`DATA_DIR`).
+    pub data_dir: PathBuf,
+    /// Compiled components by digest (`OPG_CACHE_DIR`, default `DATA_DIR/cache`).
+    pub cache_dir: PathBuf,
+    /// A folder of components that replace the shipped ones (`PREDEFINED_DIR`).
+    pub predefined_dir: Option<PathBuf>,
+    /// An external server for the control plane (`DATABASE_URL`); none: embedded.
+    pub database_url: Option<SecretString>,
+    /// An external server for apps' own SQL (`OPG_APPS_DATABASE_URL`).
+    pub apps_database_url: Option<SecretString>,
+    /// Where `postgres` and `initdb` are (`OPG_POSTGRES_BIN`); none: look.
+    pub postgres_bin: Option<PathBuf>,
+    /// Tokens that may do what an operator may (`ADMIN_TOKENS`, comma-separated).
+    pub admin_tokens: Vec<SecretString>,
+    /// Master keys (`OPG_MASTER_KEY`, `OPENAGENT_MASTER_KEY`).
+    pub master_key: Option<SecretString>,
+    /// A file with the same (`OPG_MASTER_KEY_FILE`).
+    pub master_key_file: Option<PathBuf>,
+    /// What tokens are hashed with (`OPG_TOKEN_PEPPER`); none: generated in `DATA_DIR`.
+    pub token_pepper: Option<SecretString>,
+    /// Whether anyone may create a tenant (`ALLOW_SELF_REGISTRATION`).
+    pub allow_self_registration: bool,
+    /// How long a session lives after its last use (`SESSION_TTL`, default `24h`).
+    pub session_ttl: Duration,
+    /// Whether model providers may be at private addresses (`OPG_ALLOW_PRIVATE_UPSTREAMS`).
+    pub allow_private_upstreams: bool,
+    /// Whether guests may reach private addresses they were granted (`OPG_ALLOW_PRIVATE_GUEST_HTTP`).
+    pub allow_private_guest_http: bool,
+    /// Whether the offline `demo` provider is offered (`OPG_DEMO_PROVIDER`; default: not in production).
+    pub demo_provider: bool,
+    /// Proxies whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Requests per minute for one credential (`OPG_RATE_LIMIT_PER_MINUTE`).
+    pub rate_limit_per_minute: u32,
+    /// `json` or `text` (`LOG_FORMAT`).
+    pub log_json: bool,
+    /// What to log (`LOG_LEVEL`, as in `RUST_LOG`; default `info`).
+    pub log_filter: String,
+    /// A token for `/metrics` from elsewhere than loopback (`OPG_METRICS_TOKEN`).
+    pub metrics_token: Option<SecretString>,
+}
+
+/// Where this runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// On somebody's machine: `http` providers are fine, short admin tokens too.
+    Development,
+    /// For others.
+    Production,
+}
+
+/// Everything wrong with the environment.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is wrong:\n{}", .0.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Every variable that is wrong, with what is expected.
+    pub fn from_env() -> Result<Config, ConfigErrors> {
+        Config::from_vars(std::env::vars())
+    }
+
+    /// Reads these variables.
+    ///
+    /// # Errors
+    /// As [`Config::from_env`].
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigErrors> {
+        let mut read = Reader { vars: vars.into_iter().filter(|(_, value)| !is_unset(value)).collect(), errors: vec![] };
+        let config = read.config();
+        if read.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(read.errors)) }
+    }
+
+    /// Name and effective value of each variable, secrets masked, for `opg config check`.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let secret = |set: bool| if set { "(set)".to_owned() } else { "(not set)".to_owned() };
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or("(not set)".to_owned(), |p| p.display().to_string());
+        vec![
+            ("OPG_ENV", format!("{:?}", self.environment).to_lowercase()),
+            ("BIND", self.bind.to_string()),
+            ("PORT", self.port.to_string()),
+            ("DATA_DIR", self.data_dir.display().to_string()),
+            ("OPG_CACHE_DIR", self.cache_dir.display().to_string()),
+            ("PREDEFINED_DIR", path(&self.predefined_dir)),
+            ("DATABASE_URL", self.database_url.as_ref().map_or("(embedded PostgreSQL)".into(), |_| "(set)".into())),
+            ("OPG_APPS_DATABASE_URL", secret(self.apps_database_url.is_some())),
+            ("OPG_POSTGRES_BIN", path(&self.postgres_bin)),
+            ("ADMIN_TOKENS", format!("({} tokens)", self.admin_tokens.len())),
+            ("OPG_MASTER_KEY", secret(self.master_key.is_some())),
+            ("OPG_MASTER_KEY_FILE", path(&self.master_key_file)),
+            ("OPG_TOKEN_PEPPER", secret(self.token_pepper.is_some())),
+            ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
+            ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
+            ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
+            ("OPG_ALLOW_PRIVATE_GUEST_HTTP", self.allow_private_guest_http.to_string()),
+            ("OPG_DEMO_PROVIDER", self.demo_provider.to_string()),
+            ("TRUSTED_PROXIES", self.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            ("OPG_RATE_LIMIT_PER_MINUTE", self.rate_limit_per_minute.to_string()),
+            ("LOG_FORMAT", if self.log_json { "json" } else { "text" }.to_owned()),
+            ("LOG_LEVEL", self.log_filter.clone()),
+            ("OPG_METRICS_TOKEN", secret(self.metrics_token.is_some())),
+        ]
+    }
+
+    /// Whether this is for others.
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+}
+
+/// Empty, or a literal `${NAME}` that some launcher did not fill in (row M032).
+fn is_unset(value: &str) -> bool {
+    value.trim().is_empty() || (value.starts_with("${") && value.ends_with('}'))
+}
+
+struct Reader {
+    vars: BTreeMap<String, String>,
+    errors: Vec<String>,
+}
+
+impl Reader {
+    fn config(&mut self) -> Config {
+        let environment = self.parsed("OPG_ENV", Environment::Development, "`development` or `production`", |v| match v {
+            "development" | "dev" => Some(Environment::Development),
+            "production" | "prod" => Some(Environment::Production),
+            _ => None,
+        });
+        let production = environment == Environment::Production;
+        let data_dir = self.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
+        Config {
+            environment,
+            bind: self.parsed("BIND", IpAddr::from([127, 0, 0, 1]), "an IP address, such as 127.0.0.1 or 0.0.0.0", |v| {
+                v.parse().ok()
+            }),
+            port: self.parsed("PORT", 3000, "a port, 0 to 65535", |v| v.parse().ok()),
+            cache_dir: self.path("OPG_CACHE_DIR").unwrap_or_else(|| data_dir.join("cache")),
+            data_dir,
+            predefined_dir: self.path("PREDEFINED_DIR"),
+            database_url: self.secret("DATABASE_URL"),
+            apps_database_url: self.secret("OPG_APPS_DATABASE_URL"),
+            postgres_bin: self.path("OPG_POSTGRES_BIN"),
+            admin_tokens: self.admin_tokens(production),
+            master_key: self.secret("OPG_MASTER_KEY").or_else(|| self.secret("OPENAGENT_MASTER_KEY")),
+            master_key_file: self.path("OPG_MASTER_KEY_FILE"),
+            token_pepper: self.secret("OPG_TOKEN_PEPPER"),
+            allow_self_registration: self.flag("ALLOW_SELF_REGISTRATION", false),
+            session_ttl: self.parsed(
+                "SESSION_TTL",
+                Duration::from_secs(24 * 60 * 60),
+                "a number and `m`, `h` or `d`, such as 30m, 24h or 7d",
+                parse_ttl,
+            ),
+            allow_private_upstreams: self.flag("OPG_ALLOW_PRIVATE_UPSTREAMS", false),
+            allow_private_guest_http: self.flag("OPG_ALLOW_PRIVATE_GUEST_HTTP", false),
+            demo_provider: self.flag("OPG_DEMO_PROVIDER", !production),
+            trusted_proxies: self.parsed("TRUSTED_PROXIES", vec![], "IP addresses, comma-separated", |v| {
+                v.split(',').map(|ip| ip.trim().parse().ok()).collect()
+            }),
+            rate_limit_per_minute: self.parsed(
+                "OPG_RATE_LIMIT_PER_MINUTE",
+                crate::limits::REQUESTS_PER_MINUTE,
+                "a number above 0",
+                |v| v.parse().ok().filter(|n| *n > 0),
+            ),
+            log_json: self.parsed("LOG_FORMAT", true, "`json` or `text`", |v| match v {
+                "json" => Some(true),
+                "text" => Some(false),
+                _ => None,
+            }),
+            log_filter: self.get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
+            metrics_token: self.secret("OPG_METRICS_TOKEN"),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let with_prefix = format!("OPG_{name}");
+        self.vars.get(&with_prefix).or_else(|| self.vars.get(name)).cloned()
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.get(name).map(SecretString::from)
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    fn parsed<T>(&mut self, name: &str, default: T, expected: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let Some(text) = self.get(name) else { return default };
+        parse(text.trim()).unwrap_or_else(|| {
+            self.errors.push(format!("{name}: expected {expected}, got `{text}`"));
+            default
+        })
+    }
+
+    fn flag(&mut self, name: &str, default: bool) -> bool {
+        self.parsed(name, default, "true or false", |v| match v.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        })
+    }
+
+    fn admin_tokens(&mut self, production: bool) -> Vec<SecretString> {
+        let tokens: Vec<SecretString> = self
+            .get("ADMIN_TOKENS")
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+            .map(SecretString::from)
+            .collect();
+        if tokens.is_empty() {
+            self.errors.push("ADMIN_TOKENS: missing; set one or more tokens, comma-separated (`openssl rand -hex 32` makes one)".into());
+        }
+        let too_short = |token: &SecretString| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARS_MIN;
+        if production && tokens.iter().any(too_short) {
+            self.errors.push(format!("ADMIN_TOKENS: each needs at least {ADMIN_TOKEN_CHARS_MIN} characters in production"));
+        }
+        if tokens.iter().any(|token| ["ocs_", "opg_"].iter().any(|p| token.expose_secret().starts_with(p))) {
+            self.errors.push("ADMIN_TOKENS: a token must not start with `ocs_` or `opg_`, which mark other kinds".into());
+        }
+        tokens
+    }
+}
+
+/// `30m`, `24h`, `7d` (row M247). Zero, other units and bare numbers are refused.
+fn parse_ttl(text: &str) -> Option<Duration> {
+    let unit_s = match text.chars().last()? {
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let digits = &text[..text.len() - 1];
+    let count: u64 = if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok()? } else { return None };
+    (count > 0).then(|| count.checked_mul(unit_s))?.filter(|s| *s <= 366 * 24 * 60 * 60).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::from_vars(std::iter::once(("ADMIN_TOKENS".to_owned(), "admin_secret".to_owned())).chain(vars))
+    }
+
+    #[test]
+    fn m247_a_session_ttl_is_a_number_and_a_unit() {
+        for (text, seconds) in [("30m", 1800), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(read(&[("SESSION_TTL", text)]).unwrap().session_ttl.as_secs(), seconds);
+        }
+        for text in ["0h", "1w", "-1d", "24", "h", "1.5h", "99999999999999999999d", "٣h"] {
+            let errors = read(&[("SESSION_TTL", text)]).unwrap_err();
+            assert!(errors.to_string().contains("SESSION_TTL"), "{text}: {errors}");
+        }
+    }
+
+    #[test]
+    fn m249_a_bad_flag_or_port_names_its_variable_and_all_come_at_once() {
+        let errors = read(&[("PORT", "70000"), ("ALLOW_SELF_REGISTRATION", "maybe")]).unwrap_err().to_string();
+        assert!(errors.contains("PORT") && errors.contains("ALLOW_SELF_REGISTRATION"), "{errors}");
+        assert_eq!(read(&[("PORT", "1"), ("OPG_PORT", "2")]).unwrap().port, 2, "the OPG_ spelling wins");
+    }
+
+    #[test]
+    fn m248_admin_tokens_are_required_and_blanks_ignored() {
+        let none: [(String, String); 0] = [];
+        assert!(Config::from_vars(none).unwrap_err().to_string().contains("ADMIN_TOKENS"));
+        let config = Config::from_vars([("ADMIN_TOKENS".into(), " a , ,b,".into())]).unwrap();
+        assert_eq!(config.admin_tokens.len(), 2);
+    }
+
+    #[test]
+    fn m004_short_admin_tokens_do_not_boot_in_production() {
+        let errors = read(&[("OPG_ENV", "production")]).unwrap_err().to_string();
+        assert!(errors.contains("32 characters") && !errors.contains("admin_secret"), "{errors}");
+    }
+
+    #[test]
+    fn a_literal_placeholder_counts_as_unset() {
+        assert!(read(&[("DATABASE_URL", "${DATABASE_URL}")]).unwrap().database_url.is_none());
+    }
+
+    #[test]
+    fn the_description_shows_no_secret() {
+        let config = read(&[("DATABASE_URL", "postgres://u:canary@h/d"), ("OPG_MASTER_KEY", "canary")]).unwrap();
+        assert!(!format!("{:?} {config:?}", config.describe()).contains("canary"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Proofs: a value that can only be had by asking [`decide`].
+
+use super::{
+    AppRef, Caller, Capability, Denied, Principal, Reach, Resource,
+    action::Action,
+    decide::{action_of, decide},
+};
+use crate::registry::PluginName;
+use std::sync::Arc;
+
+/// An action as a type. Implemented for each action in [`super::action::may`].
+pub trait Permission: Send + Sync + 'static {
+    /// The action.
+    const ACTION: Action;
+    /// What the proof carries: the app, or nothing for the platform.
+    type Of: Judged;
+}
+
+/// What a proof can be of. Sealed: the three kinds of [`super::On`].
+pub trait Judged: Sized + Send + Sync {
+    /// Asks the gate on behalf of a caller over HTTP.
+    #[doc(hidden)]
+    fn judge(caller: Option<&Caller>, action: Action, path_app: Option<&str>) -> Result<Self, Denied>;
+}
+
+/// A proof about the installation as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct ThePlatform(());
+
+/// What no caller over HTTP can have.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestOnly(());
+
+impl Judged for AppRef {
+    fn judge(caller: Option<&Caller>, action: Action, path_app: Option<&str>) -> Result<Self, Denied> {
+        decide(principal(caller), action, &Resource::App(path_app))?;
+        caller.and_then(Caller::app).cloned().ok_or(Denied::NotSignedIn)
+    }
+}
+
+impl Judged for ThePlatform {
+    fn judge(caller: Option<&Caller>, action: Action, _path_app: Option<&str>) -> Result<Self, Denied> {
+        decide(principal(caller), action, &Resource::Platform).map(|()| ThePlatform(()))
+    }
+}
+
+impl Judged for GuestOnly {
+    fn judge(_caller: Option<&Caller>, action: Action, _path_app: Option<&str>) -> Result<Self, Denied> {
+        Err(Denied::WrongKind { action })
+    }
+}
+
+fn principal(caller: Option<&Caller>) -> Principal<'_> {
+    caller.map_or(Principal::Anonymous, Principal::Caller)
+}
+
+/// The proof that a caller may do `A`. There is no way to one but [`Allowed::judge`].
+pub struct Allowed<A: Permission> {
+    caller: Caller,
+    of: A::Of,
+}
+
+impl<A: Permission> Allowed<A> {
+    /// Asks the gate. `path_app` is the slug in the path, where there is one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn judge(caller: Option<&Caller>, path_app: Option<&str>) -> Result<Allowed<A>, Denied> {
+        let of = A::Of::judge(caller, A::ACTION, path_app)?;
+        let caller = caller.cloned().ok_or(Denied::NotSignedIn)?;
+        Ok(Allowed { caller, of })
+    }
+
+    /// Who may.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl<A: Permission> Clone for Allowed<A>
+where
+    A::Of: Clone,
+{
+    fn clone(&self) -> Self {
+        Allowed { caller: self.caller.clone(), of: self.of.clone() }
+    }
+}
+
+/// Something that was proven to act inside one app. What a tenant's
+/// transaction asks for.
+pub trait InApp: Send + Sync {
+    /// The app.
+    fn app(&self) -> &AppRef;
+    /// Who acts.
+    fn caller(&self) -> &Caller;
+}
+
+impl<A: Permission<Of = AppRef>> InApp for Allowed<A> {
+    fn app(&self) -> &AppRef {
+        &self.of
+    }
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The second door: what one plugin may reach for, on behalf of one caller.
+/// Made from a proof that the caller may run it; asks [`decide`] each time.
+#[derive(Clone, Debug)]
+pub struct GuestGrants {
+    caller: Caller,
+    app: AppRef,
+    plugin: PluginName,
+    requested: Arc<[Capability]>,
+    granted: Arc<[Capability]>,
+}
+
+impl GuestGrants {
+    /// What `plugin` may do for the caller of `proof`.
+    pub fn new(
+        proof: &impl InApp,
+        plugin: PluginName,
+        requested: Arc<[Capability]>,
+        granted: Arc<[Capability]>,
+    ) -> GuestGrants {
+        GuestGrants { caller: proof.caller().clone(), app: proof.app().clone(), plugin, requested, granted }
+    }
+
+    /// Asks the gate.
+    ///
+    /// # Errors
+    /// Why not, for the guest to read.
+    pub fn permit(&self, reach: &Reach<'_>) -> Result<(), Denied> {
+        let who = Principal::Guest { caller: &self.caller, requested: &self.requested, granted: &self.granted };
+        decide(who, action_of(reach), &Resource::Outside(reach.clone()))
+    }
+
+    /// The plugin that runs.
+    pub fn plugin(&self) -> &PluginName {
+        &self.plugin
+    }
+}
+
+impl InApp for GuestGrants {
+    fn app(&self) -> &AppRef {
+        &self.app
+    }
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// A proof kept for later: for work that outlives the request that was allowed.
+#[derive(Clone, Debug)]
+pub struct Acting {
+    caller: Caller,
+    app: AppRef,
+}
+
+impl Acting {
+    /// The same standing as `proof`.
+    pub fn of(proof: &impl InApp) -> Acting {
+        Acting { caller: proof.caller().clone(), app: proof.app().clone() }
+    }
+}
+
+impl InApp for Acting {
+    fn app(&self) -> &AppRef {
+        &self.app
+    }
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}

@@ -1,0 +1,166 @@
+//! From an `Authorization` header to a [`Caller`].
+//!
+//! A token of unknown shape is refused without asking the database. Every
+//! failure looks the same from outside: 401.
+
+use super::{
+    AppRef, Caller, CredentialKind, Scopes, Standing, Surface,
+    credential::{Token, basic_password, bearer},
+    store,
+};
+use crate::{app::App, http::RequestContext};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Duration, Utc};
+use http::header;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+/// `last_used_at` is for people: a minute is exact enough, and saves a write for each request.
+const LAST_USED_RESOLUTION: Duration = Duration::minutes(1);
+/// How many credentials are remembered as used lately before the list is started anew.
+const LAST_USED_REMEMBERED_MAX: usize = 10_000;
+
+/// What authentication found, in the extensions of every request.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// None was sent.
+    Absent,
+    /// What was sent is not valid.
+    Invalid,
+    /// A caller.
+    Valid(Box<Caller>),
+    /// The database could not be asked.
+    Unreachable,
+}
+
+/// What authentication needs besides the database.
+pub struct Authenticator {
+    admin_token_hashes: Vec<[u8; 32]>,
+    last_used: Mutex<HashMap<Uuid, DateTime<Utc>>>,
+}
+
+impl Authenticator {
+    /// Knows these admin tokens.
+    pub fn new(admin_tokens: &[SecretString]) -> Authenticator {
+        let hash = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).into();
+        Authenticator { admin_token_hashes: admin_tokens.iter().map(hash).collect(), last_used: Mutex::default() }
+    }
+
+    /// Compares with every admin token, in a time that does not depend on which or how far.
+    fn is_admin(&self, token: &str) -> bool {
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let found = self.admin_token_hashes.iter().fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(&hash));
+        found.into()
+    }
+
+    /// Whether this use is worth writing down.
+    fn is_new_use(&self, credential_id: Uuid, now: DateTime<Utc>) -> bool {
+        let mut last_used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_used.get(&credential_id).is_some_and(|at| now - *at < LAST_USED_RESOLUTION) {
+            return false;
+        }
+        if last_used.len() >= LAST_USED_REMEMBERED_MAX {
+            last_used.clear();
+        }
+        last_used.insert(credential_id, now);
+        true
+    }
+}
+
+/// Finds out who calls, and how often they may: a layer over every route.
+pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let context = request.extensions().get::<RequestContext>().cloned();
+    let ip = context.as_ref().and_then(|context| context.ip);
+    let found = match token_of(&request) {
+        None => Credential::Absent,
+        Some(token) => identify(&app, &token, context).await,
+    };
+    let allowed = match &found {
+        Credential::Valid(caller) => app.rate_limits.request(caller.credential_id),
+        Credential::Invalid => app.rate_limits.auth_failure(ip),
+        Credential::Absent | Credential::Unreachable => Ok(()),
+    };
+    if let Err(error) = allowed {
+        return error.into_response();
+    }
+    let known = matches!(found, Credential::Valid(_));
+    request.extensions_mut().insert(found);
+    let mut response = next.run(request).await;
+    if known {
+        app.rate_limits.describe(response.headers_mut());
+    }
+    response
+}
+
+fn token_of(request: &Request) -> Option<String> {
+    let value = request.headers().get(header::AUTHORIZATION)?;
+    // A header that is no text is a credential that is not valid, not an absent one.
+    let value = value.to_str().unwrap_or_default();
+    Some(bearer(value).map(str::to_owned).or_else(|| basic_password(value)).unwrap_or_default())
+}
+
+async fn identify(app: &App, token: &str, context: Option<RequestContext>) -> Credential {
+    let found = match Token::of(token) {
+        Token::Unknown => None,
+        Token::Other => app.authenticator.is_admin(token).then(operator),
+        Token::Tenant { .. } | Token::Dev => match look_up(app, token).await {
+            Ok(found) => found,
+            Err(cause) => {
+                tracing::error!(%cause, "a credential could not be looked up");
+                return Credential::Unreachable;
+            }
+        },
+    };
+    match found {
+        None => Credential::Invalid,
+        Some(mut caller) => {
+            if let Some(context) = context {
+                caller.ip = context.ip;
+                caller.request_id = context.request_id;
+            }
+            Credential::Valid(Box::new(caller))
+        }
+    }
+}
+
+fn operator() -> Caller {
+    Caller {
+        kind: CredentialKind::AdminToken,
+        credential_id: None,
+        standing: Standing::Operator,
+        scopes: Scopes::all(),
+        surface: Surface::Rest,
+        ip: None,
+        request_id: String::new(),
+    }
+}
+
+async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
+    let now = app.now();
+    let mut tx = app.service_tx().await?;
+    let Some(row) = store::find_by_hash(&mut tx, &app.pepper.hash(token), now).await? else { return Ok(None) };
+    if app.authenticator.is_new_use(row.credential_id, now) {
+        store::touch(&mut tx, row.credential_id, now).await?;
+        tx.commit().await?;
+    }
+    let Some(kind) = CredentialKind::parse(&row.kind) else { return Ok(None) };
+    Ok(Some(Caller {
+        kind,
+        credential_id: Some(row.credential_id),
+        standing: Standing::App(AppRef { app_id: row.app_id, slug: row.slug, suspended: row.status == "suspended" }),
+        scopes: Scopes::parse_known(&row.scopes),
+        surface: Surface::Rest,
+        ip: None,
+        request_id: String::new(),
+    }))
+}

@@ -1,0 +1,38 @@
+//! A grant lets one principal do one action on one resource, inside one app.
+//!
+//! No grant means no. **One gate, two doors**: people come in over HTTP, guests
+//! come out of the sandbox, and both are judged by the same pure function,
+//! [`decide`]. What passed carries a proof, [`Allowed`], that cannot be made
+//! anywhere else; what touches a tenant's rows asks for one.
+//!
+//! - [`scope`]: what a credential may be used for.
+//! - [`action`]: everything one may ask to do, with the scopes it takes.
+//! - [`capability`]: what a plugin may touch outside its sandbox.
+//! - [`credential`]: the tokens themselves: formats, hashing, kinds.
+//! - [`audit`]: what was done, append-only.
+//!
+//! Deliberately absent: deny rules, grants that cross apps, roles at run time
+//! (a role is a set of scopes, given when a credential is made).
+
+pub mod action;
+pub mod allowed;
+pub mod audit;
+pub mod authenticate;
+pub mod caller;
+pub mod capability;
+pub mod credential;
+pub mod decide;
+pub mod issue;
+pub mod matrix;
+pub mod routes;
+pub mod scope;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, On};
+pub use allowed::{Acting, Allowed, GuestGrants, InApp, Permission};
+pub use caller::{AppRef, Caller, CredentialKind, Standing, Surface};
+pub use capability::{Capability, CapabilityKind, HostPort, Reach};
+pub use decide::{Denied, Principal, Resource, decide};
+pub use scope::{Scope, Scopes};

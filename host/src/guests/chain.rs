@@ -1,0 +1,152 @@
+//! What the guest calls of one request share.
+
+use crate::{
+    app::App,
+    grants::{Acting, InApp},
+    limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX},
+    models::{Usage, gateway::GatewayError},
+    sandbox::CallContext,
+    tools::catalog::Catalog,
+};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// What an agent streams to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Emitted {
+    /// A piece of the answer.
+    Text(String),
+    /// A piece of what the model thought.
+    Reasoning(String),
+}
+
+/// One request's chain of guest calls. Cheap to clone; a nested call gets a
+/// deeper one with the same budgets.
+#[derive(Clone)]
+pub struct Chain {
+    /// For whom.
+    pub acting: Acting,
+    /// The session it belongs to.
+    pub session_id: Option<Uuid>,
+    /// How deep this call is: 0 is what the request itself started.
+    pub depth: u32,
+    /// When the whole must have ended.
+    pub deadline: Instant,
+    /// The tools that may be called.
+    pub tools: Arc<Catalog>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    events: Option<mpsc::Sender<Emitted>>,
+    emitted_bytes: AtomicUsize,
+    model_calls: AtomicU32,
+    usage: Mutex<Usage>,
+    model_failure: Mutex<Option<GatewayError>>,
+}
+
+impl Chain {
+    /// The chain a request starts. `events` is where an agent's answer goes.
+    pub fn start(
+        proof: &impl InApp,
+        tools: Arc<Catalog>,
+        session_id: Option<Uuid>,
+        time_limit: Duration,
+        events: Option<mpsc::Sender<Emitted>>,
+    ) -> Chain {
+        Chain {
+            acting: Acting::of(proof),
+            session_id,
+            depth: 0,
+            deadline: Instant::now() + time_limit,
+            tools,
+            shared: Arc::new(Shared { events, ..Shared::default() }),
+        }
+    }
+
+    /// The chain of a call made by a call of this one; none where it is deep enough.
+    pub fn deeper(&self, time_left: Duration) -> Option<Chain> {
+        (self.depth < CALL_DEPTH_MAX).then(|| Chain {
+            depth: self.depth + 1,
+            deadline: self.deadline.min(Instant::now() + time_left),
+            ..self.clone()
+        })
+    }
+
+    /// What is left of its time.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// What a guest is told of its call.
+    pub fn context(&self, app: &App) -> CallContext {
+        CallContext {
+            invocation_id: app.new_id().to_string(),
+            app: self.acting.app().slug.clone(),
+            session_id: self.session_id.map(|id| id.to_string()),
+        }
+    }
+
+    /// Takes one model call from the budget; false where it is spent.
+    pub fn take_model_call(&self) -> bool {
+        self.shared.model_calls.fetch_add(1, Ordering::Relaxed) < STEPS_PER_TURN_MAX
+    }
+
+    /// Adds what a model call used.
+    pub fn add_usage(&self, usage: &Usage) {
+        let mut total = self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        total.prompt_tokens = total.prompt_tokens.saturating_add(usage.prompt_tokens);
+        total.completion_tokens = total.completion_tokens.saturating_add(usage.completion_tokens);
+        total.cached_tokens = total.cached_tokens.saturating_add(usage.cached_tokens);
+        total.reasoning_tokens = total.reasoning_tokens.saturating_add(usage.reasoning_tokens);
+        total.estimated |= usage.estimated;
+    }
+
+    /// What its model calls used.
+    pub fn usage(&self) -> Usage {
+        *self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a model's failure: the client is told that, not what a guest makes of it.
+    pub fn keep_failure(&self, failure: GatewayError) {
+        *self.shared.model_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// The last model call's failure, if it failed.
+    pub fn take_failure(&self) -> Option<GatewayError> {
+        self.shared.model_failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Streams a piece of the answer.
+    ///
+    /// # Errors
+    /// Where nobody listens, or the answer is too large.
+    pub async fn emit(&self, event: Emitted) -> Result<(), EmitError> {
+        let Some(events) = &self.shared.events else { return Err(EmitError::NobodyListens) };
+        let (Emitted::Text(text) | Emitted::Reasoning(text)) = &event;
+        let before = self.shared.emitted_bytes.fetch_add(text.len(), Ordering::Relaxed);
+        if before.saturating_add(text.len()) > ANSWER_BYTES_MAX {
+            return Err(EmitError::TooLarge);
+        }
+        events.send(event).await.map_err(|_| EmitError::NobodyListens)
+    }
+}
+
+/// Why a piece of an answer went nowhere.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// Nobody reads it.
+    #[error("nobody listens to this call's events")]
+    NobodyListens,
+    /// There was too much already.
+    #[error("the answer is larger than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
+}

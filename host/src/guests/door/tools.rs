@@ -1,0 +1,56 @@
+//! `tools`: other tools of the app, each in a sandbox of its own.
+
+use super::Door;
+use crate::{
+    grants::Reach,
+    limits::CALL_DEPTH_MAX,
+    sandbox::door::{DoorError, ToolDefinition, ToolInvocation},
+    tools::{self, invoke::InvokeError},
+};
+use futures_util::future::join_all;
+use std::time::Duration;
+
+/// Calls one `tools.call` may make: as many as a model may ask for in one reply.
+const CALLS_AT_ONCE_MAX: usize = 32;
+
+pub(super) fn available(door: &Door) -> Vec<ToolDefinition> {
+    // Asked without a record: to see a tool is not to reach for it.
+    let may_call = |tool: &ToolDefinition| door.grants.permit(&Reach::Tool(&tool.name)).is_ok();
+    door.chain.tools.definitions().into_iter().filter(may_call).collect()
+}
+
+pub(super) async fn call(door: &Door, calls: Vec<ToolInvocation>, time_left: Duration) -> Vec<Result<String, DoorError>> {
+    if calls.len() > CALLS_AT_ONCE_MAX {
+        let text = format!("{CALLS_AT_ONCE_MAX} tool calls at once at the most");
+        return calls.iter().map(|_| Err(DoorError::Limit(text.clone()))).collect();
+    }
+    join_all(calls.into_iter().map(|call| one(door, call, time_left))).await
+}
+
+async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<String, DoorError> {
+    if !tools::is_name(&call.name) {
+        return Err(DoorError::Invalid("that is not the name of a tool".to_owned()));
+    }
+    door.permit(&Reach::Tool(&call.name))?;
+    let chain = door.chain.deeper(time_left).ok_or_else(|| {
+        DoorError::Limit(format!("calls of tools by tools go {CALL_DEPTH_MAX} deep at the most"))
+    })?;
+    // Boxed: a tool may call a tool.
+    let ran = Box::pin(tools::invoke::invoke(&door.app, &chain, &call.name, call.input)).await;
+    match ran {
+        Ok(done) => Ok(done.output),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &InvokeError) -> DoorError {
+    let text = error.for_guest();
+    match error {
+        InvokeError::NotFound | InvokeError::BadInput(_) | InvokeError::InvalidInput(..) => DoorError::Invalid(text),
+        InvokeError::Failed(..) | InvokeError::Trap(..) => DoorError::Failed(text),
+        InvokeError::TimedOut(_) | InvokeError::OutOfMemory(_) | InvokeError::OutputTooLarge(_) | InvokeError::TooMany => {
+            DoorError::Limit(text)
+        }
+        InvokeError::Busy | InvokeError::Code(_) | InvokeError::Db(_) => DoorError::Unavailable(text),
+    }
+}

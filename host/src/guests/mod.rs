@@ -1,0 +1,16 @@
+//! Running a plugin on somebody's behalf: the host's side of the second door.
+//!
+//! [`Door`] is what a running guest can reach. Every call through it is judged
+//! by `grants::decide`, counted, and at the end of the run written into the
+//! audit log and the ledger in one transaction. What the calls of one request
+//! share (depth, deadline, budget of model calls, the stream to the client)
+//! stands in [`Chain`].
+
+pub mod chain;
+pub mod door;
+pub mod in_flight;
+pub mod record;
+
+pub use chain::{Chain, Emitted};
+pub use door::Door;
+pub use record::Record;

@@ -1,0 +1,169 @@
+//! What one run leaves behind: a row in the ledger and one in the audit log,
+//! with what the guest reached for and what it was told; and its log lines, for
+//! the person who ran it.
+//!
+//! Written when the run ends, however it ends: dropped half-way counts as
+//! broken off.
+
+use crate::{
+    app::App,
+    grants::{Acting, InApp, Reach, audit, audit::Outcome},
+    registry::{PluginKind, PluginName},
+    sandbox::door::LogLevel,
+    usage::{self, Status, Use, What},
+};
+use serde::Serialize;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+use uuid::Uuid;
+
+/// Different things one run may reach for before only their number is kept.
+const REACHES_KEPT_MAX: usize = 100;
+
+/// A line a guest logged.
+#[derive(Clone, Debug, Serialize)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What it says.
+    pub message: String,
+}
+
+/// How often something was reached for.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Count {
+    allowed: u32,
+    denied: u32,
+}
+
+#[derive(Default)]
+struct Seen {
+    logs: Vec<LogLine>,
+    reaches: BTreeMap<String, Count>,
+}
+
+/// The record of one run. Clones write to the same.
+#[derive(Clone)]
+pub struct Record(Arc<Inner>);
+
+struct Inner {
+    app: App,
+    acting: Acting,
+    plugin: PluginName,
+    call: Option<String>,
+    session_id: Option<Uuid>,
+    started: Instant,
+    seen: Mutex<Seen>,
+    ended: Mutex<bool>,
+}
+
+/// Ends a record as broken off, unless it was ended before.
+pub struct Guard(Record);
+
+impl Record {
+    /// Starts the record of a run of `plugin`; `call` is the tool's name in it.
+    pub fn start(
+        app: &App,
+        acting: &Acting,
+        plugin: &PluginName,
+        call: Option<&str>,
+        session_id: Option<Uuid>,
+    ) -> (Record, Guard) {
+        let record = Record(Arc::new(Inner {
+            app: app.clone(),
+            acting: acting.clone(),
+            plugin: plugin.clone(),
+            call: call.map(str::to_owned),
+            session_id,
+            started: Instant::now(),
+            seen: Mutex::default(),
+            ended: Mutex::default(),
+        }));
+        (record.clone(), Guard(record))
+    }
+
+    /// Keeps a line.
+    pub fn log(&self, level: LogLevel, message: &str) {
+        self.seen().logs.push(LogLine { level, message: message.to_owned() });
+    }
+
+    /// Counts what was reached for, and what the gate said.
+    pub fn reached(&self, reach: &Reach<'_>, allowed: bool) {
+        let mut seen = self.seen();
+        let mut key = reach.to_string();
+        if !seen.reaches.contains_key(&key) && seen.reaches.len() >= REACHES_KEPT_MAX {
+            key = "(others)".to_owned();
+        }
+        let count = seen.reaches.entry(key).or_default();
+        if allowed { count.allowed += 1 } else { count.denied += 1 }
+    }
+
+    /// The lines so far.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.seen().logs.clone()
+    }
+
+    /// Writes the run down.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn end(&self, status: Status) -> sqlx::Result<()> {
+        if std::mem::replace(&mut *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return Ok(());
+        }
+        let inner = &self.0;
+        let what = Use {
+            what: match inner.plugin.kind {
+                PluginKind::Tool => What::Tool,
+                PluginKind::Agent => What::Agent,
+            },
+            plugin: Some(inner.plugin.to_string()),
+            session_id: inner.session_id,
+            took: inner.started.elapsed(),
+            status,
+        };
+        let mut tx = inner.app.tenant_tx(&inner.acting).await?;
+        usage::write(&inner.app, &mut tx, &inner.acting, &what).await?;
+        audit::write_guest(&inner.app, &mut tx, &inner.acting, self.entry(status)).await?;
+        tx.commit().await
+    }
+
+    fn entry(&self, status: Status) -> audit::Entry {
+        let (action, target) = match (&self.0.plugin.kind, &self.0.call) {
+            (PluginKind::Tool, Some(call)) => ("tool.run", format!("{} {call}", self.0.plugin)),
+            (PluginKind::Tool, None) => ("tool.run", self.0.plugin.to_string()),
+            (PluginKind::Agent, _) => ("agent.run", self.0.plugin.to_string()),
+        };
+        let seen = self.seen();
+        let outcome = match status {
+            Status::Ok => Outcome::Ok,
+            Status::Failed | Status::Canceled => Outcome::Failed,
+        };
+        let took_ms = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        audit::Entry::ok(action, target)
+            .result(outcome)
+            .detail(json!({ "status": status.name(), "ms": took_ms, "reached": seen.reaches }))
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if *self.0.0.ended.lock().unwrap_or_else(PoisonError::into_inner) {
+            return;
+        }
+        let record = self.0.clone();
+        self.0.0.app.clone().spawn(async move {
+            if let Err(cause) = record.end(Status::Canceled).await {
+                tracing::error!(%cause, "a run that was broken off could not be written down");
+            }
+        });
+    }
+}

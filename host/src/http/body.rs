@@ -1,0 +1,115 @@
+//! Bodies: read within a limit, refused with a text that helps.
+
+use crate::{
+    error::{ApiError, FieldError},
+    limits::JSON_BYTES_MAX,
+};
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// A JSON body, in or out.
+///
+/// In: 415 for another content type, 413 over the limit, 400 where it is not
+/// JSON (with the offset), 422 where it does not fit the type, naming every
+/// field that does not (rows M043, M046, M047).
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(cause) => ApiError::internal("an answer could not be written as JSON", cause).into_response(),
+        }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + JsonSchema> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let value = read_json(request, JSON_BYTES_MAX).await?;
+        fit(value).map(Json)
+    }
+}
+
+/// 204.
+pub struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+/// Reads a body of JSON of any shape.
+///
+/// # Errors
+/// 415, 413 or 400.
+pub async fn read_json(request: Request, bytes_max: usize) -> Result<Value, ApiError> {
+    if !is_json(request.headers()) {
+        return Err(ApiError::wrong_content_type("application/json"));
+    }
+    let bytes = read(request.into_body(), bytes_max).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        ApiError::bad_request("malformed_json", format!("the body is not JSON: {error}"))
+            .with("offset", offset(&bytes, error.line(), error.column()).into())
+    })
+}
+
+/// Reads a body whole.
+///
+/// # Errors
+/// 413 over the limit; 400 where the client broke off.
+pub async fn read(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(bytes_max)),
+        Err(_) => Err(ApiError::bad_request("incomplete_body", "the body ended early; send it again")),
+    }
+}
+
+/// The media type of a request, lower case, without parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|media| media == "application/json" || media.ends_with("+json"))
+}
+
+fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
+    let before: usize = bytes.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    (before + column).min(bytes.len())
+}
+
+/// A value as this type, or every field that does not fit.
+///
+/// # Errors
+/// 422 with all pointers: from the type's schema first, which sees every
+/// field, then from reading it, which sees the first.
+pub fn fit<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ApiError> {
+    let schema = schemars::schema_for!(T);
+    let validator = jsonschema::validator_for(schema.as_value())
+        .map_err(|cause| ApiError::internal("a body's schema is wrong", cause))?;
+    let wrong: Vec<FieldError> = validator
+        .iter_errors(&value)
+        .map(|error| FieldError::new(error.instance_path().to_string(), error.masked().to_string()))
+        .collect();
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer: String = error.path().iter().map(|segment| format!("/{segment}")).collect();
+        ApiError::invalid(vec![FieldError::new(pointer, error.inner().to_string())])
+    })
+}

@@ -1,0 +1,14 @@
+//! What every route shares: reading bodies, naming requests, rendering errors,
+//! limiting rates. Knows no domain.
+
+pub mod body;
+pub mod context;
+pub mod extract;
+pub mod page;
+pub mod rate_limit;
+pub mod render;
+
+pub use body::{Json, NoContent};
+pub use context::RequestContext;
+pub use extract::Params;
+pub use page::{Page, Paged};

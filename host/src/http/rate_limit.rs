@@ -1,0 +1,102 @@
+//! How often: a bucket for each credential, for each address that fails to sign
+//! in, and for each address that registers (rows M050, M234).
+//!
+//! Buckets live in this process. A limit protects this host; an app's budget is
+//! the ledger's affair.
+
+use crate::{
+    error::ApiError,
+    limits::{AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR},
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::{hash::Hash, net::IpAddr, num::NonZeroU32, time::Duration};
+use uuid::Uuid;
+
+/// All buckets of this process.
+pub struct RateLimits {
+    credentials: DefaultKeyedRateLimiter<Option<Uuid>>,
+    auth_failures: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    per_minute: u32,
+}
+
+impl RateLimits {
+    /// Buckets for this many requests per minute and credential.
+    pub fn new(per_minute: u32) -> RateLimits {
+        RateLimits {
+            credentials: RateLimiter::keyed(Quota::per_minute(at_least_one(per_minute))),
+            auth_failures: RateLimiter::keyed(Quota::per_minute(at_least_one(AUTH_FAILURES_PER_MINUTE))),
+            registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
+            per_minute,
+        }
+    }
+
+    /// Takes one request from a credential's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn request(&self, credential: Option<Uuid>) -> Result<(), ApiError> {
+        take(&self.credentials, &credential).map_err(|wait| {
+            let text = format!("more than {} requests a minute with this credential; wait and try again", self.per_minute);
+            let seconds = whole_seconds(wait);
+            let mut error = ApiError::rate_limited("rate_limited", text, seconds);
+            error.headers.extend(headers(self.per_minute, seconds));
+            error
+        })
+    }
+
+    /// Counts a failed credential from this address; an error once there were too many.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn auth_failure(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.auth_failures, &ip).map_err(|wait| {
+            ApiError::rate_limited("too_many_failures", "too many failed credentials from this address; wait", whole_seconds(wait))
+        })
+    }
+
+    /// Takes one registration from an address's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn registration(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.registrations, &ip).map_err(|wait| {
+            ApiError::rate_limited("too_many_registrations", "too many registrations from this address; wait", whole_seconds(wait))
+        })
+    }
+
+    /// Forgets buckets that are full again.
+    pub fn forget_idle(&self) {
+        self.credentials.retain_recent();
+        self.auth_failures.retain_recent();
+        self.registrations.retain_recent();
+    }
+
+    /// Writes the limit into an answer's headers.
+    pub fn describe(&self, headers: &mut HeaderMap) {
+        if let Ok(policy) = HeaderValue::from_str(&format!("{};w=60", self.per_minute)) {
+            headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
+        }
+    }
+}
+
+fn headers(limit: u32, reset_s: u64) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (HeaderName::from_static("ratelimit-limit"), HeaderValue::from(limit)),
+        (HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(0_u32)),
+        (HeaderName::from_static("ratelimit-reset"), HeaderValue::from(reset_s)),
+    ]
+}
+
+fn take<K: Hash + Eq + Clone>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), Duration> {
+    limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(limiter.clock().now()))
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}

@@ -1,0 +1,68 @@
+//! Every limit of the API, with its unit and its reason.
+//!
+//! Limits of one mechanism stand with it: the sandbox's in `sandbox::limits`,
+//! outgoing requests' in `egress`, the database's in `postgres`, model wire
+//! formats' in `models`.
+
+use std::time::Duration;
+
+/// A JSON body: configuration and commands are small; media has its own way in.
+pub const JSON_BYTES_MAX: usize = 1 << 20;
+/// A chat request: long conversations with images inside.
+pub const CHAT_BYTES_MAX: usize = 8 << 20;
+/// A component: a Rust tool is 0.1 MiB, a JavaScript one 2, a Python one more, and compiling is paid by us.
+pub const COMPONENT_BYTES_MAX: usize = 16 << 20;
+/// A markdown agent.
+pub const MARKDOWN_BYTES_MAX: usize = 256 << 10;
+/// One secret's value.
+pub const SECRET_BYTES_MAX: usize = 64 << 10;
+/// Secrets of one app: a table a person can read.
+pub const SECRETS_PER_APP_MAX: i64 = 200;
+/// Tools and agents of one app, each.
+pub const PLUGINS_PER_APP_MAX: i64 = 200;
+/// Providers of one app.
+pub const PROVIDERS_PER_APP_MAX: usize = 50;
+/// Live credentials of one app (row M229).
+pub const CREDENTIALS_PER_APP_MAX: i64 = 20;
+/// The longest life of a credential that ends, in seconds: 10 years.
+pub const CREDENTIAL_LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// How many rows a page has unless told (row M048).
+pub const PAGE_ROWS_DEFAULT: u32 = 20;
+/// How many rows a page may have.
+pub const PAGE_ROWS_MAX: u32 = 200;
+
+/// Requests per minute for one credential, unless configured: ten a second, with as many in a burst.
+pub const REQUESTS_PER_MINUTE: u32 = 600;
+/// Failed credentials per minute for one address: enough for a person's mistakes, too few to guess.
+pub const AUTH_FAILURES_PER_MINUTE: u32 = 30;
+/// Self-registrations per hour for one address (row M234).
+pub const REGISTRATIONS_PER_HOUR: u32 = 3;
+
+/// The longest request id taken from a client (row M045).
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// How long running requests may take to finish once the process was asked to stop.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Calls of guests one app may have in flight: one tenant's flood must not take another's slots.
+pub const CALLS_IN_FLIGHT_PER_APP_MAX: usize = 64;
+/// Model calls in one turn of an agent.
+pub const STEPS_PER_TURN_MAX: u32 = 16;
+/// How deep a chain of guest calls may go (row M361).
+pub const CALL_DEPTH_MAX: u32 = 4;
+/// What one turn may stream to the client, in bytes of text.
+pub const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Messages one session keeps: beyond it the model would not read them anyway.
+pub const SESSION_MESSAGES_MAX: i64 = 2000;
+/// How long a session stays taken when the host that runs its turn died.
+pub const SESSION_LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// One value in a plugin's key-value store.
+pub const KV_VALUE_BYTES_MAX: usize = 256 << 10;
+/// One key.
+pub const KV_KEY_BYTES_MAX: usize = 512;
+/// Keys of one plugin in one app.
+pub const KV_KEYS_MAX: i64 = 10_000;
+/// Keys one `keys` call answers with.
+pub const KV_KEYS_LISTED_MAX: i64 = 1000;

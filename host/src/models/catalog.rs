@@ -1,0 +1,141 @@
+//! Which models an app can name.
+//!
+//! A provider is asked for its list, and the answer remembered for a while; one
+//! that does not answer contributes the app's default model alone.
+
+use super::{ModelId, providers};
+use crate::{
+    app::App,
+    grants::InApp,
+    tenants::{self, configure},
+};
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use uuid::Uuid;
+
+/// The id of the provider that is built in.
+pub const DEMO: &str = "demo";
+/// The models of the demo provider.
+pub const DEMO_MODELS: &[&str] = &["assistant", "slow", "error"];
+/// How long a provider's list is believed.
+const LIST_LIFE: chrono::Duration = chrono::Duration::minutes(5);
+/// How long a provider may take to give its list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest list taken.
+const LIST_BYTES_MAX: usize = 4 << 20;
+/// Lists remembered before they are started anew.
+const LISTS_REMEMBERED_MAX: usize = 1000;
+
+/// One model, as OpenAI lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// `provider/model`.
+    pub id: String,
+    /// `model`.
+    pub object: &'static str,
+    /// When it was made, as far as its provider says.
+    pub created: i64,
+    /// The provider.
+    pub owned_by: String,
+}
+
+type Lists = HashMap<(Uuid, String), (chrono::DateTime<chrono::Utc>, Vec<Model>)>;
+
+/// Lists remembered by this process.
+#[derive(Default)]
+pub struct Catalog(Mutex<Lists>);
+
+/// Whether this is a full model id, `provider/model`.
+pub fn is_full_id(text: &str) -> bool {
+    ModelId::parse(text).is_ok_and(|id| id.provider.is_some())
+}
+
+/// Every model the app can name, by id.
+///
+/// # Errors
+/// The database's.
+pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
+    let (row, configured) = configure::read(app, proof).await?;
+    let asked = configured.iter().map(|provider| of_provider(app, row.app_id, &provider.provider));
+    let mut models: Vec<Model> = join_all(asked).await.into_iter().flatten().collect();
+    if app.config.demo_provider {
+        models.extend(DEMO_MODELS.iter().map(|model| described(DEMO, model, 0)));
+    }
+    if let Some((provider, model)) = row.default_model.as_deref().and_then(|id| id.split_once('/')) {
+        models.push(described(provider, model, 0));
+    }
+    models.sort_by(|a, b| a.id.cmp(&b.id).then(b.created.cmp(&a.created)));
+    models.dedup_by(|a, b| a.id == b.id);
+    Ok(models)
+}
+
+fn described(provider: &str, model: &str, created: i64) -> Model {
+    Model { id: format!("{provider}/{model}"), object: "model", created, owned_by: provider.to_owned() }
+}
+
+async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Vec<Model> {
+    let key = (app_id, provider.to_owned());
+    let now = app.now();
+    {
+        let lists = app.model_catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, models)) = lists.get(&key).filter(|(at, _)| now - *at < LIST_LIFE) {
+            return models.clone();
+        }
+    }
+    let models = match ask(app, app_id, provider).await {
+        Ok(models) => models,
+        Err(cause) => {
+            tracing::warn!(provider, cause, "a provider did not list its models");
+            return vec![];
+        }
+    };
+    let mut lists = app.model_catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if lists.len() >= LISTS_REMEMBERED_MAX {
+        lists.clear();
+    }
+    lists.insert(key, (now, models.clone()));
+    models
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<ListedModel>,
+}
+
+#[derive(Deserialize)]
+struct ListedModel {
+    id: String,
+    #[serde(default)]
+    created: Option<i64>,
+}
+
+async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, String> {
+    let open = tenants::providers::open(app, app_id, provider).await.map_err(|cause| cause.to_string())?;
+    let open = open.ok_or("it is not configured any more")?;
+    let url = providers::endpoint(&open.base_url, "models");
+    let mut request = app.model_egress.client().get(url).timeout(LIST_TIMEOUT);
+    if let Some(key) = &open.api_key {
+        request = request.bearer_auth(key.expose_secret());
+    }
+    let answer = request.send().await.map_err(|cause| cause.without_url().to_string())?;
+    if !answer.status().is_success() {
+        return Err(format!("it answered {}", answer.status()));
+    }
+    let mut body = Vec::new();
+    let mut answer = answer;
+    while let Some(chunk) = answer.chunk().await.map_err(|cause| cause.without_url().to_string())? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LIST_BYTES_MAX {
+            return Err("its list is too long".to_owned());
+        }
+    }
+    let listed: Listed = serde_json::from_slice(&body).map_err(|_| "its list could not be read")?;
+    let known = listed.data.into_iter().map(|model| described(provider, &model.id, model.created.unwrap_or_default()));
+    Ok(known.filter(|model| is_full_id(&model.id)).collect())
+}

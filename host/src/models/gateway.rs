@@ -1,0 +1,186 @@
+//! One model call on behalf of an app: which provider, with which key, metered.
+//!
+//! Every call goes through here, a person's and a guest's alike, so none goes
+//! unmetered: the use is written when the reply ends, when it fails, and when
+//! it is broken off. The key is opened here, in memory, and goes nowhere else.
+
+use super::{
+    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
+    catalog::DEMO,
+    demo::Demo,
+    price, providers,
+};
+use crate::{
+    app::App,
+    grants::{Acting, InApp},
+    tenants::{self, providers::OpenError},
+    usage::{self, Status, Use, What},
+};
+use futures_util::StreamExt;
+use secrecy::SecretString;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// What a call belongs to.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The plugin that asks, `kind/name`.
+    pub plugin: Option<String>,
+    /// The session.
+    pub session_id: Option<Uuid>,
+}
+
+/// Why a model was not asked, or did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The id names no provider, and is not the app's default model.
+    #[error("no such model: `{0}`; name it as `provider/model`, as GET /v1/models lists it")]
+    UnknownModel(String),
+    /// The app has no such provider.
+    #[error("the provider `{0}` is not configured for this app; add it with PUT /v1/tenant")]
+    NotConfigured(String),
+    /// Its key cannot be opened.
+    #[error("the provider's key cannot be opened on this host; store it again with PUT /v1/tenant")]
+    Sealed,
+    /// The provider.
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// The database.
+    #[error("the provider could not be looked up")]
+    Db(String),
+}
+
+/// A reply on its way, with what will be written down of it.
+pub struct Metered {
+    stream: EventStream,
+    record: Option<Record>,
+    usage: Option<Usage>,
+}
+
+struct Record {
+    app: App,
+    acting: Acting,
+    origin: Origin,
+    provider: String,
+    model: String,
+    price: Option<Price>,
+    started: Instant,
+}
+
+/// Resolves a model id to a full one: `provider/model` as it is, a bare name
+/// where it is the app's default model's.
+///
+/// # Errors
+/// [`GatewayError::UnknownModel`]
+pub fn full_id(id: &ModelId, default_model: Option<&str>) -> Result<(String, String), GatewayError> {
+    match (&id.provider, default_model.and_then(|full| full.split_once('/'))) {
+        (Some(provider), _) => Ok((provider.clone(), id.model.clone())),
+        (None, Some((provider, model))) if model == id.model => Ok((provider.to_owned(), model.to_owned())),
+        (None, _) => Err(GatewayError::UnknownModel(id.model.clone())),
+    }
+}
+
+/// Asks a model. Returns once its first event, or its failure, is here.
+///
+/// # Errors
+/// [`GatewayError`]; what a failed call used is written down.
+pub async fn ask(
+    app: &App,
+    proof: &impl InApp,
+    (provider, model): (&str, &str),
+    request: &ChatRequest,
+    origin: Origin,
+) -> Result<Metered, GatewayError> {
+    let upstream = open(app, proof, provider, model).await?;
+    let mut record = Record {
+        app: app.clone(),
+        acting: Acting::of(proof),
+        origin,
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        price: price::built_in(provider, model),
+        started: Instant::now(),
+    };
+    match upstream.stream(model, request).await {
+        Ok(stream) => Ok(Metered { stream, record: Some(record), usage: None }),
+        Err(error) => {
+            record.write(Usage::default(), Status::Failed).await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Result<Provider, GatewayError> {
+    if provider == DEMO && app.config.demo_provider {
+        if !super::catalog::DEMO_MODELS.contains(&model) {
+            return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
+        }
+        return Ok(Provider::Demo(Demo::default()));
+    }
+    let opened = tenants::providers::open(app, proof.app().app_id, provider).await.map_err(|error| match error {
+        OpenError::Sealed => GatewayError::Sealed,
+        OpenError::NoAddress => GatewayError::NotConfigured(provider.to_owned()),
+        OpenError::Db(cause) => {
+            tracing::error!(%cause, "a provider could not be looked up");
+            GatewayError::Db(cause.to_string())
+        }
+    })?;
+    let opened = opened.ok_or_else(|| GatewayError::NotConfigured(provider.to_owned()))?;
+    let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
+    let upstream = Upstream::new(opened.base_url, key, app.model_egress.client().clone());
+    let dialect = providers::well_known(provider).map(|known| known.dialect).unwrap_or_default();
+    Ok(Provider::OpenAiCompatible(upstream.with_dialect(dialect)))
+}
+
+impl Metered {
+    /// The next event; none after the last, when the use is written down.
+    pub async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
+        let next = self.stream.next().await;
+        match &next {
+            Some(Ok(Event::Usage(usage))) => self.usage = Some(*usage),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.write(Status::Failed).await,
+            None => self.write(Status::Ok).await,
+        }
+        next
+    }
+
+    async fn write(&mut self, status: Status) {
+        let usage = self.usage.unwrap_or_else(|| self.stream.usage_so_far());
+        if let Some(mut record) = self.record.take() {
+            record.write(usage, status).await;
+        }
+    }
+}
+
+impl Record {
+    async fn write(&mut self, usage: Usage, status: Status) {
+        let what = self.what(usage, status);
+        usage::record(&self.app, &self.acting, &what).await;
+    }
+
+    fn what(&self, usage: Usage, status: Status) -> Use {
+        Use {
+            what: What::Tokens {
+                provider: self.provider.clone(),
+                model: self.model.clone(),
+                usage,
+                price: self.price,
+            },
+            plugin: self.origin.plugin.clone(),
+            session_id: self.origin.session_id,
+            took: self.started.elapsed(),
+            status,
+        }
+    }
+}
+
+impl Drop for Metered {
+    /// Broken off: what was seen is charged.
+    fn drop(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        let what = record.what(self.usage.unwrap_or_else(|| self.stream.usage_so_far()), Status::Canceled);
+        let app = record.app.clone();
+        app.clone().spawn(async move { usage::record(&app, &record.acting, &what).await });
+    }
+}

@@ -1,0 +1,59 @@
+//! For whoever operates the process: `/healthz`, `/readyz`, `/version`, `/metrics`.
+
+use crate::{app::App, error::{ApiError, ApiResult}, http::Json};
+use axum::extract::{ConnectInfo, State};
+use http::{HeaderMap, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{net::SocketAddr, time::Duration};
+use subtle::ConstantTimeEq;
+
+/// How long the database may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Alive: the process answers.
+pub async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// Ready: everything a request needs is there (row M056).
+pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
+    let database = tokio::time::timeout(READY_TIMEOUT, app.service_tx()).await.is_ok_and(|tx| tx.is_ok());
+    let checks = json!({
+        "database": database && app.server.is_alive(),
+        "blobs": app.blobs.is_reachable().await,
+        "sandbox": app.sandbox.is_healthy(),
+        "accepting": !app.stopping.is_cancelled(),
+    });
+    let ready = checks.as_object().is_some_and(|checks| checks.values().all(|ok| *ok == json!(true)));
+    let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (status, Json(json!({ "status": word, "version": env!("CARGO_PKG_VERSION"), "checks": checks })))
+}
+
+/// What this is.
+pub async fn version() -> Json<Value> {
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": option_env!("OPG_COMMIT"),
+        "api_versions": ["v1"],
+    }))
+}
+
+/// Prometheus text, to loopback or with the metrics token (row M057).
+pub async fn metrics(
+    State(app): State<App>,
+    peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+) -> ApiResult<([(header::HeaderName, &'static str); 1], String)> {
+    let local = peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback()) && !headers.contains_key("x-forwarded-for");
+    let with_token = app.config.metrics_token.as_ref().is_some_and(|token| {
+        let sent = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(crate::grants::credential::bearer);
+        let hash = |text: &str| Sha256::digest(text.as_bytes());
+        sent.is_some_and(|sent| hash(sent).ct_eq(&hash(token.expose_secret())).into())
+    });
+    if !local && !with_token {
+        return Err(ApiError::not_found("resource"));
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render(&app)))
+}

@@ -1,0 +1,121 @@
+//! From a name to something that runs.
+//!
+//! A tenant's own plugin shadows a predefined one. One that waits for review is
+//! not there yet: then the predefined one of that name still is.
+
+use super::{Description, PluginKind, PluginName, blobs::BlobError, predefined, store};
+use crate::{
+    app::App,
+    grants::{Capability, InApp},
+    sandbox::{Component, LoadError},
+};
+use std::sync::Arc;
+
+/// A plugin with everything a call of it needs, but its code.
+#[derive(Clone)]
+pub struct Resolved {
+    /// Its name.
+    pub name: PluginName,
+    /// What it is.
+    pub description: Description,
+    /// What it asks for.
+    pub requested: Arc<[Capability]>,
+    /// What it was granted.
+    pub granted: Arc<[Capability]>,
+    /// Where its code is.
+    code: Code,
+}
+
+#[derive(Clone)]
+enum Code {
+    Shipped(Component),
+    Blob(String),
+}
+
+/// Why a plugin's code could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeError {
+    /// Its bytes.
+    #[error("the plugin's bytes could not be read")]
+    Blob(#[from] BlobError),
+    /// It does not load any more: a release changed what is accepted.
+    #[error("the plugin no longer loads: {0}")]
+    Load(#[from] LoadError),
+}
+
+impl Resolved {
+    /// A shipped plugin, with no more than comes with it.
+    pub fn shipped(plugin: &predefined::Plugin) -> Resolved {
+        Resolved {
+            name: plugin.name.clone(),
+            description: plugin.description.clone(),
+            requested: plugin.requested.iter().map(|wish| wish.capability.clone()).collect(),
+            granted: plugin.granted_as_shipped().collect(),
+            code: Code::Shipped(plugin.component.clone()),
+        }
+    }
+
+    /// Its component, compiled; from memory or the cache if it was before.
+    ///
+    /// # Errors
+    /// [`CodeError`]
+    pub async fn component(&self, app: &App) -> Result<Component, CodeError> {
+        match &self.code {
+            Code::Shipped(component) => Ok(component.clone()),
+            Code::Blob(sha256) => match app.sandbox.find(sha256) {
+                Some(component) => Ok(component),
+                None => Ok(app.sandbox.load(app.blobs.get(sha256).await?).await?),
+            },
+        }
+    }
+
+    /// Whether it is shipped rather than uploaded.
+    pub fn is_predefined(&self) -> bool {
+        matches!(self.code, Code::Shipped(_))
+    }
+}
+
+/// Every plugin of this kind the app can use, by name.
+///
+/// # Errors
+/// The database's.
+pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Result<Vec<Resolved>> {
+    let (rows, grants, offered) = {
+        let mut tx = app.tenant_tx(proof).await?;
+        let rows = store::list_active(&mut tx, kind).await?;
+        let grants = store::list_grants(&mut tx, None).await?;
+        (rows, grants, store::offered_predefined(&mut tx, kind).await?)
+    };
+    let granted_to = |name: &PluginName| grants.iter().filter(|(p, _)| p == name).map(|(_, c)| c.clone()).collect::<Vec<_>>();
+    let mut found: Vec<Resolved> = rows
+        .into_iter()
+        .map(|row| {
+            let name = PluginName { kind, name: row.plugin.name };
+            Resolved {
+                granted: granted_to(&name).into(),
+                requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
+                description: row.version.description.0,
+                code: Code::Blob(row.version.sha256),
+                name,
+            }
+        })
+        .collect();
+    for plugin in app.predefined.all(kind) {
+        let wanted = offered.as_ref().is_none_or(|names| names.contains(&plugin.name.name));
+        if !wanted || found.iter().any(|own| own.name == plugin.name) {
+            continue;
+        }
+        let granted = plugin.granted_as_shipped().chain(granted_to(&plugin.name)).collect();
+        found.push(Resolved { granted, ..Resolved::shipped(plugin) });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// The one of this name, if the app can use it.
+///
+/// # Errors
+/// The database's.
+pub async fn find(app: &App, proof: &impl InApp, name: &PluginName) -> sqlx::Result<Option<Resolved>> {
+    Ok(usable(app, proof, name.kind).await?.into_iter().find(|plugin| plugin.name == *name))
+}

@@ -1,0 +1,57 @@
+//! Rolling back: an older version runs again.
+
+use super::{PluginName, store};
+use crate::{
+    app::App,
+    grants::{Allowed, AppRef, InApp, Permission, audit},
+};
+use serde_json::json;
+
+/// Why nothing was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// There is no such plugin or version.
+    #[error("no such plugin or version")]
+    NotFound,
+    /// The version never passed review.
+    #[error("version {0} asks for capabilities and was never reviewed; review it with its number instead")]
+    NotReviewed(i32),
+    /// There is nothing older.
+    #[error("there is no older version to go back to")]
+    NothingOlder,
+    /// The database.
+    #[error("the rollback could not be stored")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Makes `to` the version that runs; the one before the active one, unless given.
+///
+/// # Errors
+/// [`RollbackError`]; nothing was changed then.
+pub async fn rollback<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    to: Option<i32>,
+) -> Result<i32, RollbackError> {
+    let mut tx = app.tenant_tx(allowed).await?;
+    store::lock(&mut tx, allowed.app().app_id).await?;
+    let row = store::find(&mut tx, plugin).await?.ok_or(RollbackError::NotFound)?;
+    let version = match to {
+        Some(number) => store::find_version(&mut tx, row.plugin_id, number).await?.ok_or(RollbackError::NotFound)?,
+        None => {
+            let older = store::list_versions(&mut tx, row.plugin_id, row.active_version, 1).await?;
+            older.into_iter().next().ok_or(RollbackError::NothingOlder)?
+        }
+    };
+    let reviewed = store::reviewed_versions(&mut tx, row.plugin_id).await?;
+    if !version.requested.is_empty() && !reviewed.iter().any(|v| v.version == version.version) {
+        return Err(RollbackError::NotReviewed(version.version));
+    }
+    store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
+    let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
+        .detail(json!({ "rollback": { "from": row.active_version, "to": version.version } }));
+    audit::write(app, &mut tx, allowed, entry).await?;
+    tx.commit().await?;
+    Ok(version.version)
+}

@@ -1,0 +1,326 @@
+//! All SQL of the registry.
+
+use super::{Description, PluginKind, PluginName, Requested};
+use crate::{
+    grants::{Capability, CapabilityKind},
+    tenants::TenantTx,
+};
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, types::Json};
+use uuid::Uuid;
+
+/// A plugin.
+#[derive(Clone, Debug, FromRow)]
+pub struct PluginRow {
+    /// Its key.
+    pub plugin_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The version that runs, if one does.
+    pub active_version: Option<i32>,
+    /// When it was first uploaded.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A version of a plugin.
+#[derive(Clone, Debug, FromRow)]
+pub struct VersionRow {
+    /// From 1.
+    pub version: i32,
+    /// `component` or `markdown`.
+    pub format: String,
+    /// The digest of its bytes.
+    pub sha256: String,
+    /// Their size.
+    pub size_bytes: i64,
+    /// What it said it is.
+    pub description: Json<Description>,
+    /// What it asks for.
+    pub requested: Json<Vec<Requested>>,
+    /// When it was uploaded.
+    pub created_at: DateTime<Utc>,
+}
+
+const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
+const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested, v.created_at";
+
+/// Takes the app's lock on its registry until the transaction ends.
+pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("plugins/{app_id}"))
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+pub(super) async fn find(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Result<Option<PluginRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("select {PLUGIN} from plugins where kind = $1 and name = $2")))
+        .bind(plugin.kind.name())
+        .bind(&plugin.name)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+pub(super) async fn count(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from plugins where kind = $1").bind(kind.name()).fetch_one(tx.conn()).await
+}
+
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    app_id: Uuid,
+    plugin: &PluginName,
+    now: DateTime<Utc>,
+) -> sqlx::Result<PluginRow> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "insert into plugins (plugin_id, app_id, kind, name, created_at, updated_at) values ($1, $2, $3, $4, $5, $5)
+         returning {PLUGIN}"
+    )))
+    .bind(plugin_id)
+    .bind(app_id)
+    .bind(plugin.kind.name())
+    .bind(&plugin.name)
+    .bind(now)
+    .fetch_one(tx.conn())
+    .await
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Result<bool> {
+    sqlx::query("delete from plugin_grants where plugin_kind = $1 and plugin_name = $2")
+        .bind(plugin.kind.name())
+        .bind(&plugin.name)
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("delete from plugins where kind = $1 and name = $2")
+        .bind(plugin.kind.name())
+        .bind(&plugin.name)
+        .execute(tx.conn())
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
+pub(super) async fn activate(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    version: i32,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update plugins set active_version = $2, updated_at = $3 where plugin_id = $1")
+        .bind(plugin_id)
+        .bind(version)
+        .bind(now)
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+pub(super) async fn insert_version(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    app_id: Uuid,
+    version: &VersionRow,
+    created_by: Option<Uuid>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into plugin_versions (plugin_id, app_id, version, format, sha256, size_bytes, description, requested,
+                                      created_by, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(plugin_id)
+    .bind(app_id)
+    .bind(version.version)
+    .bind(&version.format)
+    .bind(&version.sha256)
+    .bind(version.size_bytes)
+    .bind(&version.description)
+    .bind(&version.requested)
+    .bind(created_by)
+    .bind(version.created_at)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+pub(super) async fn newest_version(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Option<VersionRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {VERSION} from plugin_versions v where plugin_id = $1 order by version desc limit 1"
+    )))
+    .bind(plugin_id)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+pub(super) async fn find_version(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    version: i32,
+) -> sqlx::Result<Option<VersionRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {VERSION} from plugin_versions v where plugin_id = $1 and version = $2"
+    )))
+    .bind(plugin_id)
+    .bind(version)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// Versions, newest first, `limit` of them older than `before`.
+pub(super) async fn list_versions(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    before: Option<i32>,
+    limit: i64,
+) -> sqlx::Result<Vec<VersionRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {VERSION} from plugin_versions v where plugin_id = $1 and ($2::int is null or version < $2)
+         order by version desc limit $3"
+    )))
+    .bind(plugin_id)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// The versions of a plugin that somebody reviewed.
+pub(super) async fn reviewed_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<VersionRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {VERSION} from plugin_versions v join plugin_reviews using (plugin_id, version) where plugin_id = $1"
+    )))
+    .bind(plugin_id)
+    .fetch_all(tx.conn())
+    .await
+}
+
+pub(super) async fn insert_review(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    app_id: Uuid,
+    version: i32,
+    by: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into plugin_reviews (plugin_id, app_id, version, reviewed_by, reviewed_at) values ($1, $2, $3, $4, $5)
+         on conflict (plugin_id, version) do nothing",
+    )
+    .bind(plugin_id)
+    .bind(app_id)
+    .bind(version)
+    .bind(by)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// Replaces what a plugin was granted.
+pub(super) async fn replace_grants(
+    tx: &mut TenantTx,
+    app_id: Uuid,
+    plugin: &PluginName,
+    granted: &[Capability],
+    by: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("delete from plugin_grants where plugin_kind = $1 and plugin_name = $2")
+        .bind(plugin.kind.name())
+        .bind(&plugin.name)
+        .execute(tx.conn())
+        .await?;
+    for capability in granted {
+        sqlx::query(
+            "insert into plugin_grants (app_id, plugin_kind, plugin_name, kind, target, granted_by, granted_at)
+             values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        )
+        .bind(app_id)
+        .bind(plugin.kind.name())
+        .bind(&plugin.name)
+        .bind(capability.kind.name())
+        .bind(&capability.target)
+        .bind(by)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok(())
+}
+
+/// What was granted, to one plugin or to all: `(plugin, capability)`.
+pub(super) async fn list_grants(
+    tx: &mut TenantTx,
+    plugin: Option<&PluginName>,
+) -> sqlx::Result<Vec<(PluginName, Capability)>> {
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "select plugin_kind, plugin_name, kind, target from plugin_grants
+         where $1::text is null or (plugin_kind = $1 and plugin_name = $2) order by 1, 2, 3, 4",
+    )
+    .bind(plugin.map(|p| p.kind.name()))
+    .bind(plugin.map(|p| p.name.as_str()))
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(plugin_kind, name, kind, target)| {
+            let plugin_kind = if plugin_kind == "tool" { PluginKind::Tool } else { PluginKind::Agent };
+            Some((PluginName { kind: plugin_kind, name }, Capability::new(CapabilityKind::parse(&kind)?, target)))
+        })
+        .collect())
+}
+
+/// A plugin with one of its versions.
+#[derive(Clone, Debug, FromRow)]
+pub struct ListedRow {
+    /// The plugin.
+    #[sqlx(flatten)]
+    pub plugin: PluginRow,
+    /// The version.
+    #[sqlx(flatten)]
+    pub version: VersionRow,
+}
+
+const LISTED: &str = "p.plugin_id, p.name, p.active_version, p.created_at, p.updated_at, v.version, v.format, v.sha256,
+                      v.size_bytes, v.description, v.requested";
+
+/// Plugins with their newest version, by name, `limit` of them after `after`.
+pub(super) async fn list(
+    tx: &mut TenantTx,
+    kind: PluginKind,
+    after: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<ListedRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {LISTED} from plugins p
+         join lateral (select * from plugin_versions where plugin_id = p.plugin_id order by version desc limit 1) v on true
+         where p.kind = $1 and ($2::text is null or p.name > $2) order by p.name limit $3"
+    )))
+    .bind(kind.name())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Plugins that run, with the version that does, by name.
+pub(super) async fn list_active(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<Vec<ListedRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {LISTED} from plugins p join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+         where p.kind = $1 order by p.name"
+    )))
+    .bind(kind.name())
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Which predefined plugins the app wants; none: all (row M243).
+pub(super) async fn offered_predefined(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<Option<Vec<String>>> {
+    let column = match kind {
+        PluginKind::Tool => "predefined_tools",
+        PluginKind::Agent => "predefined_agents",
+    };
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select {column} from apps where app_id = current_app_id()")))
+        .fetch_one(tx.conn())
+        .await
+}

@@ -1,0 +1,249 @@
+//! Uploading a plugin: examine the bytes, keep them, write the version down.
+//!
+//! A version is active at once when it asks for nothing, or when it says and
+//! asks no more than one that was reviewed; otherwise it waits for review, and
+//! what was active stays so. Uploading the newest version again changes nothing.
+
+use super::{Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, is_name, markdown, store};
+use crate::{
+    app::App,
+    grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, audit},
+    limits::PLUGINS_PER_APP_MAX,
+    sandbox::{CallError, Component, LoadError, Sandbox},
+    tenants::TenantTx,
+    tools,
+};
+use bytes::Bytes;
+use serde_json::json;
+use uuid::Uuid;
+
+/// What was uploaded.
+pub struct Uploaded {
+    /// The version it is now.
+    pub version: store::VersionRow,
+    /// Whether that version runs, or waits for review.
+    pub active: bool,
+    /// Whether the plugin is new.
+    pub created: bool,
+}
+
+/// Why nothing was uploaded.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The name.
+    #[error("a name is lower-case letters, digits and hyphens, 1 to 64 of them")]
+    BadName,
+    /// The component.
+    #[error("{0}")]
+    BadComponent(#[from] LoadError),
+    /// It is of the other kind.
+    #[error("this component is {}; upload it under /v1/tenant/{}s/{{name}}", article(*found), found.name())]
+    WrongKind {
+        /// What it is.
+        found: PluginKind,
+    },
+    /// `describe` did not work.
+    #[error("`describe` failed: {0}")]
+    Describe(CallError),
+    /// What `describe` said.
+    #[error("what `describe` says is wrong: {0}")]
+    BadDescription(String),
+    /// The markdown.
+    #[error("{0}")]
+    BadMarkdown(#[from] markdown::MarkdownError),
+    /// The markdown names a tool that is not there.
+    #[error("the agent names the tool `{0}`, which this app does not have; upload it first")]
+    UnknownTool(String),
+    /// Too many plugins.
+    #[error("an app has at most {PLUGINS_PER_APP_MAX} of these; delete one first")]
+    TooMany,
+    /// The bytes could not be kept.
+    #[error("the upload could not be stored")]
+    Blob(#[from] BlobError),
+    /// The database.
+    #[error("the upload could not be recorded")]
+    Db(#[from] sqlx::Error),
+}
+
+fn article(kind: PluginKind) -> &'static str {
+    match kind {
+        PluginKind::Tool => "a tool",
+        PluginKind::Agent => "an agent",
+    }
+}
+
+/// What examination found.
+pub(super) struct Examined {
+    pub(super) component: Component,
+    pub(super) description: Description,
+    pub(super) requested: Vec<Requested>,
+}
+
+/// Verifies, compiles and asks a component what it is, in the sandbox.
+pub(super) async fn examine(
+    sandbox: &Sandbox,
+    kind: PluginKind,
+    name: &str,
+    wasm: Bytes,
+) -> Result<Examined, UploadError> {
+    let component = sandbox.load(wasm).await?;
+    let found = PluginKind::from(component.kind());
+    if found != kind {
+        return Err(UploadError::WrongKind { found });
+    }
+    let (description, asked) = match kind {
+        PluginKind::Tool => {
+            let mut described = sandbox.describe_tool(&component).await.map_err(UploadError::Describe)?;
+            let asked: Vec<_> = described.iter_mut().flat_map(|tool| std::mem::take(&mut tool.capabilities)).collect();
+            let tools: Vec<_> = described.into_iter().map(|tool| tool.definition).collect();
+            tools::check_definitions(name, &tools).map_err(UploadError::BadDescription)?;
+            (Description::Tools { tools }, asked)
+        }
+        PluginKind::Agent => {
+            let described = sandbox.describe_agent(&component).await.map_err(UploadError::Describe)?;
+            (Description::Agent { description: described.description }, described.capabilities)
+        }
+    };
+    let mut requested: Vec<Requested> = vec![];
+    for wish in asked {
+        let kind = CapabilityKind::parse(&wish.kind).ok_or_else(|| {
+            UploadError::BadDescription(format!("`{}` is not a kind of capability: http, secret, kv, model, tool", wish.kind))
+        })?;
+        let capability = Capability::new(kind, wish.target);
+        capability.check().map_err(|bad| UploadError::BadDescription(bad.to_string()))?;
+        if wish.reason.trim().is_empty() {
+            return Err(UploadError::BadDescription(format!("`{capability}` gives no reason")));
+        }
+        if !requested.iter().any(|r| r.capability == capability) {
+            requested.push(Requested { capability, reason: wish.reason });
+        }
+    }
+    Ok(Examined { component, description, requested })
+}
+
+/// Uploads a component as the next version of a plugin.
+///
+/// # Errors
+/// [`UploadError`]; nothing was changed then.
+pub async fn component<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    wasm: Bytes,
+) -> Result<Uploaded, UploadError> {
+    check_name(plugin)?;
+    let examined = examine(&app.sandbox, plugin.kind, &plugin.name, wasm.clone()).await?;
+    let sha256 = app.blobs.put(wasm.clone()).await?;
+    let new = New {
+        format: Format::Component,
+        sha256,
+        size_bytes: wasm.len(),
+        description: examined.description,
+        requested: examined.requested,
+    };
+    record(app, allowed, plugin, new).await
+}
+
+/// Uploads a markdown agent as the next version of a plugin.
+///
+/// # Errors
+/// [`UploadError`]; nothing was changed then.
+pub async fn markdown<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    text: &str,
+) -> Result<Uploaded, UploadError> {
+    check_name(plugin)?;
+    let agent = markdown::parse(text)?;
+    if let Some(tools) = &agent.tools {
+        let catalog = tools::catalog::load(app, allowed).await?;
+        if let Some(missing) = tools.named().into_iter().find(|name| !catalog.knows(name)) {
+            return Err(UploadError::UnknownTool(missing.to_owned()));
+        }
+    }
+    let sha256 = app.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await?;
+    let new = New {
+        format: Format::Markdown,
+        sha256,
+        size_bytes: text.len(),
+        description: Description::Markdown(agent),
+        requested: vec![],
+    };
+    record(app, allowed, plugin, new).await
+}
+
+fn check_name(plugin: &PluginName) -> Result<(), UploadError> {
+    if is_name(&plugin.name) { Ok(()) } else { Err(UploadError::BadName) }
+}
+
+struct New {
+    format: Format,
+    sha256: String,
+    size_bytes: usize,
+    description: Description,
+    requested: Vec<Requested>,
+}
+
+async fn record<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    new: New,
+) -> Result<Uploaded, UploadError> {
+    let mut tx = app.tenant_tx(allowed).await?;
+    store::lock(&mut tx, allowed.app().app_id).await?;
+    let (row, created) = match store::find(&mut tx, plugin).await? {
+        Some(row) => (row, false),
+        None => (insert_plugin(app, &mut tx, allowed, plugin).await?, true),
+    };
+    let newest = store::newest_version(&mut tx, row.plugin_id).await?;
+    if let Some(same) = newest.as_ref().filter(|version| version.sha256 == new.sha256) {
+        return Ok(Uploaded { active: row.active_version == Some(same.version), version: same.clone(), created: false });
+    }
+    let version = store::VersionRow {
+        version: newest.map_or(1, |version| version.version + 1),
+        format: new.format.name().to_owned(),
+        sha256: new.sha256,
+        size_bytes: i64::try_from(new.size_bytes).unwrap_or(i64::MAX),
+        description: sqlx::types::Json(new.description),
+        requested: sqlx::types::Json(new.requested),
+        created_at: app.now(),
+    };
+    let by = allowed.caller().credential_id;
+    store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;
+    let active = needs_no_review(&mut tx, row.plugin_id, &version).await?;
+    if active {
+        store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
+    }
+    let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string()).detail(
+        json!({ "version": version.version, "sha256": version.sha256, "status": if active { "active" } else { "pending_review" } }),
+    );
+    audit::write(app, &mut tx, allowed, entry).await?;
+    tx.commit().await?;
+    Ok(Uploaded { version, active, created })
+}
+
+async fn insert_plugin(
+    app: &App,
+    tx: &mut TenantTx,
+    proof: &impl InApp,
+    plugin: &PluginName,
+) -> Result<store::PluginRow, UploadError> {
+    if store::count(tx, plugin.kind).await? >= PLUGINS_PER_APP_MAX {
+        return Err(UploadError::TooMany);
+    }
+    Ok(store::insert(tx, app.new_id(), proof.app().app_id, plugin, app.now()).await?)
+}
+
+/// A version that asks for nothing, or says and asks no more than one already reviewed.
+async fn needs_no_review(tx: &mut TenantTx, plugin_id: Uuid, version: &store::VersionRow) -> sqlx::Result<bool> {
+    if version.requested.is_empty() {
+        return Ok(true);
+    }
+    let reviewed = store::reviewed_versions(tx, plugin_id).await?;
+    Ok(reviewed.iter().any(|old| {
+        old.description == version.description
+            && version.requested.iter().all(|wish| old.requested.iter().any(|had| had.capability == wish.capability))
+    }))
+}

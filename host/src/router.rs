@@ -1,0 +1,146 @@
+//! Every route, on one page.
+//!
+//! A line is a method, a path, the handler, and the action its caller must be
+//! allowed; `public` asks for no credential. [`ROUTES`] is the same list as
+//! data: the test that no route answers the unauthorised is made from it.
+//! Routes of an app stand under `/v1`, where the credential names the app, and
+//! under `/{app}/v1`, where it must be the same one (row M008).
+
+use crate::{
+    app::App,
+    chat,
+    error::ApiError,
+    grants::{self, Action, authenticate},
+    http::{context, render},
+    ops, registry, secrets, sessions, tenants, tools, usage,
+};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{delete, get, post, put},
+};
+use http::{Method, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// One route, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: &'static str,
+    /// What its caller must be allowed; none: anybody, or any credential.
+    pub action: Option<Action>,
+    /// Whether it asks for a credential at all.
+    pub public: bool,
+}
+
+macro_rules! routes {
+    ($name:ident, $list:ident: $($method:ident $path:literal => $handler:path, $access:tt;)*) => {
+        fn $name() -> Router<App> {
+            Router::new()$(.route($path, routes!(@method $method)($handler)))*
+        }
+
+        /// The routes of this group.
+        pub const $list: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            action: routes!(@action $access),
+            public: routes!(@public $access),
+        },)*];
+    };
+    (@method GET) => { get };
+    (@method POST) => { post };
+    (@method PUT) => { put };
+    (@method DELETE) => { delete };
+    (@action public) => { None };
+    (@action any) => { None };
+    (@action $action:ident) => { Some(Action::$action) };
+    (@public public) => { true };
+    (@public $action:ident) => { false };
+}
+
+routes! { process_routes, PROCESS_ROUTES:
+    GET "/healthz" => ops::healthz, public;
+    GET "/readyz" => ops::readyz, public;
+    GET "/version" => ops::version, public;
+    GET "/metrics" => ops::metrics, public;
+    GET "/platform/v1/whoami" => grants::routes::whoami, any;
+    POST "/v1/register" => tenants::routes::register, public;
+    POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
+    GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;
+    GET "/v1/admin/tenants/{id}" => tenants::routes::get_tenant, AppsRead;
+    DELETE "/v1/admin/tenants/{id}" => tenants::routes::delete_tenant, AppsDelete;
+}
+
+routes! { app_routes, APP_ROUTES:
+    GET "/v1/whoami" => grants::routes::app_whoami, WhoAmI;
+    GET "/v1/tenant" => tenants::routes::get_own, TenantRead;
+    PUT "/v1/tenant" => tenants::routes::put_own, TenantWrite;
+    GET "/v1/tenant/tools" => registry::routes::list_tools, ToolsRead;
+    GET "/v1/tenant/tools/{name}" => registry::routes::get_tool, ToolsRead;
+    PUT "/v1/tenant/tools/{name}" => registry::routes::put_tool, ToolsWrite;
+    DELETE "/v1/tenant/tools/{name}" => registry::routes::delete_tool, ToolsWrite;
+    POST "/v1/tenant/tools/{name}/review" => registry::routes::review_tool, ToolsReview;
+    POST "/v1/tenant/tools/{name}/invoke" => tools::routes::invoke_tool, ToolsInvoke;
+    GET "/v1/tenant/tools/{name}/versions" => registry::routes::list_tool_versions, ToolsRead;
+    POST "/v1/tenant/tools/{name}/rollback" => registry::routes::rollback_tool, ToolsWrite;
+    GET "/v1/tenant/agents" => registry::routes::list_agents, AgentsRead;
+    GET "/v1/tenant/agents/{name}" => registry::routes::get_agent, AgentsRead;
+    PUT "/v1/tenant/agents/{name}" => registry::routes::put_agent, AgentsWrite;
+    DELETE "/v1/tenant/agents/{name}" => registry::routes::delete_agent, AgentsWrite;
+    POST "/v1/tenant/agents/{name}/review" => registry::routes::review_agent, AgentsReview;
+    GET "/v1/tenant/agents/{name}/versions" => registry::routes::list_agent_versions, AgentsRead;
+    POST "/v1/tenant/agents/{name}/rollback" => registry::routes::rollback_agent, AgentsWrite;
+    GET "/v1/tenant/secrets" => secrets::routes::list, SecretsRead;
+    PUT "/v1/tenant/secrets" => secrets::routes::put, SecretsWrite;
+    GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
+    POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
+    DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;
+    GET "/v1/tenant/audit" => grants::routes::list_audit, AuditRead;
+    GET "/v1/predefined/tools" => registry::routes::list_predefined_tools, PredefinedRead;
+    GET "/v1/predefined/tools/{name}" => registry::routes::get_predefined_tool, PredefinedRead;
+    GET "/v1/predefined/agents" => registry::routes::list_predefined_agents, PredefinedRead;
+    GET "/v1/predefined/agents/{name}" => registry::routes::get_predefined_agent, PredefinedRead;
+    GET "/v1/models" => chat::routes::list_models, ModelsRead;
+    GET "/v1/models/{*id}" => chat::routes::get_model, ModelsRead;
+    POST "/v1/chat/completions" => chat::routes::completions, ChatSend;
+    DELETE "/v1/sessions/{id}" => sessions::routes::delete, SessionsDelete;
+    GET "/v1/usage/ai-logs" => usage::routes::list, UsageRead;
+    GET "/v1/usage/summary" => usage::routes::summary, UsageRead;
+}
+
+/// Every route: [`PROCESS_ROUTES`], and [`APP_ROUTES`] under both of their prefixes.
+pub fn all_routes() -> Vec<(Route, String)> {
+    let process = PROCESS_ROUTES.iter().map(|route| (*route, route.path.to_owned()));
+    let app = APP_ROUTES.iter().flat_map(|route| {
+        [(*route, route.path.to_owned()), (*route, format!("/{{app}}{}", route.path))]
+    });
+    process.chain(app).collect()
+}
+
+/// The whole service.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .merge(process_routes())
+        .merge(app_routes())
+        .nest("/{app}", app_routes())
+        .fallback(|| async { ApiError::not_found("resource") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method; see the Allow header")
+        })
+        // From the inside out: a panic becomes an error, an error gets its body,
+        // a caller is known before any handler runs, and every answer has its id.
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), authenticate::authenticate))
+        .layer(from_fn_with_state(app.clone(), render::render_errors))
+        .layer(from_fn_with_state(app.clone(), context::name_request))
+        .with_state(app)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
+fn panicked(cause: Box<dyn std::any::Any + Send + 'static>) -> axum::response::Response {
+    let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
+    axum::response::IntoResponse::into_response(ApiError::internal("a handler panicked", text))
+}

@@ -1,0 +1,101 @@
+//! Secrets of an app: values that go in, and reach the outside only at the
+//! boundary, for a host they were granted for.
+//!
+//! Every value is an envelope ([`envelope`]): a random data key seals it, a
+//! master key ([`keyring`]) seals the data key. A tenant's transaction can
+//! write one and see that it is there; only the service role reads one.
+//! Deliberately absent: a way to read a value back.
+
+pub mod envelope;
+pub mod keyring;
+pub mod routes;
+mod store;
+pub mod write;
+
+use crate::app::App;
+use envelope::{Aad, OpenError, SealError, Sealed};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+/// Prefix of names that are ours.
+pub const RESERVED_PREFIX: &str = "OPG_";
+
+/// Whether this may name a secret: `^[A-Z][A-Z0-9_]*$`, 64 at the most.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Opens a secret, for the boundary alone. None: the app has no such secret.
+///
+/// # Errors
+/// The database's, or the envelope's.
+pub(crate) async fn reveal(app: &App, app_id: Uuid, name: &str) -> Result<Option<SecretString>, RevealError> {
+    let found = {
+        let mut tx = app.service_tx().await?;
+        store::find_envelope(&mut tx, app_id, name).await?
+    };
+    let Some((secret_id, sealed)) = found else { return Ok(None) };
+    app.open_sealed(PLACE, secret_id, &sealed).map(Some).map_err(|_| RevealError::Sealed)
+}
+
+/// Whether the app has a secret of this name.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn exists(app: &App, proof: &impl crate::grants::InApp, name: &str) -> sqlx::Result<bool> {
+    let mut tx = app.tenant_tx(proof).await?;
+    store::exists(&mut tx, name).await
+}
+
+/// Why a secret could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RevealError {
+    /// No master key opens it.
+    #[error("the secret cannot be opened with the master keys of this host")]
+    Sealed,
+    /// The database.
+    #[error("the secret could not be read")]
+    Db(#[from] sqlx::Error),
+}
+
+const PLACE: Place = Place { table: "secrets", field: "encrypted_value" };
+
+/// The column an envelope belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Its table.
+    pub(crate) table: &'static str,
+    /// Its column.
+    pub(crate) field: &'static str,
+}
+
+impl Place {
+    fn of(self, row_id: &Uuid) -> Aad<'_> {
+        Aad { table: self.table, row_id: row_id.as_bytes(), field: self.field, version: 1 }
+    }
+}
+
+impl App {
+    /// Seals a text for one row.
+    ///
+    /// # Errors
+    /// None in practice: where there is no randomness or far too much text.
+    pub(crate) fn seal(&self, place: Place, row_id: Uuid, text: &SecretString) -> Result<Sealed, SealError> {
+        let random = |buffer: &mut [u8]| {
+            self.entropy.fill(buffer);
+            Ok(())
+        };
+        self.keyring.seal(&place.of(&row_id), text.expose_secret().as_bytes(), &random)
+    }
+
+    /// Opens what was sealed for that row.
+    ///
+    /// # Errors
+    /// Where no master key opens it.
+    pub(crate) fn open_sealed(&self, place: Place, row_id: Uuid, sealed: &Sealed) -> Result<SecretString, OpenError> {
+        let bytes = self.keyring.open(&place.of(&row_id), sealed)?;
+        Ok(SecretString::from(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}

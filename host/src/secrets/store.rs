@@ -1,0 +1,149 @@
+//! All SQL of secrets.
+
+use super::envelope::Sealed;
+use crate::tenants::{ServiceTx, TenantTx};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+/// A secret as a tenant sees it.
+#[derive(FromRow, Serialize)]
+pub(super) struct SecretRow {
+    pub(super) name: String,
+    pub(super) updated_at: DateTime<Utc>,
+}
+
+pub(super) async fn list(tx: &mut TenantTx, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<SecretRow>> {
+    sqlx::query_as("select name, updated_at from secrets where ($1::text is null or name > $1) order by name limit $2")
+        .bind(after)
+        .bind(limit)
+        .fetch_all(tx.conn())
+        .await
+}
+
+pub(super) async fn exists(tx: &mut TenantTx, name: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from secrets where name = $1)").bind(name).fetch_one(tx.conn()).await
+}
+
+pub(super) async fn count(tx: &mut TenantTx) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from secrets").fetch_one(tx.conn()).await
+}
+
+/// Which plugins were granted each secret: `(NAME, kind/plugin)`.
+pub(super) async fn used_by(tx: &mut TenantTx) -> sqlx::Result<Vec<(String, String)>> {
+    sqlx::query_as(
+        "select split_part(target, '@', 1), plugin_kind || '/' || plugin_name from plugin_grants
+         where kind = 'secret' group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// The id of the secret of this name, if there is one.
+pub(super) async fn find_id(tx: &mut TenantTx, name: &str) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar("select secret_id from secrets where name = $1").bind(name).fetch_optional(tx.conn()).await
+}
+
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    app_id: Uuid,
+    secret_id: Uuid,
+    name: &str,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into secrets (secret_id, app_id, name, encrypted_value, nonce, encrypted_data_key, data_key_nonce,
+                              key_version, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+    )
+    .bind(secret_id)
+    .bind(app_id)
+    .bind(name)
+    .bind(&sealed.ciphertext)
+    .bind(&sealed.nonce)
+    .bind(&sealed.wrapped_key)
+    .bind(&sealed.wrapped_nonce)
+    .bind(sealed.key_version)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+pub(super) async fn update(
+    tx: &mut TenantTx,
+    secret_id: Uuid,
+    sealed: &Sealed,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update secrets set encrypted_value = $2, nonce = $3, encrypted_data_key = $4, data_key_nonce = $5,
+                            key_version = $6, updated_at = $7
+         where secret_id = $1",
+    )
+    .bind(secret_id)
+    .bind(&sealed.ciphertext)
+    .bind(&sealed.nonce)
+    .bind(&sealed.wrapped_key)
+    .bind(&sealed.wrapped_nonce)
+    .bind(sealed.key_version)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+pub(super) async fn delete(tx: &mut TenantTx, name: &str) -> sqlx::Result<bool> {
+    sqlx::query("delete from secrets where name = $1")
+        .bind(name)
+        .execute(tx.conn())
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
+/// Takes the app's lock on its secrets until the transaction ends.
+pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("secrets/{app_id}"))
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+#[derive(FromRow)]
+struct Envelope {
+    secret_id: Uuid,
+    encrypted_value: Vec<u8>,
+    nonce: Vec<u8>,
+    encrypted_data_key: Vec<u8>,
+    data_key_nonce: Vec<u8>,
+    key_version: i32,
+}
+
+/// For the service role only: a tenant's transaction cannot read these columns.
+pub(super) async fn find_envelope(
+    tx: &mut ServiceTx,
+    app_id: Uuid,
+    name: &str,
+) -> sqlx::Result<Option<(Uuid, Sealed)>> {
+    let found: Option<Envelope> = sqlx::query_as(
+        "select secret_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+         from secrets where app_id = $1 and name = $2",
+    )
+    .bind(app_id)
+    .bind(name)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(found.map(|row| {
+        let sealed = Sealed {
+            ciphertext: row.encrypted_value,
+            nonce: row.nonce,
+            wrapped_key: row.encrypted_data_key,
+            wrapped_nonce: row.data_key_nonce,
+            key_version: row.key_version,
+        };
+        (row.secret_id, sealed)
+    }))
+}

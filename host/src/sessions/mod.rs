@@ -1,0 +1,125 @@
+//! Sessions: a conversation that outlives a request.
+//!
+//! A request names one with `X-OPG-Session-Id` (or `session_id`), or asks for a
+//! new one with the word `new`; its messages are added to what the session
+//! holds. One turn at a time: a turn takes the session with a lease, so that a
+//! host that dies does not keep it. A session ends `SESSION_TTL` after its last
+//! use; then it is 410 until a sweep removes it.
+
+pub mod routes;
+mod store;
+pub mod sweep;
+
+use crate::{
+    app::App,
+    grants::{Acting, InApp},
+    limits::{SESSION_LEASE, SESSION_MESSAGES_MAX},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What to write instead of an id, for a new session.
+pub const NEW: &str = "new";
+
+/// Why a session cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is none, or it is another app's.
+    #[error("no such session")]
+    NotFound,
+    /// Its time is over.
+    #[error("this session has expired; start another with `X-OPG-Session-Id: new`")]
+    Expired,
+    /// A turn is running.
+    #[error("a turn is running in this session; wait for it to end")]
+    Busy,
+    /// It is full.
+    #[error("this session holds {SESSION_MESSAGES_MAX} messages; start another with `X-OPG-Session-Id: new`")]
+    Full,
+    /// The database.
+    #[error("the session could not be read or written")]
+    Db(#[from] sqlx::Error),
+}
+
+/// A session taken for one turn. Given back when it is dropped.
+pub struct Taken {
+    app: App,
+    acting: Acting,
+    /// Its id.
+    pub session_id: Uuid,
+    token: Uuid,
+    /// The messages it holds, oldest first.
+    pub history: Vec<Value>,
+}
+
+/// Takes the session of this id for one turn, or makes a new one.
+///
+/// # Errors
+/// [`SessionError`]
+pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, SessionError> {
+    let acting = Acting::of(proof);
+    let token = app.new_id();
+    let (now, expires_at) = (app.now(), app.now() + app.config.session_ttl);
+    let busy_until = now + SESSION_LEASE;
+    let mut tx = app.tenant_tx(&acting).await?;
+    let (session_id, history) = if id == NEW {
+        let session_id = app.new_id();
+        let new = store::NewSession { session_id, app_id: acting.app().app_id, now, expires_at, token, busy_until };
+        store::insert(&mut tx, &new).await?;
+        (session_id, vec![])
+    } else {
+        let session_id = Uuid::parse_str(id).map_err(|_| SessionError::NotFound)?;
+        let row = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+        if row.expires_at <= now {
+            return Err(SessionError::Expired);
+        }
+        if row.busy_until.is_some_and(|until| until > now) {
+            return Err(SessionError::Busy);
+        }
+        if store::count_messages(&mut tx, session_id).await? >= SESSION_MESSAGES_MAX {
+            return Err(SessionError::Full);
+        }
+        store::take(&mut tx, session_id, token, busy_until, now, expires_at).await?;
+        (session_id, store::messages(&mut tx, session_id).await?)
+    };
+    tx.commit().await?;
+    Ok(Taken { app: app.clone(), acting, session_id, token, history })
+}
+
+impl Taken {
+    /// Adds the messages of a turn and gives the session back, in one transaction.
+    ///
+    /// # Errors
+    /// [`SessionError`]; nothing was added then.
+    pub async fn finish(mut self, messages: &[Value]) -> Result<(), SessionError> {
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        let now = self.app.now();
+        if !store::release(&mut tx, self.session_id, self.token, now, now + self.app.config.session_ttl).await? {
+            // Its lease ran out and another turn has it: what came after must not be mixed with this.
+            return Err(SessionError::Busy);
+        }
+        store::append(&mut tx, self.session_id, self.acting.app().app_id, self.history.len(), messages, now).await?;
+        tx.commit().await?;
+        self.token = Uuid::nil();
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.token.is_nil() {
+            return;
+        }
+        let (app, acting, session_id, token) = (self.app.clone(), self.acting.clone(), self.session_id, self.token);
+        self.app.spawn(async move {
+            let released = async {
+                let mut tx = app.tenant_tx(&acting).await?;
+                store::release(&mut tx, session_id, token, app.now(), app.now() + app.config.session_ttl).await?;
+                tx.commit().await
+            };
+            if let Err(cause) = released.await {
+                tracing::error!(%cause, %session_id, "a session could not be given back; its lease will run out");
+            }
+        });
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading and replacing an app's configuration.
+
+use super::{AppRow, providers, providers::ProviderInput, store};
+use crate::{
+    app::App,
+    error::FieldError,
+    grants::{Allowed, InApp, action::may, audit},
+    models::catalog::is_full_id,
+    registry::PluginKind,
+};
+use std::collections::BTreeMap;
+
+/// The configuration that replaces what was there.
+pub struct Replacement {
+    /// For people.
+    pub name: String,
+    /// All its providers.
+    pub providers: BTreeMap<String, ProviderInput>,
+    /// `provider/model`.
+    pub default_model: Option<String>,
+    /// The predefined tools it wants; none: all.
+    pub predefined_tools: Option<Vec<String>>,
+    /// The predefined agents it wants; none: all.
+    pub predefined_agents: Option<Vec<String>>,
+}
+
+/// What is offered of what we ship.
+#[derive(Clone, Copy, Default)]
+pub struct Predefined<'a> {
+    /// Tools; none: all.
+    pub tools: Option<&'a [String]>,
+    /// Agents; none: all.
+    pub agents: Option<&'a [String]>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// Fields are wrong.
+    #[error("the configuration is wrong")]
+    Invalid(Vec<FieldError>),
+    /// The database.
+    #[error("the configuration could not be stored")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Every wrong field of a configuration.
+pub(super) fn check(
+    app: &App,
+    name: &str,
+    providers: &BTreeMap<String, ProviderInput>,
+    default_model: Option<&str>,
+    predefined: &Predefined<'_>,
+) -> Vec<FieldError> {
+    let mut wrong = vec![];
+    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        wrong.push(FieldError::new("/name", "expected 1 to 200 characters"));
+    }
+    if default_model.is_some_and(|id| !is_full_id(id)) {
+        wrong.push(FieldError::new("/defaultModel", "expected a provider id and a model id"));
+    }
+    wrong.extend(providers::check(app, providers));
+    for (pointer, kind, names) in [
+        ("/includePredefined/tools", PluginKind::Tool, predefined.tools),
+        ("/includePredefined/agents", PluginKind::Agent, predefined.agents),
+    ] {
+        for name in names.unwrap_or_default().iter().filter(|name| app.predefined.find(kind, name).is_none()) {
+            let known = app.predefined.names(kind).join(", ");
+            wrong.push(FieldError::new(pointer, format!("`{name}` is not predefined; there are: {known}")));
+        }
+    }
+    wrong
+}
+
+/// The caller's app and its providers.
+///
+/// # Errors
+/// The database's.
+pub async fn read(app: &App, proof: &impl InApp) -> sqlx::Result<(AppRow, Vec<providers::ProviderRow>)> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let row = store::get_app(tx.conn(), proof.app().app_id).await?;
+    let providers = store::list_providers(tx.conn(), row.app_id).await?;
+    Ok((row, providers))
+}
+
+/// Replaces the caller's app's configuration.
+///
+/// # Errors
+/// [`ConfigureError`]; nothing was changed then.
+pub async fn replace(
+    app: &App,
+    allowed: &Allowed<may::TenantWrite>,
+    with: Replacement,
+) -> Result<(AppRow, Vec<providers::ProviderRow>), ConfigureError> {
+    let predefined = Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
+    let wrong = check(app, &with.name, &with.providers, with.default_model.as_deref(), &predefined);
+    if !wrong.is_empty() {
+        return Err(ConfigureError::Invalid(wrong));
+    }
+    let mut tx = app.tenant_tx(allowed).await?;
+    let before = store::lock_app(tx.conn(), allowed.app().app_id).await?;
+    let providers_before = store::list_providers(tx.conn(), before.app_id).await?;
+    let after = AppRow {
+        name: with.name,
+        default_model: with.default_model,
+        predefined_tools: with.predefined_tools,
+        predefined_agents: with.predefined_agents,
+        updated_at: app.now(),
+        ..before.clone()
+    };
+    store::update_app(tx.conn(), &after).await?;
+    providers::replace(app, tx.conn(), after.app_id, &with.providers).await?;
+    let providers = store::list_providers(tx.conn(), after.app_id).await?;
+    let entry = audit::Entry::ok("tenant.write", format!("app/{}", after.slug))
+        .change(Some(&before.describe(&providers_before)), Some(&after.describe(&providers)));
+    audit::write(app, &mut tx, allowed, entry).await?;
+    tx.commit().await?;
+    Ok((after, providers))
+}

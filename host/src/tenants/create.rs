@@ -1,0 +1,131 @@
+//! Creating an app: the row, its providers, its first token, the audit row, in one transaction.
+
+use super::{AppRow, providers, providers::ProviderInput, slug, store};
+use crate::{
+    app::App,
+    error::FieldError,
+    grants::{Caller, CredentialKind, Scopes, audit, issue},
+};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+
+/// What an app starts with.
+#[derive(Default)]
+pub struct NewApp {
+    /// Its slug.
+    pub slug: String,
+    /// For people.
+    pub name: String,
+    /// Whom to write to.
+    pub contact_email: Option<String>,
+    /// Its providers.
+    pub providers: BTreeMap<String, ProviderInput>,
+    /// `provider/model`.
+    pub default_model: Option<String>,
+    /// The predefined tools it wants; none: all.
+    pub predefined_tools: Option<Vec<String>>,
+    /// The predefined agents it wants; none: all.
+    pub predefined_agents: Option<Vec<String>>,
+}
+
+/// An app just made.
+pub struct Created {
+    /// The app.
+    pub app: AppRow,
+    /// Its providers.
+    pub providers: Vec<providers::ProviderRow>,
+    /// Its first token, shown this once.
+    pub token: SecretString,
+}
+
+/// Why there is no app.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Fields are wrong.
+    #[error("the app's configuration is wrong")]
+    Invalid(Vec<FieldError>),
+    /// The slug is taken.
+    #[error("the id `{0}` is taken; choose another")]
+    Taken(String),
+    /// The database.
+    #[error("the app could not be stored")]
+    Db(#[from] sqlx::Error),
+}
+
+/// Creates an app.
+///
+/// # Errors
+/// [`CreateError`]; nothing was written then.
+pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Created, CreateError> {
+    let mut wrong = super::configure::check(app, &new.name, &new.providers, new.default_model.as_deref(), &new.predefined());
+    if let Err(message) = slug::check(&new.slug) {
+        wrong.insert(0, FieldError::new("/id", message));
+    }
+    if !wrong.is_empty() {
+        return Err(CreateError::Invalid(wrong));
+    }
+    let row = AppRow {
+        app_id: app.new_id(),
+        slug: new.slug,
+        name: new.name,
+        status: "active".to_owned(),
+        default_model: new.default_model,
+        predefined_tools: new.predefined_tools,
+        predefined_agents: new.predefined_agents,
+        created_at: app.now(),
+        updated_at: app.now(),
+    };
+    let mut tx = app.service_tx().await?;
+    if !store::insert_app(tx.conn(), &row, new.contact_email.as_deref()).await? {
+        return Err(CreateError::Taken(row.slug));
+    }
+    for (id, input) in &new.providers {
+        store::insert_provider(tx.conn(), row.app_id, &providers::seal(app, id, input)).await?;
+    }
+    let first = issue::Making {
+        kind: CredentialKind::TenantToken,
+        name: "first token",
+        scopes: Scopes::app(),
+        expires_at: None,
+        created_by: None,
+    };
+    let issued = issue::insert(app, tx.conn(), row.app_id, &row.slug, first).await?;
+    let providers = store::list_providers(tx.conn(), row.app_id).await?;
+    let entry = audit::Entry::ok("apps.create", format!("app/{}", row.slug)).change(None, Some(&row.describe(&providers)));
+    audit::write_platform(app, &mut tx, by, Some(row.app_id), entry).await?;
+    tx.commit().await?;
+    Ok(Created { app: row, providers, token: issued.token })
+}
+
+impl NewApp {
+    fn predefined(&self) -> super::configure::Predefined<'_> {
+        super::configure::Predefined { tools: self.predefined_tools.as_deref(), agents: self.predefined_agents.as_deref() }
+    }
+}
+
+/// How many suffixes are tried when a derived slug is taken.
+const SUFFIXES_TRIED: u32 = 20;
+
+/// Creates an app for somebody who has only a name: the slug is derived, a
+/// number appended where it is taken (row M234).
+///
+/// # Errors
+/// [`CreateError`]
+pub(crate) async fn register(app: &App, by: &Caller, name: &str, email: Option<String>) -> Result<Created, CreateError> {
+    let base = slug::derive(name);
+    let mut last = CreateError::Taken(base.clone());
+    for attempt in 0..SUFFIXES_TRIED {
+        let slug = match attempt {
+            0 => base.clone(),
+            // Random beyond the first few, so that many of one name do not try in a row.
+            1..5 => format!("{base}-{}", attempt + 1),
+            _ => format!("{base}-{}", u16::from_be_bytes(app.entropy.bytes::<2>())),
+        };
+        let new = NewApp { slug, name: name.to_owned(), contact_email: email.clone(), ..NewApp::default() };
+        match create(app, by, new).await {
+            Err(error @ CreateError::Taken(_)) => last = error,
+            done => return done,
+        }
+    }
+    Err(last)
+}

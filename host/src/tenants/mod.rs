@@ -1,0 +1,75 @@
+//! Apps, which are tenants: whose data is whose.
+//!
+//! An app is known by its slug, which is the tenant's id everywhere a person
+//! sees one. Everything an app owns carries its `app_id`, walled by row-level
+//! security; [`TenantTx`] is the only way to it.
+//!
+//! - [`slug`]: the grammar of names.
+//! - [`create`], [`configure`], [`delete`]: what is done to an app.
+//! - [`providers`]: the model providers it brings, their keys sealed.
+
+pub mod configure;
+pub mod create;
+pub mod delete;
+pub mod providers;
+pub mod routes;
+pub mod slug;
+mod store;
+mod tx;
+
+pub(crate) use tx::ServiceTx;
+pub use tx::TenantTx;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+/// An app as stored.
+#[derive(Clone, Debug, FromRow)]
+pub struct AppRow {
+    /// The key in every tenant table.
+    pub app_id: Uuid,
+    /// Its public name.
+    pub slug: String,
+    /// For people.
+    pub name: String,
+    /// `active`, `suspended` or `deleted`.
+    pub status: String,
+    /// `provider/model`, for requests that name none.
+    pub default_model: Option<String>,
+    /// The predefined tools it wants; none: all.
+    pub predefined_tools: Option<Vec<String>>,
+    /// The predefined agents it wants; none: all.
+    pub predefined_agents: Option<Vec<String>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl AppRow {
+    /// The tenant's configuration as the API shows it: no key, no token (row M214).
+    pub fn describe(&self, providers: &[providers::ProviderRow]) -> Value {
+        let providers: Map<String, Value> = providers
+            .iter()
+            .map(|p| (p.provider.clone(), json!({ "baseUrl": p.base_url, "has_key": p.last4.is_some(), "last4": p.last4 })))
+            .collect();
+        let default_model = self
+            .default_model
+            .as_deref()
+            .and_then(|id| id.split_once('/'))
+            .map(|(provider, model)| json!({ "providerId": provider, "modelId": model }));
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        json!({
+            "id": self.slug,
+            "name": self.name,
+            "status": self.status,
+            "providers": providers,
+            "defaultModel": default_model,
+            "includePredefined": { "tools": self.predefined_tools, "agents": self.predefined_agents },
+            "createdAt": time(self.created_at),
+            "updatedAt": time(self.updated_at),
+        })
+    }
+}

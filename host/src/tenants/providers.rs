@@ -1,0 +1,219 @@
+//! The model providers an app brings: an id, maybe a base URL, a sealed key.
+//!
+//! A key goes in and never comes out again: it is opened by the service role,
+//! in memory, on the way to the provider.
+
+use super::store;
+use crate::{
+    app::App,
+    error::FieldError,
+    limits::PROVIDERS_PER_APP_MAX,
+    models::{catalog, providers::well_known},
+    secrets::{Place, envelope::Sealed},
+};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection};
+use std::collections::BTreeMap;
+use url::Url;
+use uuid::Uuid;
+
+/// A provider in a request.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderInput {
+    /// The key; left out on an update, the old one stays.
+    #[serde(rename = "apiKey", default)]
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// Where it is, if not at the well-known address of that provider.
+    #[serde(rename = "baseUrl", default)]
+    pub base_url: Option<String>,
+}
+
+/// A provider as stored, but its key.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct ProviderRow {
+    /// The key's id.
+    pub provider_key_id: Uuid,
+    /// Its name in model ids.
+    pub provider: String,
+    /// Where it is, if not well known.
+    pub base_url: Option<String>,
+    /// The key's last characters; none: no key.
+    pub last4: Option<String>,
+}
+
+/// A provider ready to be stored.
+pub(super) struct SealedProvider {
+    pub(super) row: ProviderRow,
+    pub(super) sealed: Option<Sealed>,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// A provider ready to be called.
+pub struct OpenProvider {
+    /// Where.
+    pub base_url: Url,
+    /// With what; none for one that wants no key.
+    pub api_key: Option<SecretString>,
+}
+
+/// What is wrong with these providers, each field of it.
+pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<FieldError> {
+    let mut wrong = vec![];
+    if providers.len() > PROVIDERS_PER_APP_MAX {
+        wrong.push(FieldError::new("/providers", format!("at most {PROVIDERS_PER_APP_MAX} providers")));
+    }
+    for (id, input) in providers {
+        let at = format!("/providers/{}", id.replace('~', "~0").replace('/', "~1"));
+        if !is_provider_id(id) {
+            wrong.push(FieldError::new(&at, "a provider id is lower-case letters, digits and hyphens, 40 at the most"));
+            continue;
+        }
+        if id == catalog::DEMO {
+            wrong.push(FieldError::new(&at, "`demo` is built in; it takes no configuration"));
+        }
+        match &input.base_url {
+            Some(text) => {
+                if let Err(message) = check_base_url(app, text) {
+                    wrong.push(FieldError::new(format!("{at}/baseUrl"), message));
+                }
+            }
+            None if well_known(id).is_none() && id != catalog::DEMO => {
+                wrong.push(FieldError::new(format!("{at}/baseUrl"), "this provider is not well known; say where it is"));
+            }
+            None => {}
+        }
+        if let Some(key) = &input.api_key {
+            let text = key.expose_secret();
+            if text.is_empty() || text.len() > 4096 || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                wrong.push(FieldError::new(format!("{at}/apiKey"), "a key is 1 to 4096 characters without spaces"));
+            }
+        }
+    }
+    wrong
+}
+
+fn is_provider_id(id: &str) -> bool {
+    id.len() <= 40
+        && id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// The address is checked again on every connect: a name may come to mean a private address later.
+fn check_base_url(app: &App, text: &str) -> Result<(), String> {
+    let url = Url::parse(text).map_err(|_| "expected an absolute URL, such as https://api.example.com/v1".to_owned())?;
+    match url.scheme() {
+        "https" => {}
+        "http" if !app.config.is_production() => {}
+        "http" => return Err("expected https".to_owned()),
+        _ => return Err("expected http or https".to_owned()),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("expected no query and no fragment".to_owned());
+    }
+    app.model_egress.judge(&url).map(drop).map_err(|refusal| refusal.to_string())
+}
+
+/// Seals a provider's key for a new row.
+pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> SealedProvider {
+    let provider_key_id = app.new_id();
+    let sealed = input.api_key.as_ref().map(|key| app.seal(PLACE, provider_key_id, key));
+    SealedProvider {
+        row: ProviderRow {
+            provider_key_id,
+            provider: provider.to_owned(),
+            base_url: input.base_url.clone(),
+            last4: input.api_key.as_ref().map(|key| last4(key.expose_secret())),
+        },
+        sealed,
+        at: app.now(),
+    }
+}
+
+/// Replaces the providers of an app with these; one given without a key keeps the key it had.
+pub(super) async fn replace(
+    app: &App,
+    conn: &mut PgConnection,
+    app_id: Uuid,
+    wanted: &BTreeMap<String, ProviderInput>,
+) -> sqlx::Result<()> {
+    let present = store::list_providers(conn, app_id).await?;
+    for old in &present {
+        match wanted.get(&old.provider) {
+            Some(input) if input.api_key.is_none() => {
+                store::update_base_url(conn, old.provider_key_id, input.base_url.as_deref(), app.now()).await?;
+            }
+            _ => store::delete_provider(conn, old.provider_key_id).await?,
+        }
+    }
+    for (id, input) in wanted {
+        let kept = input.api_key.is_none() && present.iter().any(|old| &old.provider == id);
+        if !kept {
+            store::insert_provider(conn, app_id, &seal(app, id, input)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The providers of an app, without their keys.
+///
+/// # Errors
+/// The database's.
+pub async fn list(app: &App, proof: &impl crate::grants::InApp) -> sqlx::Result<Vec<ProviderRow>> {
+    let mut tx = app.tenant_tx(proof).await?;
+    store::list_providers(tx.conn(), proof.app().app_id).await
+}
+
+/// Opens a provider's key, for a call to it. None: the app has no such provider.
+///
+/// # Errors
+/// The database's, or the envelope's: then a master key is missing.
+pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Option<OpenProvider>, OpenError> {
+    let found = {
+        let mut tx = app.service_tx().await?;
+        store::find_provider_envelope(tx.conn(), app_id, provider).await?
+    };
+    let Some(found) = found else { return Ok(None) };
+    let base_url = match &found.base_url {
+        Some(text) => Url::parse(text).ok(),
+        None => well_known(provider).and_then(|known| Url::parse(known.base_url).ok()),
+    }
+    .ok_or(OpenError::NoAddress)?;
+    // A name is judged when it is resolved; an address that stands in the URL only here.
+    app.model_egress.judge(&base_url).map_err(|_| OpenError::NoAddress)?;
+    let provider_key_id = found.provider_key_id;
+    let api_key = match found.sealed() {
+        None => None,
+        Some(sealed) => {
+            Some(app.open_sealed(PLACE, provider_key_id, &sealed).map_err(|_| OpenError::Sealed)?)
+        }
+    };
+    Ok(Some(OpenProvider { base_url, api_key }))
+}
+
+/// Why a provider could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// The row has no address and none is well known.
+    #[error("the provider has no address")]
+    NoAddress,
+    /// No master key opens it.
+    #[error("the provider's key cannot be opened with the master keys of this host")]
+    Sealed,
+    /// The database.
+    #[error("the provider could not be read")]
+    Db(#[from] sqlx::Error),
+}
+
+const PLACE: Place = Place { table: "provider_keys", field: "encrypted_value" };
+
+/// The last four characters of a key long enough that they tell nothing.
+pub(crate) fn last4(key: &str) -> String {
+    const KEY_CHARS_MIN: usize = 12;
+    let count = key.chars().count();
+    if count < KEY_CHARS_MIN { "****".to_owned() } else { key.chars().skip(count - 4).collect() }
+}

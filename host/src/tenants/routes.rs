@@ -1,0 +1,253 @@
+//! `/v1/admin/tenants`, `/v1/register`, `/v1/tenant`.
+
+use super::{
+    configure::{self, ConfigureError, Replacement},
+    create::{self, CreateError, Created, NewApp},
+    delete::{self, DeleteError},
+    providers::ProviderInput,
+    store,
+};
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult, FieldError},
+    grants::{Allowed, Caller, CredentialKind, InApp, Scopes, Standing, Surface, action::may},
+    http::{Json, NoContent, Page, Paged, Params, RequestContext, extract::Queried},
+};
+use axum::{Extension, extract::State, response::IntoResponse};
+use http::StatusCode;
+use schemars::JsonSchema;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A tenant's configuration, as seed 003 writes it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TenantInput {
+    /// Its id, which is its slug. On an update: as it is, or left out.
+    id: Option<String>,
+    /// For people; the id, unless given.
+    name: Option<String>,
+    /// Its providers by id.
+    #[serde(default)]
+    providers: BTreeMap<String, ProviderInput>,
+    /// For requests that name no model.
+    default_model: Option<DefaultModel>,
+    /// What is offered of what we ship; all, unless given.
+    include_predefined: Option<IncludePredefined>,
+    /// Shown by GET, ignored by PUT.
+    #[serde(rename = "createdAt")]
+    _created_at: Option<String>,
+    /// Shown by GET, ignored by PUT.
+    #[serde(rename = "updatedAt")]
+    _updated_at: Option<String>,
+    /// Shown by GET, ignored by PUT.
+    #[serde(rename = "status")]
+    _status: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct DefaultModel {
+    provider_id: String,
+    model_id: String,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct IncludePredefined {
+    tools: Option<Vec<String>>,
+    agents: Option<Vec<String>>,
+}
+
+impl DefaultModel {
+    fn id(&self) -> String {
+        format!("{}/{}", self.provider_id, self.model_id)
+    }
+}
+
+/// Creates a tenant; its first token is in this answer and nowhere else.
+pub async fn create_tenant(
+    State(app): State<App>,
+    allowed: Allowed<may::AppsCreate>,
+    Json(body): Json<TenantInput>,
+) -> ApiResult<impl IntoResponse> {
+    let slug = body.id.ok_or_else(|| ApiError::invalid(vec![FieldError::new("/id", "the id is missing")]))?;
+    let predefined = body.include_predefined.unwrap_or_default();
+    let new = NewApp {
+        name: body.name.unwrap_or_else(|| slug.clone()),
+        slug,
+        contact_email: None,
+        providers: body.providers,
+        default_model: body.default_model.map(|model| model.id()),
+        predefined_tools: predefined.tools,
+        predefined_agents: predefined.agents,
+    };
+    let created = create::create(&app, allowed.caller(), new).await?;
+    Ok((StatusCode::CREATED, Json(describe_created(&created))))
+}
+
+fn describe_created(created: &Created) -> Value {
+    json!({ "tenant": created.app.describe(&created.providers), "token": created.token.expose_secret() })
+}
+
+/// Lists tenants, newest first.
+pub async fn list_tenants(
+    State(app): State<App>,
+    _allowed: Allowed<may::AppsList>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
+    let mut tx = app.service_tx().await?;
+    let rows = store::list_apps(tx.conn(), page.after()?, page.fetch()).await?;
+    let rows = page.of(rows, |row| row.app_id.to_string());
+    let mut data = vec![];
+    for row in &rows.data {
+        let providers = store::list_providers(tx.conn(), row.app_id).await?;
+        data.push(row.describe(&providers));
+    }
+    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
+}
+
+/// A tenant in a path.
+#[derive(Deserialize)]
+pub struct TenantPath {
+    id: String,
+}
+
+/// Shows one tenant.
+pub async fn get_tenant(
+    State(app): State<App>,
+    _allowed: Allowed<may::AppsRead>,
+    Params(path): Params<TenantPath>,
+) -> ApiResult<Json<Value>> {
+    let mut tx = app.service_tx().await?;
+    let row = store::find_app(tx.conn(), &path.id).await?.ok_or_else(|| ApiError::not_found("tenant"))?;
+    let providers = store::list_providers(tx.conn(), row.app_id).await?;
+    Ok(Json(row.describe(&providers)))
+}
+
+/// `?confirm=<id>`
+#[derive(Deserialize)]
+pub struct Confirm {
+    confirm: Option<String>,
+}
+
+/// Deletes a tenant.
+pub async fn delete_tenant(
+    State(app): State<App>,
+    allowed: Allowed<may::AppsDelete>,
+    Params(path): Params<TenantPath>,
+    Queried(query): Queried<Confirm>,
+) -> ApiResult<NoContent> {
+    delete::delete(&app, &allowed, &path.id, query.confirm.as_deref()).await?;
+    Ok(NoContent)
+}
+
+/// `POST /v1/register`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// For people; the id is derived from it.
+    name: String,
+    /// Whom to write to.
+    email: Option<String>,
+}
+
+/// Creates a tenant for anybody, where the operator allows it.
+pub async fn register(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: axum::extract::Request,
+) -> ApiResult<impl IntoResponse> {
+    if !app.config.allow_self_registration {
+        return Err(ApiError::not_found("resource"));
+    }
+    let body: Registration = crate::http::body::fit(
+        crate::http::body::read_json(request, crate::limits::JSON_BYTES_MAX).await?,
+    )?;
+    if body.email.as_deref().is_some_and(|email| !is_email(email)) {
+        return Err(ApiError::invalid(vec![FieldError::new("/email", "expected an e-mail address")]));
+    }
+    app.rate_limits.registration(context.ip)?;
+    let created = create::register(&app, &registrant(context), &body.name, body.email).await?;
+    let answer = json!({ "tenantId": created.app.slug, "token": created.token.expose_secret() });
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Whoever registers, for the audit row.
+fn registrant(context: RequestContext) -> Caller {
+    Caller {
+        kind: CredentialKind::Registration,
+        credential_id: None,
+        standing: Standing::Operator,
+        scopes: Scopes::NONE,
+        surface: Surface::Rest,
+        ip: context.ip,
+        request_id: context.request_id,
+    }
+}
+
+/// Good enough to catch a slip; only a letter that arrives proves an address.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let plain = |s: &str| !s.is_empty() && !s.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
+    text.len() <= 254 && plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
+}
+
+/// Shows the caller's tenant.
+pub async fn get_own(State(app): State<App>, allowed: Allowed<may::TenantRead>) -> ApiResult<Json<Value>> {
+    let (row, providers) = configure::read(&app, &allowed).await?;
+    Ok(Json(row.describe(&providers)))
+}
+
+/// Replaces the caller's tenant's configuration.
+pub async fn put_own(
+    State(app): State<App>,
+    allowed: Allowed<may::TenantWrite>,
+    Json(body): Json<TenantInput>,
+) -> ApiResult<Json<Value>> {
+    let slug = &allowed.app().slug;
+    if body.id.as_deref().is_some_and(|id| id != slug) {
+        return Err(ApiError::invalid(vec![FieldError::new("/id", "an id cannot be changed")]));
+    }
+    let predefined = body.include_predefined.unwrap_or_default();
+    let with = Replacement {
+        name: body.name.unwrap_or_else(|| slug.clone()),
+        providers: body.providers,
+        default_model: body.default_model.map(|model| model.id()),
+        predefined_tools: predefined.tools,
+        predefined_agents: predefined.agents,
+    };
+    let (row, providers) = configure::replace(&app, &allowed, with).await?;
+    Ok(Json(row.describe(&providers)))
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> ApiError {
+        match error {
+            CreateError::Invalid(fields) => ApiError::invalid(fields),
+            CreateError::Taken(_) => ApiError::conflict("id_taken", error.to_string()),
+            CreateError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ConfigureError> for ApiError {
+    fn from(error: ConfigureError) -> ApiError {
+        match error {
+            ConfigureError::Invalid(fields) => ApiError::invalid(fields),
+            ConfigureError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for ApiError {
+    fn from(error: DeleteError) -> ApiError {
+        match error {
+            DeleteError::NotFound => ApiError::not_found("tenant"),
+            DeleteError::NotConfirmed(_) => ApiError::conflict("confirm_required", error.to_string()),
+            DeleteError::Db(cause) => cause.into(),
+        }
+    }
+}

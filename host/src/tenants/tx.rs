@@ -1,0 +1,60 @@
+//! Transactions: the only way to a connection.
+//!
+//! [`TenantTx`] sees one app's rows, by row-level security; it takes a proof of
+//! acting inside that app. [`ServiceTx`] is for what comes before a tenant is
+//! known and for envelopes. Both end with the value: commit, or roll back on
+//! drop. No transaction is held while a guest or a model runs.
+
+use crate::{app::App, grants::InApp};
+use sqlx::{PgConnection, Postgres, Transaction};
+
+/// A transaction that sees the rows of one app.
+pub struct TenantTx(Transaction<'static, Postgres>);
+
+/// A transaction of the platform's own.
+pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
+
+impl App {
+    /// Opens a transaction in the app of `proof`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tenant_tx(&self, proof: &impl InApp) -> sqlx::Result<TenantTx> {
+        // One round trip: the id is a UUID, so its text is safe inside the statement.
+        let begin = format!("begin; set local opg.app_id = '{}'", proof.app().app_id);
+        self.pools.app.begin_with(sqlx::AssertSqlSafe(begin)).await.map(TenantTx)
+    }
+
+    /// Opens a transaction of the platform's own.
+    pub(crate) async fn service_tx(&self) -> sqlx::Result<ServiceTx> {
+        #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
+        self.pools.service.begin().await.map(ServiceTx)
+    }
+}
+
+impl TenantTx {
+    /// The connection, for a `store`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// The database's; nothing was written then.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.0.commit().await
+    }
+}
+
+impl ServiceTx {
+    /// The connection, for a `store`.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    /// Makes it so.
+    pub(crate) async fn commit(self) -> sqlx::Result<()> {
+        self.0.commit().await
+    }
+}

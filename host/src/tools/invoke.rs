@@ -1,0 +1,139 @@
+//! Running one tool once: check the input, run it in a fresh sandbox, write it down.
+
+use crate::{
+    app::App,
+    error::FieldError,
+    grants::{GuestGrants, InApp},
+    guests::{Chain, Door, Record, record::LogLine},
+    registry::resolve::CodeError,
+    sandbox::{CallError, CallLimits, Spent, ToolError},
+    usage::Status,
+};
+use std::sync::Arc;
+
+/// A run that gave an output.
+#[derive(Debug)]
+pub struct Done {
+    /// JSON text.
+    pub output: String,
+    /// What the tool logged.
+    pub logs: Vec<LogLine>,
+    /// What it took.
+    pub spent: Spent,
+}
+
+/// What a run that failed leaves for the reader.
+#[derive(Debug)]
+pub struct Left {
+    /// What the tool logged.
+    pub logs: Vec<LogLine>,
+    /// What it took.
+    pub spent: Spent,
+}
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// There is no such tool, or none that runs.
+    #[error("no such tool")]
+    NotFound,
+    /// The input does not fit the tool's schema.
+    #[error("the input does not fit the tool's schema")]
+    BadInput(Vec<FieldError>),
+    /// The app has too many calls in flight.
+    #[error("this app has too many calls in flight; try again when some have ended")]
+    TooMany,
+    /// The host has.
+    #[error("the sandbox is busy; try again")]
+    Busy,
+    /// The tool says the input is wrong.
+    #[error("the tool refused its input: {0}")]
+    InvalidInput(String, Left),
+    /// The tool says it could not.
+    #[error("the tool failed: {0}")]
+    Failed(String, Left),
+    /// The guest crashed.
+    #[error("the tool crashed: {0}")]
+    Trap(String, Left),
+    /// It took too long.
+    #[error("the tool took too long and was stopped")]
+    TimedOut(Left),
+    /// It wanted too much memory.
+    #[error("the tool wanted more memory than it may have and was stopped")]
+    OutOfMemory(Left),
+    /// Its answer is too large.
+    #[error("the tool's output is larger than it may be")]
+    OutputTooLarge(Left),
+    /// Its code could not be had.
+    #[error("the tool could not be loaded")]
+    Code(#[from] CodeError),
+    /// The database.
+    #[error("the run could not be written down")]
+    Db(#[from] sqlx::Error),
+}
+
+impl InvokeError {
+    /// What another guest, and so perhaps a model, is told.
+    pub fn for_guest(&self) -> String {
+        match self {
+            InvokeError::BadInput(fields) => {
+                let wrong: Vec<_> = fields.iter().map(|f| format!("{}: {}", f.pointer, f.message)).collect();
+                format!("the input does not fit the tool's schema: {}", wrong.join("; "))
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Runs the tool of this name with this input, as part of a chain.
+///
+/// # Errors
+/// [`InvokeError`]
+pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Result<Done, InvokeError> {
+    let tool = chain.tools.find(name).ok_or(InvokeError::NotFound)?;
+    check_input(&tool.definition.input_schema, &input)?;
+    let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(InvokeError::TooMany)?;
+    let component = tool.plugin.component(app).await?;
+
+    let plugin = &tool.plugin;
+    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin.requested.clone(), plugin.granted.clone());
+    let (record, _guard) = Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
+    let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
+    let default = CallLimits::default();
+    let limits = CallLimits { wall: default.wall.min(chain.time_left()), ..default };
+    let called = app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
+
+    let status = if matches!(called.result, Ok(Ok(_))) { Status::Ok } else { Status::Failed };
+    record.end(status).await?;
+    let left = Left { logs: record.logs(), spent: called.spent };
+    match called.result {
+        Ok(Ok(output)) => Ok(Done { output, logs: left.logs, spent: left.spent }),
+        Ok(Err(ToolError::InvalidInput(text))) => Err(InvokeError::InvalidInput(text, left)),
+        Ok(Err(ToolError::Failed(text))) => Err(InvokeError::Failed(text, left)),
+        Err(error) => Err(stopped(error, left)),
+    }
+}
+
+fn stopped(error: CallError, left: Left) -> InvokeError {
+    match error {
+        CallError::TimedOut => InvokeError::TimedOut(left),
+        CallError::OutOfMemory => InvokeError::OutOfMemory(left),
+        CallError::OutputTooLarge => InvokeError::OutputTooLarge(left),
+        CallError::Busy => InvokeError::Busy,
+        other => InvokeError::Trap(other.to_string(), left),
+    }
+}
+
+/// Checks JSON text against a schema, all of it at once.
+fn check_input(schema: &str, input: &str) -> Result<(), InvokeError> {
+    let wrong = |pointer: &str, message: String| InvokeError::BadInput(vec![FieldError::new(pointer, message)]);
+    let value: serde_json::Value =
+        serde_json::from_str(input).map_err(|error| wrong("", format!("the input is not JSON: {error}")))?;
+    let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
+    let validator = jsonschema::validator_for(&schema).map_err(|_| wrong("", "the tool's schema is broken".into()))?;
+    let fields: Vec<_> = validator
+        .iter_errors(&value)
+        .map(|error| FieldError::new(error.instance_path().to_string(), error.masked().to_string()))
+        .collect();
+    if fields.is_empty() { Ok(()) } else { Err(InvokeError::BadInput(fields)) }
+}

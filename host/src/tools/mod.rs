@@ -1,0 +1,83 @@
+//! Tools: what a model, a person or a guest can call, whoever wrote it.
+//!
+//! From here on a tenant's tools and those we ship look alike. A tool's name is
+//! its plugin's where the plugin holds one tool, or where it is called like its
+//! plugin; the other tools of a plugin are `plugin_tool`. A plugin's name has no
+//! `_`, so no two plugins can come to one name.
+
+pub mod catalog;
+pub mod invoke;
+pub mod routes;
+
+use crate::{models::openai::request::is_tool_name, sandbox::door::ToolDefinition};
+use std::collections::BTreeSet;
+
+/// Tools in one plugin: more than that, and a model no longer finds the right one.
+const TOOLS_PER_PLUGIN_MAX: usize = 64;
+
+/// Whether this may name a tool: `^[a-zA-Z0-9_-]{1,64}$`, as every provider takes it.
+pub fn is_name(name: &str) -> bool {
+    is_tool_name(name)
+}
+
+/// The name a tool is called by.
+pub fn exposed_name(plugin: &str, tools_in_plugin: usize, tool: &str) -> String {
+    if tools_in_plugin == 1 || tool.replace('_', "-") == plugin { plugin.to_owned() } else { format!("{plugin}_{tool}") }
+}
+
+/// The plugin a tool of this name is in.
+pub fn plugin_of(exposed: &str) -> &str {
+    exposed.split_once('_').map_or(exposed, |(plugin, _)| plugin)
+}
+
+/// Whether these tools may stand in a plugin of this name.
+///
+/// # Errors
+/// What is wrong, for the author.
+pub fn check_definitions(plugin: &str, tools: &[ToolDefinition]) -> Result<(), String> {
+    if tools.is_empty() {
+        return Err("there is no tool in it".to_owned());
+    }
+    if tools.len() > TOOLS_PER_PLUGIN_MAX {
+        return Err(format!("it holds {} tools; {TOOLS_PER_PLUGIN_MAX} at the most", tools.len()));
+    }
+    let mut names = BTreeSet::new();
+    for tool in tools {
+        if !is_name(&tool.name) {
+            return Err(format!("`{}` is not the name of a tool: letters, digits, `_` and `-`, 64 at the most", tool.name.escape_debug()));
+        }
+        let exposed = exposed_name(plugin, tools.len(), &tool.name);
+        if !is_name(&exposed) {
+            return Err(format!("`{exposed}` is longer than 64 characters; choose a shorter name"));
+        }
+        if !names.insert(exposed) {
+            return Err(format!("there are two tools named `{}`", tool.name));
+        }
+        if tool.description.trim().is_empty() {
+            return Err(format!("`{}` has no description: a model would not know when to call it", tool.name));
+        }
+        check_schema(&tool.input_schema).map_err(|message| format!("the input schema of `{}`: {message}", tool.name))?;
+    }
+    Ok(())
+}
+
+fn check_schema(text: &str) -> Result<(), String> {
+    let schema: serde_json::Value = serde_json::from_str(text).map_err(|_| "it is not JSON".to_owned())?;
+    if schema.get("type").and_then(|t| t.as_str()) != Some("object") {
+        return Err("expected an object: `\"type\": \"object\"`".to_owned());
+    }
+    jsonschema::validator_for(&schema).map(drop).map_err(|error| format!("it is not a JSON Schema: {}", error.masked()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_called_by_its_plugins_name_where_that_is_clear() {
+        assert_eq!(exposed_name("word-count", 1, "count"), "word-count");
+        assert_eq!(exposed_name("websearch", 2, "websearch"), "websearch");
+        assert_eq!(exposed_name("notes", 2, "add_note"), "notes_add_note");
+        assert_eq!(plugin_of("notes_add_note"), "notes");
+    }
+}
