@@ -1,3 +1,4 @@
 //! The OPG server: one folder a domain.
 
 pub mod postgres;
+pub mod secrets;
