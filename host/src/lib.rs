@@ -1,4 +1,5 @@
 //! The OPG server: one folder a domain.
 
+pub mod egress;
 pub mod postgres;
 pub mod secrets;

@@ -230,8 +230,7 @@ mod tests {
             wrapped_nonce: two.wrapped_nonce.clone(),
             ..one.clone()
         };
-        let value_of_two =
-            Sealed { ciphertext: two.ciphertext, nonce: two.nonce, ..one.clone() };
+        let value_of_two = Sealed { ciphertext: two.ciphertext, nonce: two.nonce, ..one.clone() };
         let swapped = Sealed {
             ciphertext: one.wrapped_key.clone(),
             nonce: one.wrapped_nonce.clone(),
