@@ -3,3 +3,4 @@
 pub mod egress;
 pub mod postgres;
 pub mod secrets;
+pub mod telemetry;
