@@ -1,5 +1,6 @@
 //! Opens the server OPG works with, ours or someone else's, and sees that its two databases exist.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -74,7 +75,7 @@ impl Server {
         };
         let control = control.application_name(APPLICATION_NAME);
         let apps = apps.application_name(APPLICATION_NAME);
-        if database_of(&control) == database_of(&apps) && control.get_host() == apps.get_host() {
+        if place(&control) == place(&apps) {
             return Err(OpenError::SameDatabase { name: database_of(&control).to_owned() });
         }
         let version_num = prepare(&control).await?.min(prepare(&apps).await?);
@@ -210,11 +211,15 @@ pub(super) fn code(error: &sqlx::Error) -> Option<&str> {
 }
 
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
-    options.connect().await.map_err(|error| OpenError::Connect {
+    options.connect().await.map_err(|error| connect_error(options, &error))
+}
+
+fn connect_error(options: &PgConnectOptions, error: &sqlx::Error) -> OpenError {
+    OpenError::Connect {
         host: options.get_host().to_owned(),
         login: options.get_username().to_owned(),
-        message: describe(&error),
-    })
+        message: describe(error),
+    }
 }
 
 pub(super) async fn close(connection: PgConnection) {
@@ -241,6 +246,11 @@ fn database_of(options: &PgConnectOptions) -> &str {
     options.get_database().unwrap_or_default()
 }
 
+/// Two URLs of one place are one database; two spellings of one host are not noticed.
+fn place(options: &PgConnectOptions) -> (&str, u16, Option<&PathBuf>, &str) {
+    (options.get_host(), options.get_port(), options.get_socket(), database_of(options))
+}
+
 /// Sees that the database exists and that we may do in it what we must. Returns the server's version number.
 async fn prepare(options: &PgConnectOptions) -> Result<u32, OpenError> {
     let mut connection = match options.connect().await {
@@ -250,7 +260,7 @@ async fn prepare(options: &PgConnectOptions) -> Result<u32, OpenError> {
             create_database(options).await?;
             connect(options).await?
         }
-        Err(_) => connect(options).await?,
+        Err(error) => return Err(connect_error(options, &error)),
     };
     let facts = sqlx::query(
         "select current_setting('server_version_num')::int4 as version_num, current_user::text as login, \

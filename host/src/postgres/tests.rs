@@ -435,6 +435,15 @@ async fn migrations_that_are_newer_changed_or_broken_are_refused() {
     assert_eq!(check(&both, &admin).await.unwrap(), MigrationStatus::Current);
 }
 
+#[tokio::test]
+async fn the_migrations_of_this_binary_run_on_an_empty_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::open(&here(dir.path())).await.unwrap();
+    let expected: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+    assert_eq!(run(&MIGRATOR, &server.admin()).await.unwrap(), expected);
+    assert_eq!(check(&MIGRATOR, &server.admin()).await.unwrap(), MigrationStatus::Current);
+}
+
 /// The embedded server's own socket, as someone else's server.
 fn url(options: &PgConnectOptions, login: &str, password: &str, database: &str) -> SecretString {
     let socket = options.get_socket().unwrap().display().to_string().replace('/', "%2F");
