@@ -1,1 +1,3 @@
+//! The OPG server: one folder a domain.
 
+pub mod models;
