@@ -172,7 +172,7 @@ impl ErrorDetail {
                 }
                 value
             }
-            Some(Value::Bool(false)) => return None,
+            Some(error) if is_falsy(error) => return None,
             Some(error) => error,
         };
         let text = |key: &str| match error.get(key) {
@@ -210,6 +210,17 @@ impl ErrorDetail {
                 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         };
         [&self.code, &self.kind].into_iter().flatten().find(is_name).cloned()
+    }
+}
+
+/// What clients take for no error at all.
+fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        _ => false,
     }
 }
 
@@ -308,6 +319,7 @@ mod tests {
         }
         assert_eq!(ErrorDetail::find(&json!({"error": null, "choices": []})), None);
         assert_eq!(ErrorDetail::find(&json!({"choices": []})), None);
+        assert_eq!(ErrorDetail::find(&json!({"choices": [], "error": ""})), None);
     }
 
     #[test]

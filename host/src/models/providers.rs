@@ -9,11 +9,13 @@ pub struct Dialect {
     pub stream_options: bool,
     /// Takes `max_completion_tokens` beside `max_tokens`.
     pub max_completion_tokens: bool,
+    /// Takes an assistant's `reasoning_content` back; others refuse a message that has it.
+    pub reasoning_content: bool,
 }
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self { stream_options: true, max_completion_tokens: true }
+        Self { stream_options: true, max_completion_tokens: true, reasoning_content: true }
     }
 }
 
@@ -25,11 +27,16 @@ pub struct WellKnown {
     pub dialect: Dialect,
 }
 
-const OPENAI: Dialect = Dialect { stream_options: true, max_completion_tokens: true };
+/// As OpenAI reads it.
+const OPENAI: Dialect =
+    Dialect { stream_options: true, max_completion_tokens: true, reasoning_content: false };
+/// As OpenAI reads it, and with reasoning going round.
+const OPEN: Dialect = Dialect { reasoning_content: true, ..OPENAI };
 /// Knows the older name of the token limit only.
-const OLDER: Dialect = Dialect { stream_options: true, max_completion_tokens: false };
+const OLDER: Dialect = Dialect { max_completion_tokens: false, ..OPEN };
 /// Refuses every field it does not know, `stream_options` among them.
-const STRICT: Dialect = Dialect { stream_options: false, max_completion_tokens: false };
+const STRICT: Dialect =
+    Dialect { stream_options: false, max_completion_tokens: false, reasoning_content: false };
 
 /// The table, sorted by id.
 pub const WELL_KNOWN: &[WellKnown] = &[
@@ -46,7 +53,7 @@ pub const WELL_KNOWN: &[WellKnown] = &[
     WellKnown { id: "mistral", base_url: "https://api.mistral.ai/v1/", dialect: STRICT },
     WellKnown { id: "ollama", base_url: "http://127.0.0.1:11434/v1/", dialect: OLDER },
     WellKnown { id: "openai", base_url: "https://api.openai.com/v1/", dialect: OPENAI },
-    WellKnown { id: "openrouter", base_url: "https://openrouter.ai/api/v1/", dialect: OPENAI },
+    WellKnown { id: "openrouter", base_url: "https://openrouter.ai/api/v1/", dialect: OPEN },
     WellKnown { id: "together", base_url: "https://api.together.xyz/v1/", dialect: OLDER },
     WellKnown { id: "xai", base_url: "https://api.x.ai/v1/", dialect: OPENAI },
 ];

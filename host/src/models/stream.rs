@@ -1,7 +1,8 @@
 //! A reply as it comes, with the same promises whatever the provider.
 //!
 //! A decoder hands over raw events in whatever order its provider sends them. What leaves [`EventStream`]:
-//! - tool calls are numbered 0, 1, 2, …; the first piece of each has an id and a name, later pieces neither;
+//! - tool calls are numbered 0, 1, 2, …; the first piece of each has a name and an id of its own, later
+//!   pieces neither;
 //! - a call without arguments ends as `{}`;
 //! - exactly one [`Event::Finish`], after everything else, its reason in keeping with what was seen;
 //! - then exactly one [`Event::Usage`], the provider's last word or else our estimate;
@@ -11,7 +12,7 @@
 
 use super::{Event, FinishReason, UpstreamError, Usage, error::UpstreamErrorKind};
 use futures_util::{Stream, StreamExt};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -108,6 +109,8 @@ type Ready = VecDeque<Result<Event, UpstreamError>>;
 struct Order {
     reply_to: ReplyTo,
     calls: Vec<Call>,
+    /// Two calls with one id could not be answered apart.
+    ids: HashSet<String>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     chars: u64,
@@ -126,7 +129,7 @@ struct Call {
 
 impl Order {
     fn new(reply_to: ReplyTo) -> Self {
-        Self { reply_to, calls: Vec::new(), finish: None, usage: None, chars: 0 }
+        Self { reply_to, calls: Vec::new(), ids: HashSet::new(), finish: None, usage: None, chars: 0 }
     }
 
     fn push(&mut self, event: Event, ready: &mut Ready) -> Result<(), UpstreamError> {
@@ -191,7 +194,8 @@ impl Order {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(()) };
         call.announced = true;
         let made_up = || format!("call_{}_{index}", self.reply_to.messages);
-        let id = call.id.clone().unwrap_or_else(made_up);
+        let id = call.id.take().filter(|id| !self.ids.contains(id)).unwrap_or_else(made_up);
+        self.ids.insert(id.clone());
         ready.push_back(Ok(Event::ToolCall {
             index,
             id: Some(id),
@@ -286,11 +290,13 @@ mod tests {
             call(5, "b", "first", "{\"x\""),
             call(9, "", "second", ""),
             call(5, "c", "again", ":1}"),
+            call(2, "a", "third", "{}"),
         ];
         insta::assert_snapshot!(ordered(raw.map(Ok).into()).await, @r##"
         {"arguments":"{\"x\"","id":"a","index":0,"name":"first","type":"tool_call"}
         {"arguments":"","id":"call_3_1","index":1,"name":"second","type":"tool_call"}
         {"arguments":":1}","index":0,"type":"tool_call"}
+        {"arguments":"{}","id":"call_3_2","index":2,"name":"third","type":"tool_call"}
         {"arguments":"{}","index":1,"type":"tool_call"}
         {"reason":"tool_calls","type":"finish"}
         {"cached_tokens":0,"completion_tokens":2,"estimated":true,"prompt_tokens":9,"reasoning_tokens":0,"type":"usage"}

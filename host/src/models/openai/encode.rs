@@ -3,7 +3,7 @@
 //! Always streamed and always with usage: what the client asked for is the encoder's business on the way
 //! back, and a reply without usage cannot be billed.
 
-use super::request::{ChatRequest, Role};
+use super::request::{ChatRequest, Message, Role};
 use crate::models::providers::Dialect;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Value {
     let mut body: Map<String, Value> = request.rest.clone();
     body.insert("model".into(), json!(model));
-    body.insert("messages".into(), request.messages.iter().map(message).collect());
+    body.insert("messages".into(), request.messages.iter().map(|each| message(each, dialect)).collect());
     body.insert("stream".into(), json!(true));
     if dialect.stream_options {
         body.insert("stream_options".into(), json!({ "include_usage": true }));
@@ -48,8 +48,11 @@ fn insert_limits(body: &mut Map<String, Value>, request: &ChatRequest, dialect: 
     }
 }
 
-fn message(message: &super::request::Message) -> Value {
+fn message(message: &Message, dialect: Dialect) -> Value {
     let mut value = message.to_value();
+    if let Some(fields) = value.as_object_mut().filter(|_| !dialect.reasoning_content) {
+        fields.remove("reasoning_content");
+    }
     if message.role == Role::Developer {
         value["role"] = json!(Role::System.as_str()); // every provider knows it, OpenAI reads it as the same
     }
@@ -59,6 +62,7 @@ fn message(message: &super::request::Message) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::providers;
 
     fn request(extra: Value) -> ChatRequest {
         let mut value =
@@ -115,10 +119,14 @@ mod tests {
 
     #[test]
     fn a_provider_that_refuses_a_field_does_not_get_it() {
-        let mistral = Dialect { stream_options: false, max_completion_tokens: false };
-        let body =
-            body("m", &request(json!({ "max_completion_tokens": 5, "parallel_tool_calls": true })), mistral);
-        insta::assert_snapshot!(body, @r#"{"max_tokens":5,"messages":[{"content":"be kind","role":"system"}],"model":"m","stream":true}"#);
+        let mistral = providers::well_known("mistral").expect("it is in the table").dialect;
+        let body = body(
+            "m",
+            &request(json!({ "max_completion_tokens": 5, "parallel_tool_calls": true,
+            "messages": [{ "role": "assistant", "content": "hi", "reasoning_content": "hm" }] })),
+            mistral,
+        );
+        insta::assert_snapshot!(body, @r#"{"max_tokens":5,"messages":[{"content":"hi","role":"assistant"}],"model":"m","stream":true}"#);
     }
 
     #[test]

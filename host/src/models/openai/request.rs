@@ -617,7 +617,8 @@ fn read_tool_call(value: Value, path: &str) -> Result<ToolCall, RequestError> {
     let function = fields.take("function").ok_or_else(|| RequestError::missing(&function_path))?;
     let mut function = Fields::new(function, &function_path)?;
     let name = function.tool_name()?;
-    let arguments = function.string("arguments")?.unwrap_or_else(|| "{}".to_owned());
+    let arguments = function.string("arguments")?.filter(|text| !text.trim().is_empty());
+    let arguments = arguments.unwrap_or_else(|| "{}".to_owned());
     fields.map.remove("index"); // a streamed call sent back; not part of a message
     Ok(ToolCall { id, name, arguments, rest: fields.map })
 }
