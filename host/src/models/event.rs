@@ -1,0 +1,155 @@
+//! What a model says, in one vocabulary for every provider.
+//!
+//! A decoder turns a provider's reply into [`Event`]s, [`EventStream`](super::EventStream) puts them in
+//! order, and encoders turn them into what a client or a guest reads. Nothing else knows a wire format.
+//! Deliberately absent: alternatives (`n` is always 1), log probabilities and audio; a request that asks
+//! for them is refused instead of answered with less.
+
+use serde_json::{Value, json};
+
+/// One step of a reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A piece of the answer.
+    Text(String),
+    /// A piece of what the model thought before it answered.
+    Reasoning(String),
+    /// A piece of a tool call.
+    ToolCall {
+        /// Which call of this reply: 0, 1, 2, …
+        index: u32,
+        /// In the first piece of a call, and only there.
+        id: Option<String>,
+        /// In the first piece of a call, and only there.
+        name: Option<String>,
+        /// A fragment of JSON text; the fragments of a call, joined, are its arguments.
+        arguments: String,
+        /// What the provider wants back, unread, with the call (Gemini's thought signatures).
+        extra_content: Option<Value>,
+    },
+    /// The reply is complete. No text, reasoning or tool call follows.
+    Finish(FinishReason),
+    /// What the reply used, in total; once, after [`Event::Finish`].
+    Usage(Usage),
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    Stop,
+    Length,
+    ToolCalls,
+    ContentFilter,
+}
+
+impl FinishReason {
+    /// The word of the OpenAI dialect.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
+/// Tokens used by one reply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Everything the model read, the cached part included.
+    pub prompt_tokens: u64,
+    /// Everything the model wrote, reasoning included.
+    pub completion_tokens: u64,
+    /// The part of `prompt_tokens` that came from the provider's cache.
+    pub cached_tokens: u64,
+    /// The part of `completion_tokens` that was reasoning.
+    pub reasoning_tokens: u64,
+    /// The provider did not say; the numbers are our own rough count.
+    pub estimated: bool,
+}
+
+impl Usage {
+    /// All tokens, read and written.
+    pub fn total_tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+
+    /// The `usage` object of the OpenAI dialect.
+    pub fn to_openai_json(&self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens(),
+            "prompt_tokens_details": { "cached_tokens": self.cached_tokens },
+            "completion_tokens_details": { "reasoning_tokens": self.reasoning_tokens },
+        })
+    }
+}
+
+impl Event {
+    /// The event as a guest reads it: see `interface model` in `wit/host/types.wit`.
+    pub fn to_guest_json(&self) -> String {
+        let value = match self {
+            Self::Text(text) => json!({ "type": "text", "text": text }),
+            Self::Reasoning(text) => json!({ "type": "reasoning", "text": text }),
+            Self::ToolCall { index, id, name, arguments, extra_content } => {
+                let mut value = json!({ "type": "tool_call", "index": index });
+                if let Some(id) = id {
+                    value["id"] = json!(id);
+                }
+                if let Some(name) = name {
+                    value["name"] = json!(name);
+                }
+                value["arguments"] = json!(arguments);
+                if let Some(extra) = extra_content {
+                    value["extra_content"] = extra.clone();
+                }
+                value
+            }
+            Self::Finish(reason) => json!({ "type": "finish", "reason": reason.as_str() }),
+            Self::Usage(usage) => json!({
+                "type": "usage",
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "cached_tokens": usage.cached_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+                "estimated": usage.estimated,
+            }),
+        };
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_reads_the_events_the_contract_documents() {
+        let call = |id: Option<&str>, arguments: &str| Event::ToolCall {
+            index: 0,
+            id: id.map(String::from),
+            name: id.map(|_| "add".into()),
+            arguments: arguments.into(),
+            extra_content: None,
+        };
+        let events = [
+            Event::Text("hi".into()),
+            Event::Reasoning("hm".into()),
+            call(Some("c1"), "{\"a\""),
+            call(None, ":1}"),
+            Event::Finish(FinishReason::ToolCalls),
+            Event::Usage(Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() }),
+        ];
+        let lines: Vec<String> = events.iter().map(Event::to_guest_json).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r##"
+        {"text":"hi","type":"text"}
+        {"text":"hm","type":"reasoning"}
+        {"arguments":"{\"a\"","id":"c1","index":0,"name":"add","type":"tool_call"}
+        {"arguments":":1}","index":0,"type":"tool_call"}
+        {"reason":"tool_calls","type":"finish"}
+        {"cached_tokens":0,"completion_tokens":2,"estimated":false,"prompt_tokens":3,"reasoning_tokens":0,"type":"usage"}
+        "##);
+    }
+}

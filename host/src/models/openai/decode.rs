@@ -1,0 +1,317 @@
+//! A provider's reply in the OpenAI dialect, streamed or whole, into events.
+//!
+//! One decoder for both: it looks at the first byte, because providers answer a streamed request with plain
+//! JSON, and errors with either. What it forgives is what providers are known to send; what it cannot
+//! understand is an error, never silence.
+
+use crate::models::error::{ErrorDetail, UpstreamError};
+use crate::models::sse::{Frame, SseReader};
+use crate::models::{Event, FinishReason, Usage};
+use serde_json::Value;
+use std::mem;
+
+/// The largest reply, in bytes, of all frames or of one whole JSON answer.
+pub const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Reasons that say the provider failed, in lower case.
+const FAILURE_REASONS: [&str; 5] = [
+    "error",
+    "malformed_function_call",
+    "missing_thought_signature",
+    "unexpected_tool_call",
+    "insufficient_system_resource",
+];
+
+/// Decodes one reply.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    form: Form,
+    bytes: usize,
+    calls: CallNumbers,
+    finished: bool,
+    done: bool,
+}
+
+#[derive(Debug, Default)]
+enum Form {
+    #[default]
+    Unknown,
+    Sse(SseReader),
+    Json(Vec<u8>),
+}
+
+impl Decoder {
+    /// Reads more bytes and adds what they mean to `events`. Events added before an error still count.
+    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > REPLY_BYTES_MAX {
+            return Err(UpstreamError::bad_reply("it is too large"));
+        }
+        if let Form::Unknown = self.form {
+            self.form = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None => return Ok(()),
+                Some(b'{' | b'[') => Form::Json(Vec::new()),
+                Some(b'<') => return Err(UpstreamError::bad_reply("it is a web page")),
+                Some(_) => Form::Sse(SseReader::default()),
+            };
+        }
+        match &mut self.form {
+            Form::Json(body) => {
+                body.extend_from_slice(bytes);
+                Ok(())
+            }
+            Form::Sse(reader) => {
+                let mut frames = Vec::new();
+                let result = reader.push(bytes, &mut frames);
+                self.read_frames(frames, events)?;
+                result.map_err(|error| UpstreamError::bad_reply(&error.to_string()))
+            }
+            Form::Unknown => Ok(()),
+        }
+    }
+
+    /// No more bytes will come.
+    pub fn end(&mut self, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        match mem::take(&mut self.form) {
+            Form::Unknown => Ok(()),
+            Form::Json(body) => {
+                let value = serde_json::from_slice(&body)
+                    .map_err(|_| UpstreamError::bad_reply("it is not valid JSON"))?;
+                self.read_value(&value, events)
+            }
+            Form::Sse(mut reader) => {
+                let mut frames = Vec::new();
+                let result = reader.end(&mut frames);
+                self.read_frames(frames, events)?;
+                result.map_err(|error| UpstreamError::bad_reply(&error.to_string()))
+            }
+        }
+    }
+
+    /// The provider said `[DONE]`: whatever follows does not count.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The provider gave a finish reason: only usage is still to come.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn read_frames(&mut self, frames: Vec<Frame>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        for frame in frames {
+            let data = frame.data.trim();
+            if self.done || data.is_empty() {
+                continue;
+            }
+            if data == "[DONE]" {
+                self.done = true;
+                if !mem::replace(&mut self.finished, true) {
+                    events.push(Event::Finish(FinishReason::Stop)); // the provider calls it a success
+                }
+                continue;
+            }
+            let value: Value = serde_json::from_str(data)
+                .map_err(|_| UpstreamError::bad_reply("a frame is not valid JSON"))?;
+            if frame.event == "error" {
+                return Err(embedded_error(ErrorDetail::find(&value).unwrap_or_default()));
+            }
+            self.read_value(&value, events)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk (`delta`) or a whole completion (`message`).
+    fn read_value(&mut self, value: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        if let Some(detail) = ErrorDetail::find(value) {
+            return Err(embedded_error(detail));
+        }
+        let choices = value.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
+        let choice = choices.iter().find(is_first);
+        if let Some(choice) = choice {
+            self.read_choice(choice, events)?;
+        }
+        let usage = [value.get("usage"), value.pointer("/x_groq/usage"), choice.and_then(|c| c.get("usage"))];
+        if let Some(usage) = usage.into_iter().flatten().find(|usage| usage.is_object()) {
+            events.push(Event::Usage(read_usage(usage)));
+        } else if choices.is_empty() && value.get("choices").is_none() {
+            return Err(UpstreamError::bad_reply("a frame is no part of a chat completion"));
+        }
+        Ok(())
+    }
+
+    fn read_choice(&mut self, choice: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        let delta = choice.get("delta").or_else(|| choice.get("message")).unwrap_or(&Value::Null);
+        let reasoning = ["reasoning_content", "reasoning"].iter().find_map(|key| delta.get(key)?.as_str());
+        if let Some(text) = reasoning {
+            events.push(Event::Reasoning(text.to_owned()));
+        }
+        match delta.get("content") {
+            Some(Value::String(text)) => events.push(Event::Text(text.clone())),
+            Some(Value::Array(parts)) => parts.iter().for_each(|part| read_part(part, events)),
+            _ => {}
+        }
+        if let Some(text) = delta.get("refusal").and_then(Value::as_str) {
+            events.push(Event::Text(text.to_owned()));
+        }
+        match delta.get("tool_calls") {
+            Some(Value::Array(calls)) => calls.iter().for_each(|call| events.push(self.calls.read(call))),
+            Some(call @ Value::Object(_)) => events.push(self.calls.read(call)),
+            _ => {}
+        }
+        if let Some(error) = choice.get("error").filter(|error| error.is_object()) {
+            let detail = ErrorDetail::find(&serde_json::json!({ "error": error }));
+            return Err(embedded_error(detail.unwrap_or_default()));
+        }
+        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str)
+            && !reason.is_empty()
+        {
+            self.finished = true;
+            events.push(Event::Finish(read_reason(reason)?));
+        }
+        Ok(())
+    }
+}
+
+/// An error the provider sent inside a good answer.
+fn embedded_error(detail: ErrorDetail) -> UpstreamError {
+    UpstreamError::from_status(detail.status(), detail, None)
+}
+
+fn read_part(part: &Value, events: &mut Vec<Event>) {
+    match part.get("type").and_then(Value::as_str) {
+        Some("thinking") => {
+            let thoughts = part.get("thinking").and_then(Value::as_array).into_iter().flatten();
+            for text in thoughts.filter_map(|thought| thought.get("text").and_then(Value::as_str)) {
+                events.push(Event::Reasoning(text.to_owned()));
+            }
+        }
+        _ => {
+            if let Some(text) = part.get("text").and_then(Value::as_str) {
+                events.push(Event::Text(text.to_owned()));
+            }
+        }
+    }
+}
+
+fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
+    let reason = reason.to_ascii_lowercase();
+    if FAILURE_REASONS.contains(&reason.as_str()) {
+        return Err(UpstreamError::bad_reply("the model broke off with an error"));
+    }
+    Ok(match reason.as_str() {
+        "length" | "max_tokens" | "model_length" | "max_output_tokens" => FinishReason::Length,
+        "tool_calls" | "tool_use" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" | "safety" | "recitation" | "blocklist" | "prohibited_content" | "spii"
+        | "language" | "image_safety" | "refusal" | "sensitive" => FinishReason::ContentFilter,
+        _ => FinishReason::Stop, // `stop`, or a word of the provider's own for it
+    })
+}
+
+fn read_usage(usage: &Value) -> Usage {
+    let count = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64);
+    let prompt_tokens = count("/prompt_tokens").unwrap_or(0);
+    let completion_tokens = count("/completion_tokens").unwrap_or(0);
+    // Some providers leave reasoning out of `completion_tokens` and put it into the total only.
+    let total = count("/total_tokens").unwrap_or(0);
+    let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens"));
+    Usage {
+        prompt_tokens,
+        completion_tokens: completion_tokens.max(total.saturating_sub(prompt_tokens)),
+        cached_tokens: cached.unwrap_or(0).min(prompt_tokens),
+        reasoning_tokens: count("/completion_tokens_details/reasoning_tokens").unwrap_or(0),
+        estimated: false,
+    }
+}
+
+/// Which call a piece belongs to, for providers that leave the index out or repeat it.
+#[derive(Debug, Default)]
+struct CallNumbers {
+    calls: Vec<SeenCall>,
+}
+
+#[derive(Debug)]
+struct SeenCall {
+    wire_index: Option<u64>,
+    id: String,
+    name: String,
+    arguments: Completeness,
+}
+
+/// Whether an object that arrives in pieces is closed again; reads each byte once, so that a hostile
+/// provider cannot make us read it over and over.
+#[derive(Debug, Default)]
+struct Completeness {
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    started: bool,
+}
+
+impl Completeness {
+    fn read(&mut self, text: &str) {
+        for byte in text.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            self.started |= !byte.is_ascii_whitespace();
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.started && self.depth == 0 && !self.in_string
+    }
+}
+
+impl CallNumbers {
+    fn read(&mut self, piece: &Value) -> Event {
+        let function = piece.get("function").unwrap_or(piece);
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = text(piece.get("id"));
+        let name = text(function.get("name"));
+        let arguments = match function.get("arguments") {
+            Some(Value::String(text)) => text.clone(),
+            None | Some(Value::Null) => String::new(),
+            Some(value) => value.to_string(),
+        };
+        let wire_index = piece.get("index").and_then(Value::as_u64);
+        let position = self.position(wire_index, &id, &name).unwrap_or_else(|| {
+            let (id, name) = (id.clone(), name.clone());
+            self.calls.push(SeenCall { wire_index, id, name, arguments: Completeness::default() });
+            self.calls.len() - 1
+        });
+        self.calls[position].arguments.read(&arguments);
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        Event::ToolCall {
+            index: u32::try_from(position).unwrap_or(u32::MAX),
+            id: some(id),
+            name: some(name),
+            arguments,
+            extra_content: piece.get("extra_content").filter(|extra| extra.is_object()).cloned(),
+        }
+    }
+
+    /// The call a piece continues; None where it starts a new one.
+    fn position(&self, wire_index: Option<u64>, id: &str, name: &str) -> Option<usize> {
+        let Some(wire_index) = wire_index else {
+            let same_id = self.calls.iter().rposition(|call| !id.is_empty() && call.id == id);
+            return same_id.or_else(|| if name.is_empty() { self.calls.len().checked_sub(1) } else { None });
+        };
+        let position = self.calls.iter().rposition(|call| call.wire_index == Some(wire_index))?;
+        let call = &self.calls[position];
+        // The same index for a call of its own: another id and name, and nothing is missing from the last.
+        let other = !id.is_empty() && !call.id.is_empty() && call.id != id && !name.is_empty();
+        let complete = call.arguments.is_complete() || (!call.arguments.started && call.name != name);
+        (!(other && complete)).then_some(position)
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

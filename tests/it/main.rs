@@ -1,0 +1,3 @@
+//! The integration tests: one binary, a module each.
+
+mod upstream_client;
