@@ -114,7 +114,6 @@ pub mod __private {
 macro_rules! plugin {
     ($($tool:path),+ $(,)?) => {
         const _: () = {
-            #[allow(dead_code, reason = "used by the host only")]
             struct Plugin;
 
             impl $crate::bindings::tool::exports::opg::tool::tool::Guest for Plugin {
@@ -140,6 +139,10 @@ macro_rules! plugin {
                     )
                 }
             }
+
+            // Natively, nobody calls it, and the compiler would call it dead.
+            const _: fn() -> ::std::vec::Vec<$crate::bindings::tool::exports::opg::tool::tool::Definition> =
+                <Plugin as $crate::bindings::tool::exports::opg::tool::tool::Guest>::describe;
 
             #[cfg(target_arch = "wasm32")]
             $crate::bindings::tool::export_tool!(Plugin with_types_in $crate::bindings::tool);

@@ -23,7 +23,6 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
         const _: () = {
             use ::opg_guest::bindings::agent::exports::opg::agent::agent as export;
 
-            #[allow(dead_code, reason = "used by the host only")]
             struct Agent;
 
             impl export::Guest for Agent {
@@ -35,6 +34,9 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
                     ::opg_guest::__private::run_agent(turn, #name)
                 }
             }
+
+            // Natively, nobody calls it, and the compiler would call it dead.
+            const _: fn() -> export::Definition = <Agent as export::Guest>::describe;
 
             #[cfg(target_arch = "wasm32")]
             ::opg_guest::bindings::agent::export_agent!(Agent with_types_in ::opg_guest::bindings::agent);
