@@ -1,10 +1,7 @@
 //! Builds guest components from a build script.
 //!
 //! ```no_run
-//! // build.rs
-//! fn main() {
-//!     opg_guest_build::build(&["example-word-count", "test-guest-spin"]);
-//! }
+//! opg_guest_build::build(&["example-word-count", "test-guest-spin"]); // in build.rs
 //! ```
 //!
 //! and in the crate itself:
@@ -67,8 +64,8 @@ pub struct Component {
 }
 
 /// Builds `packages` of this workspace and writes `OUT_DIR/guests.rs`: one
-/// `pub const <PACKAGE_NAME>: &[u8]` for each and `pub const ALL` with all of
-/// them by name. Answers in the order of `packages`.
+/// `pub(crate) const <PACKAGE_NAME>: &[u8]` for each and `ALL` with all of them by
+/// name. Answers in the order of `packages`.
 ///
 /// To be called from a build script. Where it fails, it says so in one line
 /// and ends the script.
@@ -199,25 +196,16 @@ fn run_cargo(packages: &[&str], workspace: &Path, target_dir: &Path) -> Result<V
 
 /// Copies the component of one package to where nobody else writes.
 fn take(package: &str, artifacts: &[Artifact], out_dir: &Path) -> Result<Component, Error> {
-    let name = format!("{}.wasm", package.replace('-', "_"));
+    // A library's file has underscores, a binary keeps the hyphens.
+    let library = format!("{}.wasm", package.replace('-', "_"));
+    let names = [library.clone(), format!("{package}.wasm")];
     let built = artifacts.iter().find_map(|artifact| {
-        let file =
-            artifact.filenames.iter().find(|file| file.file_name().is_some_and(|file| *file == *name))?;
-        Some((file, artifact.manifest_path.parent()?))
-    });
-    // A binary keeps the hyphens of its package.
-    let built = built.or_else(|| {
-        artifacts.iter().find_map(|artifact| {
-            let binary = format!("{package}.wasm");
-            let file = artifact
-                .filenames
-                .iter()
-                .find(|file| file.file_name().is_some_and(|file| *file == *binary))?;
-            Some((file, artifact.manifest_path.parent()?))
-        })
+        let is_it =
+            |file: &&PathBuf| file.file_name().is_some_and(|file| names.iter().any(|name| *file == **name));
+        Some((artifact.filenames.iter().find(is_it)?, artifact.manifest_path.parent()?))
     });
     let (file, dir) = built.ok_or_else(|| Error::NoComponent(package.to_owned()))?;
-    let wasm = out_dir.join(&name);
+    let wasm = out_dir.join(library);
     let bytes = fs::read(file).map_err(doing("read a component"))?;
     write_if_changed(&wasm, &bytes)?;
     Ok(Component { package: package.to_owned(), wasm, dir: dir.to_owned() })
@@ -231,17 +219,20 @@ fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     fs::write(path, bytes).map_err(doing("write to OUT_DIR"))
 }
 
+/// Whoever includes the file may want only some of it.
+const ALLOW_UNUSED: &str = "#[allow(clippy::allow_attributes, dead_code, reason = \"generated\")]";
+
 fn guests_rs(components: &[Component]) -> String {
     let mut source = String::new();
     let mut all = String::new();
     for Component { package, wasm, .. } in components {
         let constant = package.replace('-', "_").to_uppercase();
-        let _ = writeln!(source, "/// The component of `{package}`.");
-        let _ = writeln!(source, "pub const {constant}: &[u8] = include_bytes!({wasm:?});");
+        let _ = writeln!(source, "/// The component of `{package}`.\n{ALLOW_UNUSED}");
+        let _ = writeln!(source, "pub(crate) const {constant}: &[u8] = include_bytes!({wasm:?});");
         let _ = write!(all, "({package:?}, {constant}), ");
     }
-    let _ = writeln!(source, "/// All components by the name of their package.");
-    let _ = writeln!(source, "pub const ALL: &[(&str, &[u8])] = &[{all}];");
+    let _ = writeln!(source, "/// All components by the name of their package.\n{ALLOW_UNUSED}");
+    let _ = writeln!(source, "pub(crate) const ALL: &[(&str, &[u8])] = &[{all}];");
     source
 }
 
@@ -275,11 +266,9 @@ mod tests {
             dir: PathBuf::new(),
         };
         let source = guests_rs(&[component("test-guest-spin"), component("hog")]);
-        assert!(
-            source.contains(
-                r#"pub const TEST_GUEST_SPIN: &[u8] = include_bytes!("/out/test-guest-spin.wasm");"#
-            )
-        );
+        assert!(source.contains(
+            r#"pub(crate) const TEST_GUEST_SPIN: &[u8] = include_bytes!("/out/test-guest-spin.wasm");"#
+        ));
         assert!(source.contains(r#"&[("test-guest-spin", TEST_GUEST_SPIN), ("hog", HOG), ];"#));
     }
 

@@ -69,7 +69,7 @@ impl FinishReason {
 pub fn definition(description: &str, capabilities: &[Capability]) -> export::Definition {
     export::Definition {
         description: description.to_owned(),
-        capabilities: capabilities.iter().map(Capability::to_wit).collect(),
+        capabilities: capabilities.iter().copied().map(Capability::to_wit).collect(),
     }
 }
 

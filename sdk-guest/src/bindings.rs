@@ -3,7 +3,6 @@
 //! The host's interfaces are generated once; the two worlds share them. The
 //! export macros are used by [`crate::plugin!`] and [`crate::agent`] in the
 //! plugin's own crate, so that a tool does not carry the exports of an agent.
-#![expect(clippy::redundant_clone, clippy::semicolon_if_nothing_returned, reason = "generated code")]
 
 pub mod host {
     wit_bindgen::generate!({

@@ -1,6 +1,8 @@
 //! From a Rust function to what the host calls: the schema, the input, the
 //! output. The macros do no more than implement [`Tool`].
 
+use std::fmt::Display;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -55,14 +57,19 @@ pub fn definition<T: Tool>() -> export::Definition {
         name: T::NAME.to_owned(),
         description: T::DESCRIPTION.to_owned(),
         input_schema: schema::<T::Input>().to_string(),
-        capabilities: T::CAPABILITIES.iter().map(Capability::to_wit).collect(),
+        capabilities: T::CAPABILITIES.iter().copied().map(Capability::to_wit).collect(),
     }
 }
 
 pub fn call<T: Tool>(input: &str, context: types::Context) -> Result<String, export::Error> {
-    let input = serde_json::from_str(input).map_err(|error| {
-        export::Error::InvalidInput(format!("the input of `{}` does not fit: {error}", T::NAME))
-    })?;
+    let unfit = |problem: &dyn Display| {
+        export::Error::InvalidInput(format!("the input of `{}` does not fit: {problem}", T::NAME))
+    };
+    // Serde would read an array as the fields in their order.
+    if !input.trim_start().starts_with('{') {
+        return Err(unfit(&"it must be a JSON object"));
+    }
+    let input = serde_json::from_str(input).map_err(|error| unfit(&error))?;
     T::run(input, context.into()).map_err(|error| match error {
         Error::InvalidInput(text) => export::Error::InvalidInput(text),
         other => export::Error::Failed(other.to_string()),
@@ -92,7 +99,7 @@ fn schema<T: JsonSchema>() -> Value {
 }
 
 impl Capability {
-    pub(crate) fn to_wit(&self) -> types::Capability {
+    pub(crate) fn to_wit(self) -> types::Capability {
         types::Capability {
             kind: self.kind.to_owned(),
             target: self.target.to_owned(),

@@ -4,7 +4,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Attribute, FnArg, GenericArgument, ItemFn, Pat, PatType, PathArguments, ReturnType, Type};
+use syn::{Attribute, FnArg, ItemFn, Pat, PatType, ReturnType, Type};
 
 use crate::attribute::{Capabilities, description, refuse_what_cannot_be_called};
 
@@ -176,25 +176,13 @@ fn last_word_is(ty: &Type, word: &str) -> bool {
 /// Whether a parameter named `input` is just a field of that name: a whole
 /// input is an object, and these are none.
 fn is_simple(ty: &Type) -> bool {
-    const SIMPLE: [&str; 20] = [
-        "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
-        "u32", "u64", "u128", "usize", "Vec", "Option", "Value",
+    const SIMPLE: [&str; 16] = [
+        "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "isize", "u8", "u16", "u32",
+        "u64", "usize", "Value",
     ];
-    match ty {
-        Type::Path(path) => path.path.segments.last().is_some_and(|segment| {
-            SIMPLE.iter().any(|simple| segment.ident == simple)
-                || (segment.ident == "Box" && boxed(&segment.arguments).is_some_and(is_simple))
-        }),
-        _ => true,
-    }
-}
-
-fn boxed(arguments: &PathArguments) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    }
+    let Type::Path(path) = ty else { return true };
+    let Some(last) = path.path.segments.last() else { return true };
+    last.ident == "Vec" || last.ident == "Option" || SIMPLE.iter().any(|simple| last.ident == simple)
 }
 
 #[cfg(test)]
