@@ -106,7 +106,7 @@ pub use serde_json::{Map, Value, json};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::agent::{definition as agent_definition, run as run_agent};
-    pub use crate::tool::{call, definition as tool_definition, to_json};
+    pub use crate::tool::{call, definition as tool_definition, output, result};
 }
 
 /// Names the tools of this plugin: `plugin!(add_note, list_notes);`, once.

@@ -22,11 +22,57 @@ pub trait Tool {
     /// What it wants to touch.
     const CAPABILITIES: &'static [Capability];
     /// What it is called with: a JSON object.
-    type Input: DeserializeOwned + JsonSchema;
+    type Input: Input;
 
     /// Runs it; the output is JSON text.
     fn run(input: Self::Input, context: Context) -> Result<String, Error>;
 }
+
+/// What a tool can be called with. There for its error message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from the input of a tool",
+    label = "not an input",
+    note = "put `#[input]` on the type"
+)]
+pub trait Input: Sized {
+    /// Reads it from JSON text.
+    fn read(json: &str) -> serde_json::Result<Self>;
+    /// The JSON Schema of what can be read.
+    fn schema() -> Value;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + JsonSchema> Input for T {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+
+    fn schema() -> Value {
+        schema::<T>()
+    }
+}
+
+/// What a tool can return. There for its error message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the output of a tool",
+    label = "not an output",
+    note = "put `#[data]` on the type"
+)]
+pub trait Output: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> Output for T {}
+
+/// What a tool can fail with. There for its error message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a tool",
+    label = "not an error",
+    note = "return `opg_guest::Error`, as made by `Error::failed(text)`, or any `std::error::Error`"
+)]
+pub trait Failure: Into<Error> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Error>> Failure for T {}
 
 /// One thing a plugin wants to touch, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +102,7 @@ pub fn definition<T: Tool>() -> export::Definition {
     export::Definition {
         name: T::NAME.to_owned(),
         description: T::DESCRIPTION.to_owned(),
-        input_schema: schema::<T::Input>().to_string(),
+        input_schema: T::Input::schema().to_string(),
         capabilities: T::CAPABILITIES.iter().copied().map(Capability::to_wit).collect(),
     }
 }
@@ -69,17 +115,22 @@ pub fn call<T: Tool>(input: &str, context: types::Context) -> Result<String, exp
     if !input.trim_start().starts_with('{') {
         return Err(unfit(&"it must be a JSON object"));
     }
-    let input = serde_json::from_str(input).map_err(|error| unfit(&error))?;
+    let input = T::Input::read(input).map_err(|error| unfit(&error))?;
     T::run(input, context.into()).map_err(|error| match error {
         Error::InvalidInput(text) => export::Error::InvalidInput(text),
         other => export::Error::Failed(other.to_string()),
     })
 }
 
-/// The output of a tool as JSON text.
-pub fn to_json(output: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(output)
+/// The output of a tool that cannot fail, as JSON text.
+pub fn output<T: Output>(output: T) -> Result<String, Error> {
+    serde_json::to_string(&output)
         .map_err(|error| Error::failed(format_args!("the output cannot be written as JSON: {error}")))
+}
+
+/// The output of a tool that may fail, as JSON text.
+pub fn result<T: Output, E: Failure>(result: Result<T, E>) -> Result<String, Error> {
+    result.map_err(E::into).and_then(output)
 }
 
 /// The JSON Schema of an input, for a model: no references where they can be

@@ -63,7 +63,7 @@ fn run<T: Tool>(input: Value) -> Result<String, Refused> {
 }
 
 fn schema<T: Tool>() -> Value {
-    serde_json::from_str(&definition::<T>().input_schema).unwrap()
+    serde_json::from_str(&definition::<T>().input_schema).expect("a schema is JSON")
 }
 
 fn refusal<T: Tool>(input: Value) -> String {

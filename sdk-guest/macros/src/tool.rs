@@ -3,7 +3,8 @@
 //! callable and `plugin!(name)` finds the type.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, ItemFn, Pat, PatType, ReturnType, Type};
 
 use crate::attribute::{Capabilities, description, refuse_what_cannot_be_called};
@@ -24,7 +25,13 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
     let input = parameters.input();
     let (declaration, input_type) = (&input.declaration, &input.input_type);
     let (pattern, arguments) = (&input.pattern, &input.arguments);
-    let question_mark = returns_result(&function.sig.output).then(|| quote!(?));
+    // The compiler points at the return type where it is at fault.
+    let returned = match &function.sig.output {
+        ReturnType::Default => function.sig.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let call = quote_spanned!(returned=> #ident(#(#arguments),*));
+    let write = if returns_result(&function.sig.output) { quote!(result) } else { quote!(output) };
 
     Ok(quote! {
         #function
@@ -46,8 +53,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
                     #pattern: #input_type,
                     __context: ::opg_guest::Context,
                 ) -> ::core::result::Result<::std::string::String, ::opg_guest::Error> {
-                    let output = #ident(#(#arguments),*) #question_mark;
-                    ::opg_guest::__private::to_json(&output)
+                    ::opg_guest::__private::#write(#call)
                 }
             }
         };
