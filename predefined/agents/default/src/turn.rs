@@ -152,7 +152,8 @@ fn assistant_message(text: &str, calls: &[&Call]) -> Option<Value> {
     Some(message)
 }
 
-/// Runs the calls side by side and answers each one, in order.
+/// Runs the calls side by side and answers each one, in order. Two events tell
+/// whoever watches the session what is going on; the outputs are in the messages.
 fn run_tools(host: &mut impl Host, tools: &Tools, calls: &[Call]) -> Result<Vec<Value>, Error> {
     let checked: Vec<Result<Invocation, String>> = calls.iter().map(|call| check(tools, call)).collect();
     let invocations: Vec<Invocation> = checked.iter().flatten().cloned().collect();
