@@ -1,1 +1,3 @@
+//! The OPG server.
 
+pub mod sandbox;

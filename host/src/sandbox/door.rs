@@ -1,0 +1,165 @@
+//! What a running guest can reach: the host's side of `opg:host`, in plain types.
+//!
+//! The sandbox carries a call from the guest to a [`Door`] and its answer back;
+//! what is behind the door, and whether it opens, is not the sandbox's affair.
+//! There are two: the host's own, where every call is judged by
+//! `grants::decide`, and [`ClosedDoor`], for `describe`.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+
+/// Why the host did not do what a guest asked: `opg:host/types.error`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DoorError {
+    /// No grant covers it.
+    #[error("{0}")]
+    Denied(String),
+    /// The request is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// Over a limit.
+    #[error("{0}")]
+    Limit(String),
+    /// What was called failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The host's fault.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// For the author.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Worth a look.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// `opg:host/http.request`.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    /// In capitals.
+    pub method: String,
+    /// Absolute.
+    pub url: String,
+    /// In order.
+    pub headers: Vec<(String, String)>,
+    /// The body, if any.
+    pub body: Option<Vec<u8>>,
+    /// How long the guest is ready to wait.
+    pub timeout: Option<Duration>,
+}
+
+/// `opg:host/http.response`.
+#[derive(Clone, Debug)]
+pub struct HttpResponse {
+    /// 100–599.
+    pub status: u16,
+    /// In order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Decoded.
+    pub body: Vec<u8>,
+}
+
+/// `opg:host/tools.definition`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ToolDefinition {
+    /// The name to call it by.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of its input, as text.
+    pub input_schema: String,
+}
+
+/// `opg:host/tools.invocation`.
+#[derive(Clone, Debug)]
+pub struct ToolInvocation {
+    /// The tool's name.
+    pub name: String,
+    /// JSON text.
+    pub input: String,
+}
+
+/// Events of one model call, each the JSON text documented in `opg:host/model`.
+/// Dropping it cancels the call.
+pub type Completion = BoxStream<'static, Result<String, DoorError>>;
+
+/// The host's side of `opg:host`. `time_left` is what is left of the call; a
+/// door may take less, never more.
+#[async_trait]
+pub trait Door: Send + Sync + 'static {
+    /// `log.write`; the sandbox has cut and counted the line.
+    fn log(&self, level: LogLevel, message: &str);
+    /// `secrets.get`: an opaque reference, never a value.
+    async fn secret(&self, name: String) -> Result<String, DoorError>;
+    /// `http.send`.
+    async fn http(&self, request: HttpRequest, time_left: Duration) -> Result<HttpResponse, DoorError>;
+    /// `kv.get`.
+    async fn kv_get(&self, key: String) -> Result<Option<Vec<u8>>, DoorError>;
+    /// `kv.set`.
+    async fn kv_set(&self, key: String, value: Vec<u8>) -> Result<(), DoorError>;
+    /// `kv.delete`.
+    async fn kv_delete(&self, key: String) -> Result<(), DoorError>;
+    /// `kv.keys`.
+    async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError>;
+    /// `model.complete`.
+    async fn complete(&self, request: String, time_left: Duration) -> Result<Completion, DoorError>;
+    /// `tools.available`.
+    fn tools(&self) -> Vec<ToolDefinition>;
+    /// `tools.call`: side by side, answers in order.
+    async fn call_tools(&self, calls: Vec<ToolInvocation>, time_left: Duration) -> Vec<Result<String, DoorError>>;
+    /// `events.emit`.
+    async fn emit(&self, event: String) -> Result<(), DoorError>;
+}
+
+/// Nothing is behind it: for `describe`, which must not depend on anything outside.
+#[derive(Debug)]
+pub struct ClosedDoor;
+
+fn closed<T>() -> Result<T, DoorError> {
+    Err(DoorError::Denied("`describe` cannot reach anything outside".to_owned()))
+}
+
+#[async_trait]
+impl Door for ClosedDoor {
+    fn log(&self, _level: LogLevel, _message: &str) {}
+    async fn secret(&self, _name: String) -> Result<String, DoorError> {
+        closed()
+    }
+    async fn http(&self, _request: HttpRequest, _time_left: Duration) -> Result<HttpResponse, DoorError> {
+        closed()
+    }
+    async fn kv_get(&self, _key: String) -> Result<Option<Vec<u8>>, DoorError> {
+        closed()
+    }
+    async fn kv_set(&self, _key: String, _value: Vec<u8>) -> Result<(), DoorError> {
+        closed()
+    }
+    async fn kv_delete(&self, _key: String) -> Result<(), DoorError> {
+        closed()
+    }
+    async fn kv_keys(&self, _prefix: String) -> Result<Vec<String>, DoorError> {
+        closed()
+    }
+    async fn complete(&self, _request: String, _time_left: Duration) -> Result<Completion, DoorError> {
+        closed()
+    }
+    fn tools(&self) -> Vec<ToolDefinition> {
+        vec![]
+    }
+    async fn call_tools(&self, calls: Vec<ToolInvocation>, _time_left: Duration) -> Vec<Result<String, DoorError>> {
+        calls.iter().map(|_| closed()).collect()
+    }
+    async fn emit(&self, _event: String) -> Result<(), DoorError> {
+        closed()
+    }
+}

@@ -1,0 +1,3 @@
+//! Running a component.
+
+pub mod door;
