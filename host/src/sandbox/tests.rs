@@ -1,0 +1,1 @@
+//! What can be shown without a guest; calls are tested in `tests/it/sandbox.rs`.
