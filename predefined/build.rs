@@ -1,0 +1,9 @@
+//! Compiles what OPG ships.
+
+fn main() {
+    opg_guest_build::build(&[
+        "predefined-tool-http",
+        "predefined-tool-websearch",
+        "predefined-agent-default",
+    ]);
+}

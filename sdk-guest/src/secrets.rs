@@ -1,0 +1,14 @@
+//! References to secrets the tenant stored. A guest never sees a value.
+
+use crate::Error;
+use crate::bindings::host::opg::host::secrets;
+
+/// An opaque reference to put into the value of a request header, alone or
+/// inside text. The host replaces it with the secret at the boundary, for the
+/// host it was granted for and no other.
+///
+/// Most have an easier time with
+/// [`secret_header`](crate::http::Request::secret_header).
+pub fn get(name: &str) -> Result<String, Error> {
+    secrets::get(name).map_err(Error::from_host)
+}
