@@ -222,6 +222,11 @@ fn blame(error: &wasmtime::Error, state: &GuestState) -> CallError {
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::Busy;
     }
+    let cause = error.root_cause().to_string();
+    // The engine's type for it is private.
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::OutputTooLarge;
+    }
     // An allocator that gets no memory gives up in its own way: by a trap, an exit, a panic.
     if state.memory.was_refused() {
         return CallError::OutOfMemory;
@@ -232,11 +237,6 @@ fn blame(error: &wasmtime::Error, state: &GuestState) -> CallError {
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         return CallError::Trap(format!("it exited with status {status}"));
-    }
-    let cause = error.root_cause().to_string();
-    // The engine's type for it is private.
-    if cause.contains("fuel allocated for hostcalls has been exhausted") {
-        return CallError::OutputTooLarge;
     }
     CallError::Trap(clean(&cause, 300))
 }

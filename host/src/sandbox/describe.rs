@@ -108,12 +108,15 @@ fn check_schema(definition: &tool::Definition) -> Result<(), CallError> {
     if schema.len() > SCHEMA_BYTES_MAX {
         return Err(refused(&format!("a schema has {} bytes, {SCHEMA_BYTES_MAX} are allowed", schema.len())));
     }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(schema) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            Err(refused(&format!("the schema of `{}` is not a JSON object: {error}", definition.name)))
-        }
+    let name = &definition.name;
+    let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(schema)
+        .map_err(|error| refused(&format!("the schema of `{name}` is not a JSON object: {error}")))?;
+    if parsed.get("type").and_then(serde_json::Value::as_str) != Some("object") {
+        return Err(refused(&format!(
+            "the schema of `{name}` must have \"type\": \"object\": models give arguments by name"
+        )));
     }
+    Ok(())
 }
 
 fn check_count(what: &str, count: usize, max: usize) -> Result<(), CallError> {
@@ -203,6 +206,10 @@ mod tests {
         for schema in ["", "[]", "{", "true", &format!("{}1{}", "{\"a\":".repeat(1000), "}".repeat(1000))] {
             let broken = tool::Definition { input_schema: schema.to_owned(), ..tool_named("a") };
             assert!(why(vec![broken]).contains("not a JSON object"), "{schema:.20}");
+        }
+        for schema in ["{}", r#"{"type":"array"}"#, r#"{"type":["object"]}"#] {
+            let broken = tool::Definition { input_schema: schema.to_owned(), ..tool_named("a") };
+            assert!(why(vec![broken]).contains("must have \"type\": \"object\""), "{schema}");
         }
     }
 }

@@ -300,6 +300,12 @@ impl Sandbox {
         })
     }
 
+    /// The engine, for the benchmark that compares with it alone.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     /// Whether guests can be run: the clock that interrupts them is alive.
     pub fn is_healthy(&self) -> bool {
         self.0.ticker.is_alive()
