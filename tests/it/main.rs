@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module each.
+#![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
+mod sandbox;
 mod upstream_client;

@@ -1,3 +1,39 @@
 //! What the integration tests share.
 
 pub mod upstream;
+
+/// Compiled guests: the examples, and one for each hostile or odd behaviour.
+pub mod guests {
+    mod built {
+        include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+    }
+
+    macro_rules! guests {
+        ($($name:ident = $built:ident;)*) => {
+            $(
+                #[doc = concat!("`", stringify!($built), "`.")]
+                pub const $name: &[u8] = built::$built;
+            )*
+        };
+    }
+
+    guests! {
+        AGENT_ECHO = TEST_GUEST_AGENT_ECHO;
+        AGENT_SPIN = TEST_GUEST_AGENT_SPIN;
+        BAD_DESCRIBE = TEST_GUEST_BAD_DESCRIBE;
+        CHATTER = TEST_GUEST_CHATTER;
+        COUNTER = TEST_GUEST_COUNTER;
+        GRABBY = TEST_GUEST_GRABBY;
+        HOG = TEST_GUEST_HOG;
+        NOT_A_PLUGIN = TEST_GUEST_NOT_A_PLUGIN;
+        RELAY = TEST_GUEST_RELAY;
+        SHOUT = TEST_GUEST_SHOUT;
+        SLEEPY_DESCRIBE = TEST_GUEST_SLEEPY_DESCRIBE;
+        SLOW = TEST_GUEST_SLOW;
+        SOCKET = TEST_GUEST_SOCKET;
+        SPIN = TEST_GUEST_SPIN;
+        TRAP = TEST_GUEST_TRAP;
+        WASI = TEST_GUEST_WASI;
+        WORD_COUNT = EXAMPLE_WORD_COUNT;
+    }
+}

@@ -116,7 +116,11 @@ pub trait Door: Send + Sync + 'static {
     /// `tools.available`.
     fn tools(&self) -> Vec<ToolDefinition>;
     /// `tools.call`: side by side, answers in order.
-    async fn call_tools(&self, calls: Vec<ToolInvocation>, time_left: Duration) -> Vec<Result<String, DoorError>>;
+    async fn call_tools(
+        &self,
+        calls: Vec<ToolInvocation>,
+        time_left: Duration,
+    ) -> Vec<Result<String, DoorError>>;
     /// `events.emit`.
     async fn emit(&self, event: String) -> Result<(), DoorError>;
 }
@@ -156,7 +160,11 @@ impl Door for ClosedDoor {
     fn tools(&self) -> Vec<ToolDefinition> {
         vec![]
     }
-    async fn call_tools(&self, calls: Vec<ToolInvocation>, _time_left: Duration) -> Vec<Result<String, DoorError>> {
+    async fn call_tools(
+        &self,
+        calls: Vec<ToolInvocation>,
+        _time_left: Duration,
+    ) -> Vec<Result<String, DoorError>> {
         calls.iter().map(|_| closed()).collect()
     }
     async fn emit(&self, _event: String) -> Result<(), DoorError> {

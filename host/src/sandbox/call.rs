@@ -1,0 +1,242 @@
+//! One call into a component: a store, an instance, an answer, and all of it
+//! dropped.
+//!
+//! Whatever happens inside, a call ends: by its answer, by a trap, by its CPU
+//! time, by its deadline, or because nobody waits for it any more.
+
+use super::bindings::{agent, tool};
+use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOSTCALL_BYTES_MAX};
+use super::state::GuestState;
+use super::text::clean;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+/// What a call came to, and what it used.
+#[derive(Debug)]
+pub struct Called<T> {
+    /// The answer, or why there is none.
+    pub result: Result<T, CallError>,
+    /// What it used, also where there is no answer.
+    pub spent: Spent,
+}
+
+/// What a call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// From its slot to its end, host waits included.
+    pub wall: Duration,
+    /// CPU time, without host waits.
+    pub cpu: Duration,
+    /// Memories and tables together, at their largest.
+    pub memory_bytes_peak: usize,
+    /// Log lines over the limit.
+    pub log_lines_dropped: u32,
+}
+
+/// Why a call gave no answer. The first five are the guest's doing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// It crashed.
+    #[error("the plugin crashed: {0}")]
+    Trap(String),
+    /// It used up its time: [`Spent`] says which, CPU or wall.
+    #[error("the plugin did not finish in its time limit")]
+    TimedOut,
+    /// It used up its memory.
+    #[error("the plugin needs more memory than it may have")]
+    OutOfMemory,
+    /// It answered too much, or handed the host too much at once.
+    #[error("the plugin's output is larger than allowed; return less")]
+    OutputTooLarge,
+    /// `describe` said something that cannot be kept.
+    #[error("the plugin's description of itself was refused: {0}")]
+    BadDescription(String),
+    /// No slot was free.
+    #[error("too many plugins are running; try again")]
+    Busy,
+    /// The caller's or our fault.
+    #[error("the plugin could not be run: {0}")]
+    Engine(String),
+}
+
+impl<T> Called<T> {
+    /// A call that never began.
+    pub(super) fn refused(error: CallError) -> Self {
+        Self { result: Err(error), spent: Spent::default() }
+    }
+
+    pub(super) fn and_then<U>(self, then: impl FnOnce(T) -> Result<U, CallError>) -> Called<U> {
+        Called { result: self.result.and_then(then), spent: self.spent }
+    }
+}
+
+/// What is called, with its arguments.
+pub(super) trait Export: Send + 'static {
+    type Output: Send + 'static;
+
+    fn call(
+        self,
+        store: &mut Store<GuestState>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send;
+}
+
+pub(super) struct DescribeTool(pub(super) tool::PluginPre<GuestState>);
+
+impl Export for DescribeTool {
+    type Output = Vec<tool::exports::opg::tool::tool::Definition>;
+
+    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.0.instantiate_async(&mut *store).await?;
+        plugin.opg_tool_tool().call_describe(store).await
+    }
+}
+
+pub(super) struct DescribeAgent(pub(super) agent::PluginPre<GuestState>);
+
+impl Export for DescribeAgent {
+    type Output = agent::exports::opg::agent::agent::Definition;
+
+    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.0.instantiate_async(&mut *store).await?;
+        plugin.opg_agent_agent().call_describe(store).await
+    }
+}
+
+pub(super) struct CallTool {
+    pub(super) pre: tool::PluginPre<GuestState>,
+    pub(super) name: String,
+    pub(super) input: String,
+    pub(super) context: tool::opg::tool::types::Context,
+}
+
+impl Export for CallTool {
+    type Output = Result<String, tool::exports::opg::tool::tool::Error>;
+
+    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.pre.instantiate_async(&mut *store).await?;
+        plugin.opg_tool_tool().call_call(store, &self.name, &self.input, &self.context).await
+    }
+}
+
+pub(super) struct RunAgent {
+    pub(super) pre: agent::PluginPre<GuestState>,
+    pub(super) turn: agent::exports::opg::agent::agent::Turn,
+}
+
+impl Export for RunAgent {
+    type Output =
+        Result<agent::exports::opg::agent::agent::Outcome, agent::exports::opg::agent::agent::Error>;
+
+    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.pre.instantiate_async(&mut *store).await?;
+        plugin.opg_agent_agent().call_run(store, &self.turn).await
+    }
+}
+
+/// Runs `export` in a store of its own. `slot` goes back when the store is gone.
+pub(super) async fn run<E: Export>(
+    engine: Engine,
+    slot: impl Send,
+    limits: CallLimits,
+    state: impl FnOnce(Instant) -> GuestState + Send,
+    export: E,
+) -> Called<E::Output> {
+    let _slot = slot;
+    let started = Instant::now();
+    let deadline = started + limits.wall;
+    let mut store = store(&engine, state(deadline));
+    let mut cpu = Duration::ZERO;
+    let ended = {
+        let call = pin!(export.call(&mut store));
+        metered(call, &mut cpu, limits.cpu, deadline).await
+    };
+    store.data().finish_output();
+    let result = match ended {
+        Some(Ok(output)) => Ok(output),
+        Some(Err(error)) => Err(blame(&error, store.data())),
+        None => Err(CallError::TimedOut),
+    };
+    let state = store.data();
+    Called {
+        result,
+        spent: Spent {
+            wall: started.elapsed(),
+            cpu,
+            memory_bytes_peak: state.memory.peak(),
+            log_lines_dropped: state.log.dropped(),
+        },
+    }
+}
+
+fn store(engine: &Engine, state: GuestState) -> Store<GuestState> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(GUEST_HANDLES_MAX);
+    // At each tick back to the runtime, behind all other tasks: a plain yield would let spinning guests
+    // starve timers and new calls.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Polls `call` until it ends (`Some`), or its CPU time or its deadline does (`None`).
+///
+/// No poll takes longer than a tick, so both are noticed within one.
+async fn metered<T>(
+    mut call: Pin<&mut impl Future<Output = T>>,
+    cpu: &mut Duration,
+    cpu_max: Duration,
+    deadline: Instant,
+) -> Option<T> {
+    let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
+    poll_fn(|cx| {
+        let before = thread_cpu();
+        let polled = call.as_mut().poll(cx);
+        *cpu += thread_cpu().saturating_sub(before);
+        match polled {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if *cpu >= cpu_max || Instant::now() >= deadline => Poll::Ready(None),
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+        }
+    })
+    .await
+}
+
+/// CPU time of this thread: neighbours that keep it from running cost a guest nothing.
+#[expect(unsafe_code, reason = "the standard library does not offer a thread's CPU time")]
+fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the call to write to, and is not kept.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    debug_assert_eq!(failed, 0, "this clock is there on Linux and macOS");
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// What a failed call says about whose fault it was.
+fn blame(error: &wasmtime::Error, state: &GuestState) -> CallError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Busy;
+    }
+    let cause = error.root_cause().to_string();
+    // The engine's type for it is private.
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::OutputTooLarge;
+    }
+    // An allocator that gets no memory gives up in its own way: by a trap, an exit, a panic.
+    if state.memory.was_refused() {
+        return CallError::OutOfMemory;
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let text = trap.to_string();
+        return CallError::Trap(text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned());
+    }
+    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+        return CallError::Trap(format!("it exited with status {status}"));
+    }
+    CallError::Trap(clean(&cause, 300))
+}

@@ -1,0 +1,204 @@
+//! Every bound of the sandbox, with its unit and its reason.
+//!
+//! Guests, and the components they come in, are hostile input: whatever they
+//! can make large or slow has a number here. Limits per app are not here: they
+//! come from the app's plan, as [`CallLimits`].
+
+use std::time::Duration;
+
+/// What one call may use. A caller lowers or raises it by plan; the sandbox
+/// holds it within its own ceilings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// From the moment the guest has its slot to its answer, host waits included.
+    pub wall: Duration,
+    /// CPU time of the thread while it runs the guest.
+    pub cpu: Duration,
+    /// All memories and tables of the call together, in bytes.
+    pub memory_bytes_max: usize,
+    /// The text that comes back, in bytes.
+    pub output_bytes_max: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(30),
+            cpu: Duration::from_secs(10),
+            memory_bytes_max: 64 * MIB,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        }
+    }
+}
+
+impl CallLimits {
+    /// For `describe`, which runs at upload and has nothing to wait for.
+    pub(super) const DESCRIBE: Self = Self {
+        wall: Duration::from_secs(5),
+        cpu: Duration::from_secs(2),
+        memory_bytes_max: 64 * MIB,
+        output_bytes_max: OUTPUT_BYTES_MAX,
+    };
+
+    /// The same limits, none above what the engine was built for.
+    pub(super) fn clamped(self) -> Self {
+        Self {
+            memory_bytes_max: self.memory_bytes_max.min(MEMORY_BYTES_CEILING),
+            output_bytes_max: self.output_bytes_max.min(OUTPUT_BYTES_MAX),
+            ..self
+        }
+    }
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+// --- time ---------------------------------------------------------------
+
+/// A guest that computes gives way this often. Short enough that a spinning
+/// neighbour costs little, long enough that the check costs nothing.
+pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Without a tick for this long, nothing can stop a guest: calls are refused.
+/// Far above what a busy machine delays a thread.
+pub(super) const TICKER_SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a call waits for a free slot before it is refused as busy.
+pub(super) const CALL_QUEUE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a load waits for the compiler, and how long it then waits for its
+/// own compilation. The largest guests we know take 14 s.
+pub(super) const COMPILE_WAIT: Duration = Duration::from_secs(60);
+
+// --- memory -------------------------------------------------------------
+
+/// The most one call may ever have, in bytes: the size of a slot in the pool.
+pub(super) const MEMORY_BYTES_CEILING: usize = 256 * MIB;
+
+/// Memories of one call. One is usual; composed components bring a few.
+pub(super) const MEMORIES_PER_CALL_MAX: u32 = 4;
+
+/// Tables of one call. Python needs more than 30 modules that share a few.
+pub(super) const TABLES_PER_CALL_MAX: u32 = 32;
+
+/// Elements of one table. C# in debug mode has 10,000.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Core instances of one call. Python has 38.
+pub(super) const CORE_INSTANCES_PER_CALL_MAX: u32 = 64;
+
+/// What the engine keeps for one instance besides memory and tables, in bytes.
+pub(super) const INSTANCE_BYTES_MAX: usize = MIB;
+
+/// The stack of compiled code, in bytes: QuickJS needs four times its own
+/// limit so that an overflow is a `RangeError` and not a trap.
+pub(super) const WASM_STACK_BYTES: usize = 4 * MIB;
+
+/// The same, and room for host functions, in bytes.
+pub(super) const CALL_STACK_BYTES: usize = WASM_STACK_BYTES + MIB;
+
+/// What a slot keeps in memory between calls, in bytes: faster than asking
+/// the kernel for it again.
+pub(super) const MEMORY_KEEP_RESIDENT_BYTES: usize = 4 * MIB;
+
+/// The same for tables and for stacks, in bytes.
+pub(super) const SMALL_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
+
+/// Things the host holds for one call: streams, pollables, completions.
+pub(super) const HOST_RESOURCES_MAX: usize = 256;
+
+/// Handles the guest holds, its own resources included.
+pub(super) const GUEST_HANDLES_MAX: usize = 10_000;
+
+/// Model calls of one guest at the same time.
+pub(super) const COMPLETIONS_LIVE_MAX: usize = 4;
+
+/// Events of a model call the host reads ahead of the guest.
+pub(super) const COMPLETION_EVENTS_AHEAD: usize = 64;
+
+// --- what passes between guest and host ----------------------------------
+
+/// What a guest may hand to the host in one call or answer, in bytes, counted
+/// before it is copied. Bounds request bodies, stored values and messages.
+pub(super) const HOSTCALL_BYTES_MAX: usize = 8 * MIB;
+
+/// The text of a result, in bytes. A model cannot read more.
+pub(super) const OUTPUT_BYTES_MAX: usize = MIB;
+
+/// The text of a guest's own error, in bytes; the rest is cut.
+pub(super) const ERROR_TEXT_BYTES_MAX: usize = 8 * KIB;
+
+/// One log line, in bytes; the rest is cut.
+pub(super) const LOG_LINE_BYTES_MAX: usize = 8 * KIB;
+
+/// Log lines of one call; the rest is dropped and counted.
+pub(super) const LOG_LINES_MAX: u32 = 1_000;
+
+/// Random bytes in one request.
+pub(super) const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+// --- what a plugin says of itself -----------------------------------------
+
+/// Tools of one plugin: more would not fit a model's context.
+pub(super) const TOOLS_MAX: usize = 64;
+
+/// A tool's name, in bytes, as OpenAI has it.
+pub(super) const TOOL_NAME_BYTES_MAX: usize = 64;
+
+/// A description, in bytes.
+pub(super) const DESCRIPTION_BYTES_MAX: usize = 8 * KIB;
+
+/// A JSON schema, in bytes.
+pub(super) const SCHEMA_BYTES_MAX: usize = 64 * KIB;
+
+/// Capabilities of one tool or agent: a person must be able to review them.
+pub(super) const CAPABILITIES_MAX: usize = 32;
+
+/// A capability's kind or target, in bytes.
+pub(super) const CAPABILITY_TARGET_BYTES_MAX: usize = 256;
+
+/// A capability's reason, in bytes.
+pub(super) const CAPABILITY_REASON_BYTES_MAX: usize = KIB;
+
+// --- the component itself -------------------------------------------------
+
+/// A component, in bytes. Python with its standard library has 18.5 MiB.
+pub(super) const COMPONENT_BYTES_MAX: usize = 32 * MIB;
+
+/// Functions in all modules together.
+pub(super) const FUNCTIONS_MAX: u32 = 100_000;
+
+/// One function's body, in bytes. Compile time grows faster than size: this
+/// bounds the worst of it, well above any interpreter loop we know.
+pub(super) const FUNCTION_BYTES_MAX: usize = 256 * KIB;
+
+/// Locals of one function: many of them in many blocks is what makes a
+/// compiler slow.
+pub(super) const FUNCTION_LOCALS_MAX: u32 = 10_000;
+
+/// Types, core and component, in all sections together.
+pub(super) const TYPES_MAX: u32 = 50_000;
+
+/// Imports, exports and aliases, in all sections together.
+pub(super) const NAMES_MAX: u32 = 100_000;
+
+/// Data and element segments, in all modules together.
+pub(super) const SEGMENTS_MAX: u32 = 50_000;
+
+/// Core modules, at any depth.
+pub(super) const MODULES_MAX: u32 = 64;
+
+/// Components inside the component, at any depth.
+pub(super) const COMPONENTS_MAX: u32 = 64;
+
+/// Instances, core and component, in all sections together.
+pub(super) const INSTANCES_MAX: u32 = 512;
+
+/// Components inside components inside components.
+pub(super) const NESTING_MAX: usize = 8;
+
+/// Components kept ready in memory, and the bytes of their machine code.
+pub(super) const LOADED_COMPONENTS_MAX: usize = 256;
+
+/// The machine code of the components kept ready, in bytes.
+pub(super) const LOADED_BYTES_MAX: usize = 512 * MIB;

@@ -1,0 +1,445 @@
+//! Running a component.
+//!
+//! A [`Sandbox`] turns the bytes of a component into a [`Component`] and calls
+//! it. It knows no HTTP, no database and no grants: what a guest may reach is
+//! behind a [`Door`].
+//!
+//! Rules:
+//! - Every call has a store, an instance and memory of its own; nothing
+//!   survives a call.
+//! - Every call ends: loading, `describe`, start functions and answers are
+//!   under the same limits of time and memory, waiting for the host included.
+//! - Guests run on threads of their own. What they ask of the host runs on the
+//!   host's threads, and stops when the call does.
+//! - Dropping the future of a call stops its guest.
+//! - Only machine code that this host compiled is loaded.
+//!
+//! Deliberately absent: sockets, files, the environment, threads, and limits
+//! per app, which are the caller's affair.
+
+mod bindings;
+mod cache;
+mod call;
+mod component;
+mod describe;
+pub mod door;
+mod engine;
+mod imports;
+mod limits;
+mod state;
+mod text;
+mod verify;
+mod wasi;
+
+#[cfg(test)]
+mod tests;
+
+pub use call::{CallError, Called, Spent};
+pub use component::Component;
+pub use describe::{AgentDescription, PluginTool, RequestedCapability};
+pub use limits::CallLimits;
+pub use verify::{LoadError, PluginKind};
+
+use bindings::agent::exports::opg::agent::agent as wit_agent;
+use bindings::tool::exports::opg::tool::tool as wit_tool;
+use bindings::tool::opg::tool::types::Context as WitContext;
+use bytes::Bytes;
+use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
+use component::{Export, Loader, LoaderError};
+use door::{ClosedDoor, Door};
+use engine::Ticker;
+use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
+use state::{AbortOnDrop, GuestState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use text::cut;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use wasmtime::Engine;
+
+/// What a sandbox is made with.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Where compiled components are kept. Nobody else may write there.
+    pub cache_dir: PathBuf,
+    /// Threads that run guests: one for each core is right.
+    pub worker_threads: usize,
+    /// Calls at the same time, of all apps together. Each one reserves
+    /// addresses, not memory.
+    pub calls_in_flight_max: u32,
+    /// Where the host's side of a guest's calls runs.
+    pub host: Handle,
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A number in the configuration.
+    #[error("`{0}` must be at least 1")]
+    Config(&'static str),
+    /// The engine refused our settings, or the machine has no room for the pool.
+    #[error("could not start the WebAssembly engine: {0}")]
+    Engine(String),
+    /// The directory for compiled components.
+    #[error("could not open the cache of compiled components in `{dir}`")]
+    Cache {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No thread could be started.
+    #[error("could not start the sandbox's threads")]
+    Threads(#[source] std::io::Error),
+}
+
+/// What is known of a call from outside: `opg:tool/types.context`. Its time
+/// limit is the call's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallContext {
+    /// The id of this invocation.
+    pub invocation_id: String,
+    /// The app's slug.
+    pub app: String,
+    /// The session it belongs to, if any.
+    pub session_id: Option<String>,
+}
+
+/// Why a tool gave no output, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// The input does not fit.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The tool could not do it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// One user message for an agent: `opg:agent/agent.turn`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The model to ask, `provider/model`.
+    pub model: String,
+    /// The instructions of a markdown agent.
+    pub instructions: Option<String>,
+    /// A JSON array of OpenAI chat messages.
+    pub messages: String,
+    /// A JSON object: other fields of the chat request.
+    pub options: String,
+    /// A JSON array of tools the client runs.
+    pub client_tools: String,
+    /// How many model calls the turn may take.
+    pub max_steps: u32,
+    /// What is known of the call from outside.
+    pub context: CallContext,
+}
+
+/// How a turn ended: `opg:agent/agent.outcome`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `stop`, `length`, `tool_calls` or `content_filter`; not checked here.
+    pub finish_reason: String,
+    /// A JSON array of the messages this turn added; not checked here.
+    pub messages: String,
+}
+
+/// Why there is no outcome, in the agent's own words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// The turn is wrong.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// A model call was refused or failed.
+    #[error("{0}")]
+    Model(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What the sandbox has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SandboxStats {
+    /// Calls that run now.
+    pub calls_in_flight: usize,
+    /// Calls that began.
+    pub calls: u64,
+    /// Calls that were refused because no slot was free.
+    pub calls_refused: u64,
+    /// Calls that ended without an answer.
+    pub calls_failed: u64,
+    /// Components ready to be called.
+    pub components_ready: usize,
+    /// Components that were compiled.
+    pub components_compiled: u64,
+    /// Components that were found compiled on disk.
+    pub components_from_cache: u64,
+}
+
+/// Runs components. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    loader: Loader,
+    ticker: Ticker,
+    /// Taken when the sandbox goes away.
+    guests: Option<Runtime>,
+    host: Handle,
+    slots: Arc<Semaphore>,
+    calls_in_flight_max: u32,
+    calls: AtomicU64,
+    calls_refused: AtomicU64,
+    calls_failed: AtomicU64,
+}
+
+impl Sandbox {
+    /// Starts the engine and the guests' threads.
+    pub fn new(config: SandboxConfig) -> Result<Self, StartError> {
+        let SandboxConfig { cache_dir, worker_threads, calls_in_flight_max, host } = config;
+        if worker_threads == 0 {
+            return Err(StartError::Config("worker_threads"));
+        }
+        if calls_in_flight_max == 0 {
+            return Err(StartError::Config("calls_in_flight_max"));
+        }
+        // One slot more than calls: the last one may still be on its way back.
+        let engine = engine::new_engine(calls_in_flight_max.saturating_add(1))
+            .map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        let loader = Loader::new(&engine, &cache_dir, host.clone()).map_err(|error| match error {
+            LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
+            LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
+        })?;
+        let inner = Inner {
+            loader,
+            ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
+            guests: Some(guest_runtime(worker_threads).map_err(StartError::Threads)?),
+            engine,
+            host,
+            slots: Arc::new(Semaphore::new(calls_in_flight_max as usize)),
+            calls_in_flight_max,
+            calls: 0.into(),
+            calls_refused: 0.into(),
+            calls_failed: 0.into(),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The SHA-256 of `wasm`, in lower-case hexadecimal: a component's digest.
+    pub fn digest(wasm: &[u8]) -> String {
+        component::digest(wasm)
+    }
+
+    /// The component with this digest, if it is ready: saves reading its bytes.
+    pub fn find(&self, digest: &str) -> Option<Component> {
+        self.0.loader.find(digest)
+    }
+
+    /// Verifies a component, compiles it or finds it compiled, and links it.
+    pub async fn load(&self, wasm: Bytes) -> Result<Component, LoadError> {
+        self.0.loader.load(wasm).await
+    }
+
+    /// What the tools in a plugin say of themselves.
+    pub async fn describe_tool(&self, component: &Component) -> Result<Vec<PluginTool>, CallError> {
+        let Export::Tool(pre) = component.export() else { return Err(not_a("tool")) };
+        self.describe(DescribeTool(pre.clone())).await.and_then(describe::tools)
+    }
+
+    /// What an agent says of itself.
+    pub async fn describe_agent(&self, component: &Component) -> Result<AgentDescription, CallError> {
+        let Export::Agent(pre) = component.export() else { return Err(not_a("agent")) };
+        self.describe(DescribeAgent(pre.clone())).await.and_then(describe::agent)
+    }
+
+    /// Runs one tool. `input` is JSON text, and so is the output; neither is parsed here.
+    pub async fn call_tool(
+        &self,
+        component: &Component,
+        door: Arc<dyn Door>,
+        limits: CallLimits,
+        name: &str,
+        input: String,
+        context: CallContext,
+    ) -> Called<Result<String, ToolError>> {
+        let Export::Tool(pre) = component.export() else { return Called::refused(not_a("tool")) };
+        let limits = limits.clamped();
+        let call =
+            CallTool { pre: pre.clone(), name: name.to_owned(), input, context: context.into_wit(&limits) };
+        self.run(door, limits, call).await.and_then(|output| match output {
+            Ok(output) if output.len() > limits.output_bytes_max => Err(CallError::OutputTooLarge),
+            Ok(output) => Ok(Ok(output)),
+            Err(error) => Ok(Err(error.into())),
+        })
+    }
+
+    /// Runs one turn of an agent.
+    pub async fn run_agent(
+        &self,
+        component: &Component,
+        door: Arc<dyn Door>,
+        limits: CallLimits,
+        turn: Turn,
+    ) -> Called<Result<Outcome, AgentError>> {
+        let Export::Agent(pre) = component.export() else { return Called::refused(not_a("agent")) };
+        let limits = limits.clamped();
+        let call = RunAgent { pre: pre.clone(), turn: turn.into_wit(&limits) };
+        self.run(door, limits, call).await.and_then(|outcome| match outcome {
+            Ok(outcome) if outcome.messages.len() + outcome.finish_reason.len() > limits.output_bytes_max => {
+                Err(CallError::OutputTooLarge)
+            }
+            Ok(outcome) => {
+                Ok(Ok(Outcome { finish_reason: outcome.finish_reason, messages: outcome.messages }))
+            }
+            Err(error) => Ok(Err(error.into())),
+        })
+    }
+
+    /// The engine, for the benchmark that compares with it alone.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Whether guests can be run: the clock that interrupts them is alive.
+    pub fn is_healthy(&self) -> bool {
+        self.0.ticker.is_alive()
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> SandboxStats {
+        let inner = &self.0;
+        let (components_compiled, components_from_cache) = inner.loader.counts();
+        SandboxStats {
+            calls_in_flight: (inner.calls_in_flight_max as usize)
+                .saturating_sub(inner.slots.available_permits()),
+            calls: inner.calls.load(Ordering::Relaxed),
+            calls_refused: inner.calls_refused.load(Ordering::Relaxed),
+            calls_failed: inner.calls_failed.load(Ordering::Relaxed),
+            components_ready: inner.loader.ready(),
+            components_compiled,
+            components_from_cache,
+        }
+    }
+
+    async fn describe<E: call::Export>(&self, export: E) -> Result<E::Output, CallError> {
+        self.run(Arc::new(ClosedDoor), CallLimits::DESCRIBE, export).await.result
+    }
+
+    async fn run<E: call::Export>(
+        &self,
+        door: Arc<dyn Door>,
+        limits: CallLimits,
+        export: E,
+    ) -> Called<E::Output> {
+        let inner = &self.0;
+        if !self.is_healthy() {
+            return Called::refused(CallError::Engine(
+                "the clock that interrupts guests has stopped".to_owned(),
+            ));
+        }
+        let Ok(slot) = timeout(CALL_QUEUE_WAIT, inner.slots.clone().acquire_owned()).await else {
+            inner.calls_refused.fetch_add(1, Ordering::Relaxed);
+            return Called::refused(CallError::Busy);
+        };
+        inner.calls.fetch_add(1, Ordering::Relaxed);
+        let host = inner.host.clone();
+        let state = move |deadline| GuestState::new(door, host, limits.memory_bytes_max, deadline);
+        let guests = inner.guests.as_ref().expect("only taken when the sandbox is dropped");
+        let call = guests.spawn(call::run(inner.engine.clone(), slot, limits, state, export));
+        let called = AbortOnDrop(call)
+            .await
+            .unwrap_or_else(|_| Called::refused(CallError::Engine("it stopped unexpectedly".to_owned())));
+        if called.result.is_err() {
+            inner.calls_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        called
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(guests) = self.guests.take() {
+            // Guests end at their next tick; nobody waits for them here, which may be inside a task.
+            guests.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sandbox").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// How many tasks a worker polls before it looks at timers, and at tasks from
+/// other threads. A guest's poll may take a whole tick: the usual 61 would make
+/// a deadline more than half a second late.
+const POLLS_BEFORE_EVENTS: u32 = 2;
+
+fn guest_runtime(worker_threads: usize) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads)
+        .thread_name("opg-guest")
+        .event_interval(POLLS_BEFORE_EVENTS)
+        .global_queue_interval(POLLS_BEFORE_EVENTS)
+        .enable_time()
+        .build()
+}
+
+fn not_a(kind: &str) -> CallError {
+    CallError::Engine(format!("the component is not {} {kind}", if kind == "agent" { "an" } else { "a" }))
+}
+
+impl CallContext {
+    fn into_wit(self, limits: &CallLimits) -> WitContext {
+        WitContext {
+            invocation_id: self.invocation_id,
+            app: self.app,
+            session_id: self.session_id,
+            time_limit_ms: millis(limits.wall),
+        }
+    }
+}
+
+impl Turn {
+    fn into_wit(self, limits: &CallLimits) -> wit_agent::Turn {
+        wit_agent::Turn {
+            model: self.model,
+            instructions: self.instructions,
+            messages: self.messages,
+            options: self.options,
+            client_tools: self.client_tools,
+            max_steps: self.max_steps,
+            context: self.context.into_wit(limits),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+impl From<wit_tool::Error> for ToolError {
+    fn from(error: wit_tool::Error) -> Self {
+        match error {
+            wit_tool::Error::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
+            wit_tool::Error::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+        }
+    }
+}
+
+impl From<wit_agent::Error> for AgentError {
+    fn from(error: wit_agent::Error) -> Self {
+        match error {
+            wit_agent::Error::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
+            wit_agent::Error::Model(text) => Self::Model(cut(text, ERROR_TEXT_BYTES_MAX)),
+            wit_agent::Error::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+        }
+    }
+}

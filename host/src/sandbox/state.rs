@@ -1,0 +1,250 @@
+//! What one call owns: its memory budget, its log, its way to the host.
+//!
+//! Made for the call and dropped with it; nothing here outlives a call.
+
+use super::door::{Door, DoorError, LogLevel};
+use super::limits::{
+    CORE_INSTANCES_PER_CALL_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
+    MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
+};
+use super::text::clean;
+use super::wasi::{self, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// The data of a call's store.
+pub(super) struct GuestState {
+    pub(super) memory: MemoryBudget,
+    pub(super) host: HostSide,
+    pub(super) log: Arc<LogSink>,
+    pub(super) table: ResourceTable,
+    /// Completions that the guest holds.
+    pub(super) completions_live: usize,
+    outputs: [Arc<Output>; 2],
+    wasi: WasiCtx,
+}
+
+impl GuestState {
+    pub(super) fn new(door: Arc<dyn Door>, host: Handle, memory_bytes_max: usize, deadline: Instant) -> Self {
+        let log =
+            Arc::new(LogSink { door: door.clone(), host: host.clone(), lines: 0.into(), dropped: 0.into() });
+        let outputs = [Output::new(LogLevel::Info, log.clone()), Output::new(LogLevel::Warn, log.clone())];
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HOST_RESOURCES_MAX);
+        Self {
+            memory: MemoryBudget::new(memory_bytes_max),
+            host: HostSide { door, host, deadline },
+            log,
+            table,
+            completions_live: 0,
+            wasi: wasi::empty_context(&outputs),
+            outputs,
+        }
+    }
+
+    /// Logs what is left of an unfinished line.
+    pub(super) fn finish_output(&self) {
+        for output in &self.outputs {
+            output.finish();
+        }
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// One budget for all memories and tables of a call.
+///
+/// The engine's own limits are for each memory: eight memories under a limit
+/// of 64 MiB may have 512 MiB.
+pub(super) struct MemoryBudget {
+    used: usize,
+    max: usize,
+    peak: usize,
+    /// What was granted last, to be given back if the engine then fails.
+    granted: usize,
+    refused: bool,
+}
+
+/// A table's element is a pointer.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+impl MemoryBudget {
+    pub(super) fn new(max: usize) -> Self {
+        Self { used: 0, max, peak: 0, granted: 0, refused: false }
+    }
+
+    /// The most that was in use at once, in bytes.
+    pub(super) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// Whether the guest asked for more than there is.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused
+    }
+
+    fn grant(&mut self, more: usize) -> bool {
+        match self.used.checked_add(more) {
+            Some(used) if used <= self.max => {
+                self.used = used;
+                self.granted = more;
+                self.peak = self.peak.max(used);
+                true
+            }
+            _ => {
+                self.granted = 0;
+                self.refused = true;
+                false
+            }
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.granted));
+    }
+}
+
+impl ResourceLimiter for MemoryBudget {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grant(desired.saturating_sub(current)))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
+        Ok(desired <= TABLE_ELEMENTS_MAX && self.grant(more))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_PER_CALL_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_CALL_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_CALL_MAX as usize
+    }
+}
+
+/// The way from a call to the host.
+#[derive(Clone)]
+pub(super) struct HostSide {
+    pub(super) door: Arc<dyn Door>,
+    pub(super) host: Handle,
+    deadline: Instant,
+}
+
+impl HostSide {
+    /// What is left of the call.
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Does `work` on the host's runtime, and stops it when the guest stops waiting.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, DoorError>> + Send + 'static,
+    ) -> Result<T, DoorError> {
+        AbortOnDrop(self.host.spawn(work)).await.unwrap_or_else(|_| Err(host_failed()))
+    }
+}
+
+/// What a guest sees when a host task panicked or the host is going down.
+pub(super) fn host_failed() -> DoorError {
+    DoorError::Unavailable("the host could not finish this; try again".to_owned())
+}
+
+/// A task that ends with whoever waits for it.
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// The log of one call: cuts, escapes, counts.
+pub(super) struct LogSink {
+    door: Arc<dyn Door>,
+    host: Handle,
+    lines: AtomicU32,
+    dropped: AtomicU32,
+}
+
+impl LogSink {
+    pub(super) fn write(&self, level: LogLevel, message: &str) {
+        if self.lines.fetch_add(1, Ordering::Relaxed) >= LOG_LINES_MAX {
+            // Stays where it is, however long the guest goes on.
+            self.lines.store(LOG_LINES_MAX, Ordering::Relaxed);
+            let _ =
+                self.dropped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+            return;
+        }
+        // A door may start tasks: they belong on the host's runtime.
+        let _host = self.host.enter();
+        self.door.log(level, &clean(message, LOG_LINE_BYTES_MAX));
+    }
+
+    /// Lines over the limit.
+    pub(super) fn dropped(&self) -> u32 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryBudget;
+    use wasmtime::ResourceLimiter;
+
+    #[test]
+    fn all_memories_and_tables_share_one_budget() {
+        let mut budget = MemoryBudget::new(1_000_000);
+        assert!(budget.memory_growing(0, 600_000, None).unwrap());
+        assert!(!budget.memory_growing(0, 600_000, None).unwrap());
+        assert!(budget.table_growing(0, 10_000, None).unwrap());
+        assert!(budget.memory_growing(600_000, 900_000, None).unwrap());
+        assert!(!budget.table_growing(0, 10_000, None).unwrap());
+        assert_eq!(budget.peak(), 980_000);
+        assert!(budget.was_refused());
+    }
+
+    #[test]
+    fn what_the_engine_could_not_grow_is_given_back() {
+        let mut budget = MemoryBudget::new(1_000);
+        assert!(budget.memory_growing(0, 900, None).unwrap());
+        budget.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert!(budget.memory_growing(0, 900, None).unwrap());
+    }
+}

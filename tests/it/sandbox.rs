@@ -1,0 +1,788 @@
+//! Guests, good and bad, run through the sandbox alone: no HTTP, no database.
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _};
+use opg_host::sandbox::door::*;
+use opg_host::sandbox::*;
+use opg_tests::guests;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+// --- calls ---------------------------------------------------------------
+
+#[tokio::test]
+async fn a_tool_describes_itself_and_answers() {
+    let bench = Bench::new();
+    let component = bench.load(guests::WORD_COUNT).await;
+    assert_eq!(component.kind(), PluginKind::Tool);
+    assert_eq!(component.digest(), Sandbox::digest(guests::WORD_COUNT));
+
+    let tools = bench.sandbox.describe_tool(&component).await.unwrap();
+    assert_eq!(tools.len(), 1);
+    assert_eq!(tools[0].definition.name, "word_count");
+    assert!(tools[0].capabilities.is_empty());
+
+    let called = bench.call(&component, "word_count", json!({"text": "a b a", "top": 1})).await;
+    assert_eq!(output(&called), json!({"words": 3, "top": [{"word": "a", "count": 2}]}));
+    assert!(called.spent.cpu > Duration::ZERO);
+    assert!(called.spent.memory_bytes_peak >= 1 << 20);
+}
+
+#[tokio::test]
+async fn a_tool_may_refuse_its_input() {
+    let bench = Bench::new();
+    let component = bench.load(guests::WORD_COUNT).await;
+    let called = bench.call(&component, "word_count", json!({"wrong": 1})).await;
+    assert!(matches!(called.result, Ok(Err(ToolError::InvalidInput(_)))), "{called:?}");
+}
+
+#[tokio::test]
+async fn an_agent_answers_and_its_events_go_out() {
+    let bench = Bench::new();
+    let component = bench.load(guests::AGENT_ECHO).await;
+    assert_eq!(component.kind(), PluginKind::Agent);
+    let agent = bench.sandbox.describe_agent(&component).await.unwrap();
+    assert!(agent.description.contains("Repeats"));
+
+    let door = Arc::new(TestDoor::default());
+    let called =
+        bench.sandbox.run_agent(&component, door.clone(), CallLimits::default(), turn("hello")).await;
+    let outcome = called.result.unwrap().unwrap();
+    assert_eq!(outcome.finish_reason, "stop");
+    assert!(outcome.messages.contains("hello"));
+    assert_eq!(door.events.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tool_is_not_an_agent() {
+    let bench = Bench::new();
+    let tool = bench.load(guests::COUNTER).await;
+    let called =
+        bench.sandbox.run_agent(&tool, Arc::new(ClosedDoor), CallLimits::default(), turn("hello")).await;
+    assert!(matches!(called.result, Err(CallError::Engine(text)) if text.contains("not an agent")));
+    assert!(bench.sandbox.describe_agent(&tool).await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_survives_a_call() {
+    let bench = Bench::new();
+    let component = bench.load(guests::COUNTER).await;
+    for _ in 0..20 {
+        assert_eq!(output(&bench.call(&component, "counter", json!({})).await), json!(1));
+    }
+}
+
+#[tokio::test]
+async fn a_guest_knows_of_its_call_what_it_is_told() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    let context =
+        CallContext { invocation_id: "i1".into(), app: "acme".into(), session_id: Some("s1".into()) };
+    let limits = CallLimits { wall: Duration::from_millis(1234), ..CallLimits::default() };
+    let called = bench
+        .sandbox
+        .call_tool(&component, Arc::new(ClosedDoor), limits, "who_am_i", "{}".into(), context)
+        .await;
+    let expected = json!({"invocation_id": "i1", "app": "acme", "session_id": "s1", "time_limit_ms": 1234});
+    assert_eq!(output(&called), expected);
+}
+
+// --- time ----------------------------------------------------------------
+
+#[tokio::test]
+async fn a_spinning_guest_is_stopped_by_its_deadline() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SPIN).await;
+    let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
+    let called = bench.call_with(&component, Arc::new(ClosedDoor), limits, "spin", json!({})).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)));
+    assert!(called.spent.wall >= Duration::from_millis(200));
+    assert!(called.spent.wall < Duration::from_millis(500), "{:?}", called.spent);
+}
+
+#[tokio::test]
+async fn a_spinning_guest_is_stopped_by_its_cpu_time() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SPIN).await;
+    let limits = CallLimits { cpu: Duration::from_millis(100), ..CallLimits::default() };
+    let called = bench.call_with(&component, Arc::new(ClosedDoor), limits, "spin", json!({})).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)));
+    assert!(called.spent.cpu >= Duration::from_millis(100));
+    assert!(called.spent.cpu < Duration::from_millis(200), "{:?}", called.spent);
+}
+
+#[tokio::test]
+async fn an_agent_that_spins_is_stopped() {
+    let bench = Bench::new();
+    let component = bench.load(guests::AGENT_SPIN).await;
+    let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
+    let door = Arc::new(TestDoor::default());
+    let called = bench.sandbox.run_agent(&component, door.clone(), limits, turn("hello")).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)));
+    assert_eq!(door.events.lock().unwrap().len(), 1, "what it said before went out");
+}
+
+#[tokio::test]
+async fn spinning_guests_stall_neither_the_host_nor_a_neighbour() {
+    let bench = Bench::new();
+    let (spin, counter) = (bench.load(guests::SPIN).await, bench.load(guests::COUNTER).await);
+    let limits = CallLimits { wall: Duration::from_secs(3), ..CallLimits::default() };
+    let spinning: Vec<_> = (0..4)
+        .map(|_| {
+            let (sandbox, spin) = (bench.sandbox.clone(), spin.clone());
+            tokio::spawn(async move {
+                let call =
+                    sandbox.call_tool(&spin, Arc::new(ClosedDoor), limits, "spin", "{}".into(), context());
+                call.await.result
+            })
+        })
+        .collect();
+    eventually(|| bench.sandbox.stats().calls_in_flight == 4).await;
+
+    for _ in 0..20 {
+        let before = Instant::now();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(before.elapsed() < Duration::from_millis(150), "the host's timers: {:?}", before.elapsed());
+    }
+    let before = Instant::now();
+    assert_eq!(output(&bench.call(&counter, "counter", json!({})).await), json!(1));
+    assert!(before.elapsed() < Duration::from_millis(500), "a neighbour's call: {:?}", before.elapsed());
+    for call in spinning {
+        assert!(matches!(call.await.unwrap(), Err(CallError::TimedOut)));
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_the_host_is_under_the_deadline_and_costs_no_cpu_time() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SLOW).await;
+    let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
+    let door = Arc::new(TestDoor { http: Http::Never, ..TestDoor::default() });
+    let input = json!({"url": "https://example.com/"});
+    let called = bench.call_with(&component, door.clone(), limits, "slow", input).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)));
+    assert!(called.spent.wall < Duration::from_millis(500), "{:?}", called.spent);
+    assert!(called.spent.cpu < Duration::from_millis(50), "{:?}", called.spent);
+    assert!(*door.time_left.lock().unwrap() <= Duration::from_millis(200));
+    eventually(|| door.stopped.load(Ordering::SeqCst)).await;
+}
+
+#[tokio::test]
+async fn a_wait_inside_wasi_is_under_the_deadline() {
+    let bench = Bench::new();
+    let component = bench.load(guests::WASI).await;
+    let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
+    let called =
+        bench.call_with(&component, Arc::new(ClosedDoor), limits, "sleep", json!({"ms": 60_000})).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)));
+    assert!(called.spent.wall < Duration::from_millis(500), "{:?}", called.spent);
+}
+
+#[tokio::test]
+async fn a_description_that_never_ends_is_stopped() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SLEEPY_DESCRIBE).await;
+    let before = Instant::now();
+    assert_eq!(bench.sandbox.describe_tool(&component).await, Err(CallError::TimedOut));
+    assert!(before.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_stops_the_guest_and_what_it_asked_for() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SLOW).await;
+    let door = Arc::new(TestDoor { http: Http::Never, ..TestDoor::default() });
+    let input = json!({"url": "https://example.com/"});
+    {
+        let call = bench.call_with(&component, door.clone(), CallLimits::default(), "slow", input);
+        let started = eventually(|| door.started.load(Ordering::SeqCst));
+        tokio::select! {
+            called = call => panic!("it cannot answer: {called:?}"),
+            () = started => {}
+        }
+    }
+    eventually(|| door.stopped.load(Ordering::SeqCst)).await;
+    eventually(|| bench.sandbox.stats().calls_in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_stops_a_guest_that_spins() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SPIN).await;
+    let call = bench.call(&component, "spin", json!({}));
+    assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
+    eventually(|| bench.sandbox.stats().calls_in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn without_a_free_slot_a_call_is_refused_soon() {
+    let bench = Bench::with_slots(1);
+    let (spin, counter) = (bench.load(guests::SPIN).await, bench.load(guests::COUNTER).await);
+    let limits = CallLimits { wall: Duration::from_secs(4), ..CallLimits::default() };
+    let spinning = bench.call_with(&spin, Arc::new(ClosedDoor), limits, "spin", json!({}));
+    let refused = async {
+        eventually(|| bench.sandbox.stats().calls_in_flight == 1).await;
+        bench.call(&counter, "counter", json!({})).await
+    };
+    let (spinning, refused) = tokio::join!(spinning, refused);
+    assert!(matches!(refused.result, Err(CallError::Busy)), "{refused:?}");
+    assert!(matches!(spinning.result, Err(CallError::TimedOut)));
+    assert_eq!(bench.sandbox.stats().calls_refused, 1);
+    assert_eq!(output(&bench.call(&counter, "counter", json!({})).await), json!(1), "the slot is free again");
+}
+
+// --- memory, traps, output -----------------------------------------------
+
+#[tokio::test]
+async fn a_guest_that_takes_too_much_memory_is_stopped() {
+    let bench = Bench::new();
+    let component = bench.load(guests::HOG).await;
+    let limits = CallLimits { memory_bytes_max: 16 << 20, ..CallLimits::default() };
+    let called = bench.call_with(&component, Arc::new(ClosedDoor), limits, "hog", json!({})).await;
+    assert!(matches!(called.result, Err(CallError::OutOfMemory)), "{called:?}");
+    assert!(called.spent.memory_bytes_peak <= 16 << 20);
+    assert!(called.spent.memory_bytes_peak > 12 << 20);
+}
+
+#[tokio::test]
+async fn a_guest_that_copes_with_less_memory_may_answer() {
+    let bench = Bench::new();
+    let component = bench.load(guests::HOG).await;
+    let limits = CallLimits { memory_bytes_max: 16 << 20, ..CallLimits::default() };
+    let called =
+        bench.call_with(&component, Arc::new(ClosedDoor), limits, "hog", json!({"gently": true})).await;
+    let had = output(&called).as_u64().unwrap();
+    assert!((8 << 20..16 << 20).contains(&had), "{had}");
+}
+
+#[tokio::test]
+async fn no_plan_gives_more_memory_than_the_engine_has() {
+    let bench = Bench::new();
+    let component = bench.load(guests::HOG).await;
+    let limits = CallLimits { memory_bytes_max: usize::MAX, ..CallLimits::default() };
+    let called = bench.call_with(&component, Arc::new(ClosedDoor), limits, "hog", json!({})).await;
+    assert!(matches!(called.result, Err(CallError::OutOfMemory)), "{called:?}");
+    assert!(called.spent.memory_bytes_peak <= 256 << 20);
+}
+
+#[tokio::test]
+async fn a_trap_is_told_in_a_line_and_its_last_words_are_logged() {
+    let bench = Bench::new();
+    let component = bench.load(guests::TRAP).await;
+    let door = Arc::new(TestDoor::default());
+    let input = json!({"message": "out of luck"});
+    let called = bench.call_with(&component, door.clone(), CallLimits::default(), "trap", input).await;
+    let Err(CallError::Trap(text)) = called.result else { panic!("{called:?}") };
+    assert_eq!(text, "wasm `unreachable` instruction executed");
+    let logs = door.logs.lock().unwrap().clone();
+    assert!(
+        logs.iter().any(|(level, line)| *level == LogLevel::Warn && line.contains("out of luck")),
+        "{logs:?}"
+    );
+    // The next call is as good as the first.
+    let counter = bench.load(guests::COUNTER).await;
+    assert_eq!(output(&bench.call(&counter, "counter", json!({})).await), json!(1));
+}
+
+/// With `RUST_BACKTRACE=1` an engine that keeps host backtraces needs 100 ms
+/// and more for each trap: a lever for a guest. The variable is read once, so
+/// this test starts itself again with it.
+#[test]
+fn a_trap_is_quick_even_where_backtraces_are_on() {
+    if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value != "1") {
+        let name = "sandbox::a_trap_is_quick_even_where_backtraces_are_on";
+        let again = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env("RUST_BACKTRACE", "1")
+            .output()
+            .unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
+        return;
+    }
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let bench = Bench::new();
+        let component = bench.load(guests::TRAP).await;
+        for _ in 0..10 {
+            let called = bench.call(&component, "trap", json!({})).await;
+            assert!(matches!(called.result, Err(CallError::Trap(_))));
+            assert!(called.spent.wall < Duration::from_millis(50), "{:?}", called.spent);
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_guest_that_exits_has_crashed() {
+    let bench = Bench::new();
+    let component = bench.load(guests::WASI).await;
+    for (code, status) in [(0, 0), (3, 1)] {
+        let called = bench.call(&component, "leave", json!({"code": code})).await;
+        let Err(CallError::Trap(text)) = called.result else { panic!("{called:?}") };
+        assert_eq!(text, format!("it exited with status {status}"));
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_is_too_large_is_refused() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SHOUT).await;
+    let fits = bench.call(&component, "shout", json!({"bytes": 1_000_000})).await;
+    assert_eq!(output(&fits).as_str().unwrap().len(), 1_000_000);
+    for bytes in [1 << 20, 5 << 20, 12 << 20] {
+        let called = bench.call(&component, "shout", json!({"bytes": bytes})).await;
+        assert!(matches!(called.result, Err(CallError::OutputTooLarge)), "{bytes}");
+    }
+    let lower = CallLimits { output_bytes_max: 100, ..CallLimits::default() };
+    let called =
+        bench.call_with(&component, Arc::new(ClosedDoor), lower, "shout", json!({"bytes": 100})).await;
+    assert!(matches!(called.result, Err(CallError::OutputTooLarge)));
+}
+
+#[tokio::test]
+async fn an_error_that_is_too_long_is_cut() {
+    let bench = Bench::new();
+    let component = bench.load(guests::SHOUT).await;
+    let called = bench.call(&component, "shout_error", json!({"bytes": 1_000_000})).await;
+    let Ok(Err(ToolError::Failed(text))) = called.result else { panic!("not an error of the tool") };
+    assert!(text.len() < 9_000, "{}", text.len());
+    assert!(text.ends_with('…'));
+}
+
+#[tokio::test]
+async fn log_lines_are_cut_and_counted() {
+    let bench = Bench::new();
+    let component = bench.load(guests::CHATTER).await;
+    let door = Arc::new(TestDoor::default());
+    let input = json!({"lines": 5_000});
+    let called = bench.call_with(&component, door.clone(), CallLimits::default(), "chatter", input).await;
+    assert_eq!(output(&called), json!(5_000), "writing never fails");
+    assert_eq!(called.spent.log_lines_dropped, 4_000);
+    assert_eq!(door.logs.lock().unwrap().len(), 1_000);
+
+    let door = Arc::new(TestDoor::default());
+    let input = json!({"lines": 2, "line_bytes": 100_000});
+    bench.call_with(&component, door.clone(), CallLimits::default(), "chatter", input).await;
+    let logs = door.logs.lock().unwrap();
+    assert_eq!(logs.len(), 2);
+    assert!(logs.iter().all(|(_, line)| line.len() < 9_000 && line.ends_with('…')));
+}
+
+// --- what a guest can reach -----------------------------------------------
+
+#[tokio::test]
+async fn a_guest_sees_nothing_of_the_machine() {
+    let bench = Bench::new();
+    let component = bench.load(guests::WASI).await;
+    let door = Arc::new(TestDoor::default());
+    let called = bench.call_with(&component, door.clone(), CallLimits::default(), "wasi", json!({})).await;
+    let seen = output(&called);
+    assert_eq!(seen["variables"], json!([]));
+    assert_eq!(seen["arguments"], json!([]));
+    assert_eq!(seen["stdin"], json!({"bytes": 0, "error": null}));
+    for path in ["passwd", "root", "written"] {
+        assert!(seen[path]["error"].is_string(), "{path}: {seen}");
+    }
+    assert!(!Path::new("/tmp/opg-was-here").exists());
+    let logs = door.logs.lock().unwrap();
+    assert!(logs.contains(&(LogLevel::Info, "said on stdout".to_owned())), "{logs:?}");
+    assert!(logs.contains(&(LogLevel::Warn, "said on stderr".to_owned())), "{logs:?}");
+}
+
+#[tokio::test]
+async fn behind_a_closed_door_everything_is_denied() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    for (name, input) in [
+        ("fetch", json!({"url": "https://example.com/"})),
+        ("read_secret", json!({"name": "API_KEY"})),
+        ("kv_get", json!({"key": "a"})),
+        ("kv_set", json!({"key": "a", "value": 1})),
+        ("kv_delete", json!({"key": "a"})),
+        ("kv_keys", json!({"prefix": ""})),
+        ("ask_model", json!({"model": "a/b", "prompt": "hi"})),
+        ("call_tool", json!({"name": "x", "input": {}})),
+        ("emit", json!({"event": {"type": "text", "text": "a"}})),
+    ] {
+        let seen = output(&bench.call(&component, name, input).await);
+        assert_eq!(seen["error"], "denied", "{name}: {seen}");
+    }
+    assert_eq!(output(&bench.call(&component, "list_tools", json!({})).await), json!({"ok": []}));
+}
+
+#[tokio::test]
+async fn behind_an_open_door_answers_come_back() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    let door = Arc::new(TestDoor { http: Http::Answers(207), ..TestDoor::default() });
+    let call = async |name: &str, input: Value| {
+        output(&bench.call_with(&component, door.clone(), CallLimits::default(), name, input).await)
+    };
+    let seen = call("fetch", json!({"url": "https://example.com/a"})).await;
+    assert_eq!(seen["ok"], json!({"status": 207, "body": "GET https://example.com/a"}));
+    assert_eq!(call("read_secret", json!({"name": "API_KEY"})).await["ok"], "ref:API_KEY");
+    assert_eq!(call("kv_set", json!({"key": "k", "value": [1]})).await["ok"], Value::Null);
+    assert_eq!(call("kv_get", json!({"key": "k"})).await["ok"], json!([1]));
+    assert_eq!(call("kv_keys", json!({"prefix": "k"})).await["ok"], json!(["k"]));
+    assert_eq!(call("kv_delete", json!({"key": "k"})).await["ok"], Value::Null);
+    assert_eq!(call("kv_get", json!({"key": "k"})).await["ok"], Value::Null);
+    assert_eq!(call("list_tools", json!({})).await["ok"], json!(["adder"]));
+    let seen = call("ask_model", json!({"model": "a/b", "prompt": "hi"})).await;
+    assert_eq!(seen["ok"], "hello", "{seen}");
+}
+
+#[tokio::test]
+async fn a_model_call_ends_with_the_guests_call() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    let door = Arc::new(TestDoor { model_stalls: true, ..TestDoor::default() });
+    let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
+    let input = json!({"model": "a/b", "prompt": "hi"});
+    let called = bench.call_with(&component, door.clone(), limits, "ask_model", input).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)), "{called:?}");
+    eventually(|| door.stopped.load(Ordering::SeqCst)).await;
+}
+
+#[tokio::test]
+async fn a_panic_behind_the_door_is_the_hosts_fault_and_ends_nothing() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    let door = Arc::new(TestDoor { http: Http::Panics, ..TestDoor::default() });
+    let input = json!({"url": "https://example.com/"});
+    let called = bench.call_with(&component, door, CallLimits::default(), "fetch", input).await;
+    assert_eq!(output(&called)["error"], "unavailable");
+}
+
+#[tokio::test]
+async fn a_tool_can_call_another_through_the_door() {
+    let bench = Bench::new();
+    let component = bench.load(guests::RELAY).await;
+    let door = Arc::new_cyclic(|itself| TestDoor {
+        tools: Some((bench.sandbox.clone(), component.clone(), itself.clone())),
+        ..TestDoor::default()
+    });
+    let input = json!({"depth": 5});
+    let called = bench.call_with(&component, door.clone(), CallLimits::default(), "relay", input).await;
+    assert_eq!(output(&called), json!({"reached": 5, "stopped_by": null}));
+    assert_eq!(door.tool_calls.load(Ordering::SeqCst), 5);
+}
+
+// --- loading ---------------------------------------------------------------
+
+#[tokio::test]
+async fn what_is_not_a_plugin_is_refused_with_what_to_do() {
+    let bench = Bench::new();
+    let half = &guests::COUNTER[..guests::COUNTER.len() / 2];
+    let refusals: [(&str, &[u8], &str); 6] = [
+        ("a core module", b"\0asm\x01\0\0\0", "build a component: cargo build --target wasm32-wasip2"),
+        ("a socket", guests::SOCKET, "send requests with `opg:host/http`"),
+        ("a program", guests::NOT_A_PLUGIN, "`#[tool]` or `#[agent]`"),
+        ("half a file", half, "not valid"),
+        ("machine code", b"\x7fELF\x02\x01\x01\0", "not WebAssembly"),
+        ("nothing", b"", "not WebAssembly"),
+    ];
+    for (what, wasm, text) in refusals {
+        let error = bench.sandbox.load(wasm.into()).await.unwrap_err().to_string();
+        assert!(error.contains(text), "{what}: {error}");
+    }
+    let error = bench.sandbox.load(guests::SOCKET.into()).await.unwrap_err().to_string();
+    assert!(error.contains("`wasi:sockets/"), "{error}");
+    let large = bench.sandbox.load(vec![0; (32 << 20) + 1].into()).await.unwrap_err();
+    assert!(matches!(large, LoadError::TooLarge { .. }));
+    assert_eq!(bench.sandbox.stats().components_compiled, 0, "none of them came to the compiler");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_no_object_is_refused() {
+    let bench = Bench::new();
+    let component = bench.load(guests::BAD_DESCRIBE).await;
+    let error = bench.sandbox.describe_tool(&component).await.unwrap_err();
+    assert!(matches!(&error, CallError::BadDescription(text) if text.contains("object")), "{error}");
+}
+
+#[tokio::test]
+async fn one_component_is_compiled_once_however_many_ask() {
+    let bench = Bench::new();
+    let loads = (0..8).map(|_| bench.sandbox.load(guests::COUNTER.into()));
+    for loaded in futures_util::future::join_all(loads).await {
+        assert_eq!(loaded.unwrap().digest(), Sandbox::digest(guests::COUNTER));
+    }
+    let stats = bench.sandbox.stats();
+    assert_eq!((stats.components_compiled, stats.components_ready), (1, 1));
+    assert!(bench.sandbox.find(&Sandbox::digest(guests::COUNTER)).is_some());
+    assert!(bench.sandbox.find(&Sandbox::digest(guests::SPIN)).is_none());
+}
+
+#[tokio::test]
+async fn a_restart_finds_what_was_compiled_and_compiles_again_what_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async || {
+        let sandbox = new_sandbox(dir.path(), 4);
+        let component = sandbox.load(guests::COUNTER.into()).await.unwrap();
+        let called = sandbox
+            .call_tool(
+                &component,
+                Arc::new(ClosedDoor),
+                CallLimits::default(),
+                "counter",
+                "{}".into(),
+                context(),
+            )
+            .await;
+        assert_eq!(output(&called), json!(1));
+        let stats = sandbox.stats();
+        (stats.components_compiled, stats.components_from_cache)
+    };
+    assert_eq!(start().await, (1, 0));
+    assert_eq!(start().await, (0, 1));
+
+    let file = compiled_file(dir.path());
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert_eq!(start().await, (1, 0), "a changed file is not loaded");
+    assert_eq!(start().await, (0, 1), "it was replaced");
+    std::fs::write(&file, b"").unwrap();
+    assert_eq!(start().await, (1, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn a_damaged_component_is_refused_or_runs_within_its_limits(
+        cut in prop::option::of(0..guests::COUNTER.len()),
+        flips in prop::collection::vec((0..guests::COUNTER.len(), any::<u8>()), 0..4),
+    ) {
+        let mut wasm = guests::COUNTER.to_vec();
+        for (at, with) in flips {
+            wasm[at] ^= with;
+        }
+        wasm.truncate(cut.unwrap_or(wasm.len()));
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let bench = Bench::new();
+            if let Ok(component) = bench.sandbox.load(wasm.into()).await
+                && component.kind() == PluginKind::Tool
+            {
+                let limits = CallLimits { wall: Duration::from_secs(1), ..CallLimits::default() };
+                let called = bench.call_with(&component, Arc::new(ClosedDoor), limits, "counter", json!({})).await;
+                assert!(!matches!(called.result, Err(CallError::Engine(_))), "{called:?}");
+            }
+        });
+    }
+}
+
+// --- helpers ---------------------------------------------------------------
+
+/// A sandbox with a cache of its own.
+struct Bench {
+    sandbox: Sandbox,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_slots(16)
+    }
+
+    fn with_slots(slots: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { sandbox: new_sandbox(dir.path(), slots), _dir: dir }
+    }
+
+    async fn load(&self, wasm: &'static [u8]) -> Component {
+        self.sandbox.load(wasm.into()).await.unwrap()
+    }
+
+    async fn call(
+        &self,
+        component: &Component,
+        name: &str,
+        input: Value,
+    ) -> Called<Result<String, ToolError>> {
+        self.call_with(component, Arc::new(ClosedDoor), CallLimits::default(), name, input).await
+    }
+
+    async fn call_with(
+        &self,
+        component: &Component,
+        door: Arc<dyn Door>,
+        limits: CallLimits,
+        name: &str,
+        input: Value,
+    ) -> Called<Result<String, ToolError>> {
+        self.sandbox.call_tool(component, door, limits, name, input.to_string(), context()).await
+    }
+}
+
+fn new_sandbox(dir: &Path, calls_in_flight_max: u32) -> Sandbox {
+    let config = SandboxConfig {
+        cache_dir: dir.to_owned(),
+        worker_threads: 2,
+        calls_in_flight_max,
+        host: Handle::current(),
+    };
+    Sandbox::new(config).unwrap()
+}
+
+fn context() -> CallContext {
+    CallContext { invocation_id: "test".into(), app: "test".into(), session_id: None }
+}
+
+fn turn(text: &str) -> Turn {
+    Turn {
+        model: "demo/echo".into(),
+        messages: json!([{"role": "user", "content": text}]).to_string(),
+        options: "{}".into(),
+        client_tools: "[]".into(),
+        max_steps: 4,
+        context: context(),
+        ..Turn::default()
+    }
+}
+
+fn output(called: &Called<Result<String, ToolError>>) -> Value {
+    let output = called.result.as_ref().expect("the call ended").as_ref().expect("the tool answered");
+    serde_json::from_str(output).unwrap()
+}
+
+/// The one file with machine code below `dir`.
+fn compiled_file(dir: &Path) -> std::path::PathBuf {
+    let engine =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    std::fs::read_dir(engine.unwrap()).unwrap().next().unwrap().unwrap().path()
+}
+
+/// Waits until `happened`, which it must within two seconds.
+async fn eventually(happened: impl Fn() -> bool) {
+    let before = Instant::now();
+    while !happened() {
+        assert!(before.elapsed() < Duration::from_secs(2), "it did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A door with something behind it, that keeps what it hears.
+#[derive(Default)]
+struct TestDoor {
+    http: Http,
+    model_stalls: bool,
+    tools: Option<(Sandbox, Component, Weak<Self>)>,
+    logs: Mutex<Vec<(LogLevel, String)>>,
+    events: Mutex<Vec<String>>,
+    kv: Mutex<std::collections::BTreeMap<String, Vec<u8>>>,
+    time_left: Mutex<Duration>,
+    tool_calls: AtomicU32,
+    started: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Http {
+    #[default]
+    Never,
+    Answers(u16),
+    Panics,
+}
+
+/// Says when it is dropped.
+struct Stopped(Arc<AtomicBool>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Door for TestDoor {
+    fn log(&self, level: LogLevel, message: &str) {
+        self.logs.lock().unwrap().push((level, message.to_owned()));
+    }
+
+    async fn secret(&self, name: String) -> Result<String, DoorError> {
+        Ok(format!("ref:{name}"))
+    }
+
+    async fn http(&self, request: HttpRequest, time_left: Duration) -> Result<HttpResponse, DoorError> {
+        *self.time_left.lock().unwrap() = time_left;
+        let _stopped = Stopped(self.stopped.clone());
+        self.started.store(true, Ordering::SeqCst);
+        match self.http {
+            Http::Never => std::future::pending().await,
+            Http::Panics => panic!("as the test wants"),
+            Http::Answers(status) => Ok(HttpResponse {
+                status,
+                headers: vec![],
+                body: format!("{} {}", request.method, request.url).into_bytes(),
+            }),
+        }
+    }
+
+    async fn kv_get(&self, key: String) -> Result<Option<Vec<u8>>, DoorError> {
+        Ok(self.kv.lock().unwrap().get(&key).cloned())
+    }
+
+    async fn kv_set(&self, key: String, value: Vec<u8>) -> Result<(), DoorError> {
+        self.kv.lock().unwrap().insert(key, value);
+        Ok(())
+    }
+
+    async fn kv_delete(&self, key: String) -> Result<(), DoorError> {
+        self.kv.lock().unwrap().remove(&key);
+        Ok(())
+    }
+
+    async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError> {
+        Ok(self.kv.lock().unwrap().keys().filter(|key| key.starts_with(&prefix)).cloned().collect())
+    }
+
+    async fn complete(&self, _request: String, _time_left: Duration) -> Result<Completion, DoorError> {
+        let stopped = Stopped(self.stopped.clone());
+        let text = |text: &str| Ok(json!({"type": "text", "text": text}).to_string());
+        let said =
+            stream::iter([text("hel"), text("lo"), Ok(r#"{"type":"finish","reason":"stop"}"#.to_owned())]);
+        if self.model_stalls {
+            let never = stream::once(async move {
+                let _stopped = stopped;
+                std::future::pending().await
+            });
+            return Ok(said.take(1).chain(never).boxed());
+        }
+        Ok(said.boxed())
+    }
+
+    fn tools(&self) -> Vec<ToolDefinition> {
+        vec![ToolDefinition { name: "adder".into(), description: "Adds.".into(), input_schema: "{}".into() }]
+    }
+
+    async fn call_tools(
+        &self,
+        calls: Vec<ToolInvocation>,
+        time_left: Duration,
+    ) -> Vec<Result<String, DoorError>> {
+        let (sandbox, component, itself) = self.tools.clone().expect("the test gave tools");
+        let limits = CallLimits { wall: time_left, ..CallLimits::default() };
+        let mut answers = vec![];
+        for call in calls {
+            self.tool_calls.fetch_add(1, Ordering::SeqCst);
+            let door = itself.upgrade().expect("the door is in use");
+            let called = sandbox.call_tool(&component, door, limits, &call.name, call.input, context()).await;
+            answers.push(match called.result {
+                Ok(Ok(output)) => Ok(output),
+                Ok(Err(error)) => Err(DoorError::Failed(error.to_string())),
+                Err(error) => Err(DoorError::Failed(error.to_string())),
+            });
+        }
+        answers
+    }
+
+    async fn emit(&self, event: String) -> Result<(), DoorError> {
+        self.events.lock().unwrap().push(event);
+        Ok(())
+    }
+}
