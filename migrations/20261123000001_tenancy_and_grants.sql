@@ -4,15 +4,23 @@
 --   opg_app      a tenant's transaction: sees the rows of the app named by `opg.app_id`, none without it
 --   opg_service  what comes before a tenant is known (credential lookup, creating apps) and what a
 --                tenant's transaction must not do (reading envelopes)
+-- Roles belong to the whole server, which other databases of ours may share and migrate at the same time.
 do $$
+declare
+  wanted text;
 begin
-  if not exists (select from pg_roles where rolname = 'opg_app') then
-    create role opg_app nologin noinherit;
-  end if;
-  if not exists (select from pg_roles where rolname = 'opg_service') then
-    create role opg_service nologin noinherit;
-  end if;
-  execute format('grant opg_app, opg_service to %I', current_user);
+  foreach wanted in array array['opg_app', 'opg_service'] loop
+    begin
+      if not exists (select from pg_roles where rolname = wanted) then
+        execute format('create role %I nologin noinherit', wanted);
+      end if;
+    exception when duplicate_object or unique_violation then
+      null;
+    end;
+    if not pg_has_role(current_user, wanted, 'member') then
+      execute format('grant %I to %I', wanted, current_user);
+    end if;
+  end loop;
 end $$;
 
 revoke all on schema public from public;

@@ -58,4 +58,5 @@ create policy service on sessions        to opg_service using (true) with check 
 grant select, insert, delete, update (last_accessed_at, expires_at, busy_token, busy_until) on sessions to opg_app;
 grant select, insert on session_messages to opg_app;
 grant select, insert on usage_events to opg_app;
-grant select, delete on sessions to opg_service;
+-- Updating a column is what `for update` asks for.
+grant select, delete, update (busy_until) on sessions to opg_service;

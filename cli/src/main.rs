@@ -1,1 +1,91 @@
-fn main() {}
+//! `opg`: the one binary.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 it did
+//! not work, 2 the command line or the configuration is wrong.
+
+mod config_check;
+mod migrate;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use opg_host::{
+    config::Config,
+    registry::{PluginKind, predefined::Shipped},
+};
+use std::process::ExitCode;
+
+/// A self-hosted backend for one-person groups and their agents.
+#[derive(Parser)]
+#[command(name = "opg", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API until stopped (SIGINT or SIGTERM).
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate {
+        /// Only say whether it is; exit 1 where it is not.
+        #[arg(long)]
+        check: bool,
+    },
+    /// The configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read the environment, name every mistake, print what is in effect with secrets masked.
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
+        Command::Serve => with_config(serve::run),
+        Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),
+    }
+}
+
+/// Runs a command that needs a configuration and a runtime.
+fn with_config<F: Future<Output = ExitCode>>(command: impl FnOnce(Config) -> F) -> ExitCode {
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}\n`opg config check` shows what is in effect.");
+            return ExitCode::from(2);
+        }
+    };
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command(config)),
+        Err(cause) => {
+            eprintln!("cannot start: {cause}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is compiled into this binary.
+fn shipped() -> Vec<Shipped> {
+    let shipped = opg_predefined::PREDEFINED.iter().map(|component| Shipped {
+        kind: match component.kind {
+            opg_predefined::Kind::Tool => PluginKind::Tool,
+            opg_predefined::Kind::Agent => PluginKind::Agent,
+        },
+        name: component.name,
+        wasm: component.wasm,
+        source: component.source,
+    });
+    shipped.collect()
+}

@@ -4,8 +4,8 @@
 use crate::{
     config::Config,
     egress::Egress,
-    guests::in_flight::InFlight,
     grants::{authenticate::Authenticator, credential::Pepper},
+    guests::in_flight::InFlight,
     http::rate_limit::RateLimits,
     models::catalog::Catalog,
     postgres::{Pools, Server},

@@ -25,7 +25,7 @@ pub struct Config {
     pub predefined_dir: Option<PathBuf>,
     /// An external server for the control plane (`DATABASE_URL`); none: embedded.
     pub database_url: Option<SecretString>,
-    /// An external server for apps' own SQL (`OPG_APPS_DATABASE_URL`).
+    /// An external server for apps' own SQL (`DATABASE_APPS_URL`).
     pub apps_database_url: Option<SecretString>,
     /// Where `postgres` and `initdb` are (`OPG_POSTGRES_BIN`); none: look.
     pub postgres_bin: Option<PathBuf>,
@@ -87,7 +87,8 @@ impl Config {
     /// # Errors
     /// As [`Config::from_env`].
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigErrors> {
-        let mut read = Reader { vars: vars.into_iter().filter(|(_, value)| !is_unset(value)).collect(), errors: vec![] };
+        let mut read =
+            Reader { vars: vars.into_iter().filter(|(_, value)| !is_unset(value)).collect(), errors: vec![] };
         let config = read.config();
         if read.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(read.errors)) }
     }
@@ -95,7 +96,9 @@ impl Config {
     /// Name and effective value of each variable, secrets masked, for `opg config check`.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let secret = |set: bool| if set { "(set)".to_owned() } else { "(not set)".to_owned() };
-        let path = |path: &Option<PathBuf>| path.as_ref().map_or("(not set)".to_owned(), |p| p.display().to_string());
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or("(not set)".to_owned(), |p| p.display().to_string())
+        };
         vec![
             ("OPG_ENV", format!("{:?}", self.environment).to_lowercase()),
             ("BIND", self.bind.to_string()),
@@ -103,8 +106,11 @@ impl Config {
             ("DATA_DIR", self.data_dir.display().to_string()),
             ("OPG_CACHE_DIR", self.cache_dir.display().to_string()),
             ("PREDEFINED_DIR", path(&self.predefined_dir)),
-            ("DATABASE_URL", self.database_url.as_ref().map_or("(embedded PostgreSQL)".into(), |_| "(set)".into())),
-            ("OPG_APPS_DATABASE_URL", secret(self.apps_database_url.is_some())),
+            (
+                "DATABASE_URL",
+                self.database_url.as_ref().map_or("(embedded PostgreSQL)".into(), |_| "(set)".into()),
+            ),
+            ("DATABASE_APPS_URL", secret(self.apps_database_url.is_some())),
             ("OPG_POSTGRES_BIN", path(&self.postgres_bin)),
             ("ADMIN_TOKENS", format!("({} tokens)", self.admin_tokens.len())),
             ("OPG_MASTER_KEY", secret(self.master_key.is_some())),
@@ -115,7 +121,10 @@ impl Config {
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
             ("OPG_ALLOW_PRIVATE_GUEST_HTTP", self.allow_private_guest_http.to_string()),
             ("OPG_DEMO_PROVIDER", self.demo_provider.to_string()),
-            ("TRUSTED_PROXIES", self.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            (
+                "TRUSTED_PROXIES",
+                self.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            ),
             ("OPG_RATE_LIMIT_PER_MINUTE", self.rate_limit_per_minute.to_string()),
             ("LOG_FORMAT", if self.log_json { "json" } else { "text" }.to_owned()),
             ("LOG_LEVEL", self.log_filter.clone()),
@@ -141,24 +150,28 @@ struct Reader {
 
 impl Reader {
     fn config(&mut self) -> Config {
-        let environment = self.parsed("OPG_ENV", Environment::Development, "`development` or `production`", |v| match v {
-            "development" | "dev" => Some(Environment::Development),
-            "production" | "prod" => Some(Environment::Production),
-            _ => None,
-        });
+        let environment =
+            self.parsed("OPG_ENV", Environment::Development, "`development` or `production`", |v| match v {
+                "development" | "dev" => Some(Environment::Development),
+                "production" | "prod" => Some(Environment::Production),
+                _ => None,
+            });
         let production = environment == Environment::Production;
         let data_dir = self.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
         Config {
             environment,
-            bind: self.parsed("BIND", IpAddr::from([127, 0, 0, 1]), "an IP address, such as 127.0.0.1 or 0.0.0.0", |v| {
-                v.parse().ok()
-            }),
+            bind: self.parsed(
+                "BIND",
+                IpAddr::from([127, 0, 0, 1]),
+                "an IP address, such as 127.0.0.1 or 0.0.0.0",
+                |v| v.parse().ok(),
+            ),
             port: self.parsed("PORT", 3000, "a port, 0 to 65535", |v| v.parse().ok()),
             cache_dir: self.path("OPG_CACHE_DIR").unwrap_or_else(|| data_dir.join("cache")),
             data_dir,
             predefined_dir: self.path("PREDEFINED_DIR"),
             database_url: self.secret("DATABASE_URL"),
-            apps_database_url: self.secret("OPG_APPS_DATABASE_URL"),
+            apps_database_url: self.secret("DATABASE_APPS_URL"),
             postgres_bin: self.path("OPG_POSTGRES_BIN"),
             admin_tokens: self.admin_tokens(production),
             master_key: self.secret("OPG_MASTER_KEY").or_else(|| self.secret("OPENAGENT_MASTER_KEY")),
@@ -236,10 +249,14 @@ impl Reader {
         }
         let too_short = |token: &SecretString| token.expose_secret().chars().count() < ADMIN_TOKEN_CHARS_MIN;
         if production && tokens.iter().any(too_short) {
-            self.errors.push(format!("ADMIN_TOKENS: each needs at least {ADMIN_TOKEN_CHARS_MIN} characters in production"));
+            self.errors.push(format!(
+                "ADMIN_TOKENS: each needs at least {ADMIN_TOKEN_CHARS_MIN} characters in production"
+            ));
         }
         if tokens.iter().any(|token| ["ocs_", "opg_"].iter().any(|p| token.expose_secret().starts_with(p))) {
-            self.errors.push("ADMIN_TOKENS: a token must not start with `ocs_` or `opg_`, which mark other kinds".into());
+            self.errors.push(
+                "ADMIN_TOKENS: a token must not start with `ocs_` or `opg_`, which mark other kinds".into(),
+            );
         }
         tokens
     }
@@ -254,8 +271,12 @@ fn parse_ttl(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let digits = &text[..text.len() - 1];
-    let count: u64 = if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok()? } else { return None };
-    (count > 0).then(|| count.checked_mul(unit_s))?.filter(|s| *s <= 366 * 24 * 60 * 60).map(Duration::from_secs)
+    let count: u64 =
+        if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok()? } else { return None };
+    (count > 0)
+        .then(|| count.checked_mul(unit_s))?
+        .filter(|s| *s <= 366 * 24 * 60 * 60)
+        .map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -280,7 +301,8 @@ mod tests {
 
     #[test]
     fn m249_a_bad_flag_or_port_names_its_variable_and_all_come_at_once() {
-        let errors = read(&[("PORT", "70000"), ("ALLOW_SELF_REGISTRATION", "maybe")]).unwrap_err().to_string();
+        let errors =
+            read(&[("PORT", "70000"), ("ALLOW_SELF_REGISTRATION", "maybe")]).unwrap_err().to_string();
         assert!(errors.contains("PORT") && errors.contains("ALLOW_SELF_REGISTRATION"), "{errors}");
         assert_eq!(read(&[("PORT", "1"), ("OPG_PORT", "2")]).unwrap().port, 2, "the OPG_ spelling wins");
     }
@@ -306,7 +328,8 @@ mod tests {
 
     #[test]
     fn the_description_shows_no_secret() {
-        let config = read(&[("DATABASE_URL", "postgres://u:canary@h/d"), ("OPG_MASTER_KEY", "canary")]).unwrap();
+        let config =
+            read(&[("DATABASE_URL", "postgres://u:canary@h/d"), ("OPG_MASTER_KEY", "canary")]).unwrap();
         assert!(!format!("{:?} {config:?}", config.describe()).contains("canary"));
     }
 }

@@ -70,8 +70,12 @@ impl ApiError {
 
     /// 401: no valid credential.
     pub fn not_signed_in() -> ApiError {
-        ApiError::new(StatusCode::UNAUTHORIZED, "invalid_credential", "send a valid credential as `Authorization: Bearer …`")
-            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"opg\""))
+        ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_credential",
+            "send a valid credential as `Authorization: Bearer …`",
+        )
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"opg\""))
     }
 
     /// 403: known, but not allowed.
@@ -110,7 +114,8 @@ impl ApiError {
 
     /// 422: fields are wrong, all of them named.
     pub fn invalid(fields: Vec<FieldError>) -> ApiError {
-        let detail = fields.iter().map(|f| format!("{}: {}", f.pointer, f.message)).collect::<Vec<_>>().join("; ");
+        let detail =
+            fields.iter().map(|f| format!("{}: {}", f.pointer, f.message)).collect::<Vec<_>>().join("; ");
         let mut error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", detail);
         error.fields = fields;
         error

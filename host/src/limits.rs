@@ -10,8 +10,7 @@ use std::time::Duration;
 pub const JSON_BYTES_MAX: usize = 1 << 20;
 /// A chat request: long conversations with images inside.
 pub const CHAT_BYTES_MAX: usize = 8 << 20;
-/// A component: a Rust tool is 0.1 MiB, a JavaScript one 2, a Python one more, and compiling is paid by us.
-pub const COMPONENT_BYTES_MAX: usize = 16 << 20;
+pub use crate::sandbox::COMPONENT_BYTES_MAX;
 /// A markdown agent.
 pub const MARKDOWN_BYTES_MAX: usize = 256 << 10;
 /// One secret's value.

@@ -23,7 +23,7 @@ use http::{Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// One route, as data.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// Its method.
     pub method: Method,
@@ -112,9 +112,9 @@ routes! { app_routes, APP_ROUTES:
 
 /// Every route: [`PROCESS_ROUTES`], and [`APP_ROUTES`] under both of their prefixes.
 pub fn all_routes() -> Vec<(Route, String)> {
-    let process = PROCESS_ROUTES.iter().map(|route| (*route, route.path.to_owned()));
+    let process = PROCESS_ROUTES.iter().map(|route| (route.clone(), route.path.to_owned()));
     let app = APP_ROUTES.iter().flat_map(|route| {
-        [(*route, route.path.to_owned()), (*route, format!("/{{app}}{}", route.path))]
+        [(route.clone(), route.path.to_owned()), (route.clone(), format!("/{{app}}{}", route.path))]
     });
     process.chain(app).collect()
 }
@@ -127,7 +127,11 @@ pub fn router(app: App) -> Router {
         .nest("/{app}", app_routes())
         .fallback(|| async { ApiError::not_found("resource") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method; see the Allow header")
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take this method; see the Allow header",
+            )
         })
         // From the inside out: a panic becomes an error, an error gets its body,
         // a caller is known before any handler runs, and every answer has its id.

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod app;
 pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.

@@ -38,7 +38,9 @@ pub enum ChooseError {
     #[error("no such agent: `{0}`; GET /v1/tenant/agents and /v1/predefined/agents list them")]
     NotFound(String),
     /// The one that runs markdown is not there.
-    #[error("the predefined agent `default` is not offered by this app; add it to `includePredefined.agents`")]
+    #[error(
+        "the predefined agent `default` is not offered by this app; add it to `includePredefined.agents`"
+    )]
     NoRunner,
     /// The database.
     #[error("the agents could not be read")]
@@ -62,7 +64,8 @@ pub async fn choose(app: &App, proof: &impl InApp, name: Option<&str>) -> Result
     let agent = match &found.description {
         Description::Markdown(text) => {
             // Not one the app uploaded under the same name: that may itself be markdown.
-            let runner = app.predefined.find(PluginKind::Agent, DEFAULT_AGENT).ok_or(ChooseError::NoRunner)?;
+            let runner =
+                app.predefined.find(PluginKind::Agent, DEFAULT_AGENT).ok_or(ChooseError::NoRunner)?;
             Agent {
                 name: found.name.clone(),
                 plugin: Resolved::shipped(runner),

@@ -79,7 +79,12 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
     let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app).await?;
     let plugin = &agent.plugin;
-    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin.requested.clone(), plugin.granted.clone());
+    let grants = GuestGrants::new(
+        &chain.acting,
+        plugin.name.clone(),
+        plugin.requested.clone(),
+        plugin.granted.clone(),
+    );
     let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let limits = CallLimits { wall: chain.time_left(), cpu: TURN_CPU_MAX, ..CallLimits::default() };
@@ -102,7 +107,9 @@ fn judge(result: Result<Result<Outcome, AgentError>, CallError>, chain: &Chain) 
     match result {
         Ok(Ok(outcome)) => read(&outcome),
         // The client is told what the model's provider said, not what a guest made of it.
-        Ok(Err(AgentError::Model(text))) => Err(chain.take_failure().map_or(RunError::Failed(text), RunError::Model)),
+        Ok(Err(AgentError::Model(text))) => {
+            Err(chain.take_failure().map_or(RunError::Failed(text), RunError::Model))
+        }
         Ok(Err(AgentError::InvalidInput(text))) => Err(RunError::InvalidInput(text)),
         Ok(Err(AgentError::Failed(text))) => Err(RunError::Failed(text)),
         Err(CallError::TimedOut) => Err(RunError::TimedOut),
@@ -121,8 +128,11 @@ fn read(outcome: &Outcome) -> Result<Ended, RunError> {
         "content_filter" => FinishReason::ContentFilter,
         _ => return Err(nonsense("unknown finish reason")),
     };
-    let messages: Vec<Value> = serde_json::from_str(&outcome.messages).map_err(|_| nonsense("messages are no list"))?;
-    if finish == FinishReason::ToolCalls && messages.last().is_none_or(|m| m["tool_calls"].as_array().is_none_or(Vec::is_empty)) {
+    let messages: Vec<Value> =
+        serde_json::from_str(&outcome.messages).map_err(|_| nonsense("messages are no list"))?;
+    if finish == FinishReason::ToolCalls
+        && messages.last().is_none_or(|m| m["tool_calls"].as_array().is_none_or(Vec::is_empty))
+    {
         return Err(nonsense("it ends with tool calls and has none"));
     }
     Ok(Ended { finish, messages })

@@ -115,7 +115,10 @@ fn error_body(error: ChatError) -> ErrorBody {
 }
 
 /// Lists the models the app can name.
-pub async fn list_models(State(app): State<App>, allowed: Allowed<may::ModelsRead>) -> ApiResult<Json<Value>> {
+pub async fn list_models(
+    State(app): State<App>,
+    allowed: Allowed<may::ModelsRead>,
+) -> ApiResult<Json<Value>> {
     Ok(Json(json!({ "object": "list", "data": catalog::list(&app, &allowed).await? })))
 }
 
@@ -134,7 +137,8 @@ pub async fn get_model(
     let models = catalog::list(&app, &allowed).await?;
     let found = models.into_iter().find(|model| model.id == path.id);
     found.map(Json).ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, "model_not_found", format!("no such model: `{}`", path.id)).param("model")
+        ApiError::new(StatusCode::NOT_FOUND, "model_not_found", format!("no such model: `{}`", path.id))
+            .param("model")
     })
 }
 
@@ -149,7 +153,9 @@ impl From<ChatError> for ApiError {
                 error.param = wrong.param;
                 error
             }
-            ChatError::ToolNameConflict(_) => ApiError::bad_request("tool_name_conflict", text).param("tools"),
+            ChatError::ToolNameConflict(_) => {
+                ApiError::bad_request("tool_name_conflict", text).param("tools")
+            }
             ChatError::NoModel => ApiError::bad_request("missing_model", text).param("model"),
             ChatError::Session(error) => error.into(),
             ChatError::Agent(ChooseError::NotFound(_)) => {
@@ -187,9 +193,13 @@ impl From<GatewayError> for ApiError {
             GatewayError::UnknownModel(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "model_not_found", text).param("model")
             }
-            GatewayError::NotConfigured(_) => ApiError::bad_request("provider_not_configured", text).param("model"),
+            GatewayError::NotConfigured(_) => {
+                ApiError::bad_request("provider_not_configured", text).param("model")
+            }
             GatewayError::Sealed => ApiError::conflict("provider_key_sealed", text),
-            GatewayError::Db(_) => ApiError::unavailable("the database cannot be reached right now; try again"),
+            GatewayError::Db(_) => {
+                ApiError::unavailable("the database cannot be reached right now; try again")
+            }
             GatewayError::Upstream(upstream) => {
                 let status = StatusCode::from_u16(upstream.status).unwrap_or(StatusCode::BAD_GATEWAY);
                 let mut error = ApiError::new(status, upstream.code.clone(), text);
@@ -197,7 +207,9 @@ impl From<GatewayError> for ApiError {
                     error.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
                 }
                 if !upstream.should_retry() {
-                    error.headers.push((HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false")));
+                    error
+                        .headers
+                        .push((HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false")));
                 }
                 error
             }

@@ -2,9 +2,12 @@
 
 use super::answer::Answer;
 use crate::{
-    agents::{self, Agent, ChooseError, run::{self, RunError, Task}},
+    agents::{
+        self, Agent, ChooseError,
+        run::{self, RunError, Task},
+    },
     app::App,
-    grants::{Allowed, InApp, action::may},
+    grants::{Allowed, action::may},
     guests::{Chain, Emitted},
     models::{
         ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
@@ -128,7 +131,9 @@ fn read(mut body: Value, catalog: &Catalog, default_model: Option<&str>) -> Resu
 fn session_id(header: Option<String>, body: Option<String>) -> Result<Option<String>, ChatError> {
     match (header, body) {
         (Some(a), Some(b)) if a != b => Err(ChatError::Request(RequestError {
-            message: "`session_id` and the header X-OPG-Session-Id name different sessions; send one of them.".into(),
+            message:
+                "`session_id` and the header X-OPG-Session-Id name different sessions; send one of them."
+                    .into(),
             param: Some("session_id".into()),
             code: "session_conflict",
         })),
@@ -178,7 +183,8 @@ impl Job {
         }
         let origin = Origin { plugin: None, session_id: self.session_id() };
         let mut reply =
-            gateway::ask(&self.app, &self.allowed, (&self.provider, &self.model), &self.request, origin).await?;
+            gateway::ask(&self.app, &self.allowed, (&self.provider, &self.model), &self.request, origin)
+                .await?;
         let mut whole = CompletionBuilder::default();
         let mut end = vec![];
         while let Some(event) = reply.next().await {
@@ -242,7 +248,9 @@ impl Job {
     fn task(&self, agent: &Agent, new: &[Value]) -> Result<Task, ChatError> {
         let history = self.taken.as_ref().map(|taken| taken.history.as_slice()).unwrap_or_default();
         let model = match &agent.model {
-            Some(model) if self.request.agent.is_some() => ModelId::parse(model).map_err(ChatError::Request)?.to_string(),
+            Some(model) if self.request.agent.is_some() => {
+                ModelId::parse(model).map_err(ChatError::Request)?.to_string()
+            }
             _ => format!("{}/{}", self.provider, self.model),
         };
         Ok(Task {

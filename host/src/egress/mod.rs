@@ -72,6 +72,21 @@ impl Egress {
         let client = client.map_err(|error| EgressError::Setup { message: innermost(&error) })?;
         Ok(Self { client, guard })
     }
+
+    /// The URL in canonical form, if it may be followed as far as its text tells: scheme, credentials, an address
+    /// in place of a name. A name's addresses are judged when it is resolved.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn judge(&self, url: &Url) -> Result<Url, Refusal> {
+        self.guard.check(url)
+    }
+
+    /// The client behind the guard, for code that speaks HTTP itself. Its resolver gives out judged addresses only;
+    /// a URL from outside goes through [`Egress::judge`] first, since an address in a URL is never resolved.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
 }
 
 fn build(guard: &Arc<Guard>, without_authorities: bool) -> reqwest::Result<reqwest::Client> {

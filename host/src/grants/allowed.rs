@@ -131,7 +131,8 @@ impl GuestGrants {
     /// # Errors
     /// Why not, for the guest to read.
     pub fn permit(&self, reach: &Reach<'_>) -> Result<(), Denied> {
-        let who = Principal::Guest { caller: &self.caller, requested: &self.requested, granted: &self.granted };
+        let who =
+            Principal::Guest { caller: &self.caller, requested: &self.requested, granted: &self.granted };
         decide(who, action_of(reach), &Resource::Outside(reach.clone()))
     }
 

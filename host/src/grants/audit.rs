@@ -4,7 +4,10 @@
 //! A write and its audit row are one transaction: no audit, no write.
 
 use super::{Caller, InApp, Surface, store};
-use crate::{app::App, tenants::{ServiceTx, TenantTx}};
+use crate::{
+    app::App,
+    tenants::{ServiceTx, TenantTx},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -108,7 +111,7 @@ pub async fn write_guest(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry
 ///
 /// # Errors
 /// As [`write`].
-pub async fn write_platform(
+pub(crate) async fn write_platform(
     app: &App,
     tx: &mut ServiceTx,
     caller: &Caller,

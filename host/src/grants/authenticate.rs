@@ -53,13 +53,19 @@ impl Authenticator {
     /// Knows these admin tokens.
     pub fn new(admin_tokens: &[SecretString]) -> Authenticator {
         let hash = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).into();
-        Authenticator { admin_token_hashes: admin_tokens.iter().map(hash).collect(), last_used: Mutex::default() }
+        Authenticator {
+            admin_token_hashes: admin_tokens.iter().map(hash).collect(),
+            last_used: Mutex::default(),
+        }
     }
 
     /// Compares with every admin token, in a time that does not depend on which or how far.
     fn is_admin(&self, token: &str) -> bool {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let found = self.admin_token_hashes.iter().fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(&hash));
+        let found = self
+            .admin_token_hashes
+            .iter()
+            .fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(&hash));
         found.into()
     }
 
@@ -148,7 +154,9 @@ fn operator() -> Caller {
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
     let mut tx = app.service_tx().await?;
-    let Some(row) = store::find_by_hash(&mut tx, &app.pepper.hash(token), now).await? else { return Ok(None) };
+    let Some(row) = store::find_by_hash(&mut tx, &app.pepper.hash(token), now).await? else {
+        return Ok(None);
+    };
     if app.authenticator.is_new_use(row.credential_id, now) {
         store::touch(&mut tx, row.credential_id, now).await?;
         tx.commit().await?;
@@ -157,7 +165,11 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     Ok(Some(Caller {
         kind,
         credential_id: Some(row.credential_id),
-        standing: Standing::App(AppRef { app_id: row.app_id, slug: row.slug, suspended: row.status == "suspended" }),
+        standing: Standing::App(AppRef {
+            app_id: row.app_id,
+            slug: row.slug,
+            suspended: row.status == "suspended",
+        }),
         scopes: Scopes::parse_known(&row.scopes),
         surface: Surface::Rest,
         ip: None,

@@ -47,7 +47,9 @@ impl CapabilityKind {
 
     /// The kind of this name.
     pub fn parse(name: &str) -> Option<CapabilityKind> {
-        [Self::Http, Self::Secret, Self::Kv, Self::Model, Self::Tool].into_iter().find(|kind| kind.name() == name)
+        [Self::Http, Self::Secret, Self::Kv, Self::Model, Self::Tool]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -94,10 +96,9 @@ impl Capability {
     pub fn check(&self) -> Result<(), BadCapability> {
         let ok = match self.kind {
             CapabilityKind::Http => is_host_pattern(&self.target),
-            CapabilityKind::Secret => self
-                .target
-                .split_once('@')
-                .is_some_and(|(name, host)| crate::secrets::is_name(name) && is_host_pattern(host) && host != "*"),
+            CapabilityKind::Secret => self.target.split_once('@').is_some_and(|(name, host)| {
+                crate::secrets::is_name(name) && is_host_pattern(host) && host != "*"
+            }),
             CapabilityKind::Kv => matches!(self.target.as_str(), "read" | "write"),
             CapabilityKind::Model => self.target == "*" || is_model_pattern(&self.target),
             CapabilityKind::Tool => self.target == "*" || crate::tools::is_name(&self.target),
@@ -112,9 +113,10 @@ impl Capability {
             (CapabilityKind::Secret, Reach::SecretName(wanted)) => {
                 self.target.split_once('@').is_some_and(|(name, _)| name == *wanted)
             }
-            (CapabilityKind::Secret, Reach::SecretTo { name: wanted, host }) => {
-                self.target.split_once('@').is_some_and(|(name, at)| name == *wanted && host_matches(at, host))
-            }
+            (CapabilityKind::Secret, Reach::SecretTo { name: wanted, host }) => self
+                .target
+                .split_once('@')
+                .is_some_and(|(name, at)| name == *wanted && host_matches(at, host)),
             (CapabilityKind::Kv, Reach::KvRead) => matches!(self.target.as_str(), "read" | "write"),
             (CapabilityKind::Kv, Reach::KvWrite) => self.target == "write",
             (CapabilityKind::Model, Reach::Model(model)) => model_matches(&self.target, model),
@@ -183,7 +185,9 @@ pub struct BadCapability {
 
 fn expected(kind: CapabilityKind) -> &'static str {
     match kind {
-        CapabilityKind::Http => "a host such as `api.example.com`, `*.example.com` or `api.example.com:8080`, or `*`",
+        CapabilityKind::Http => {
+            "a host such as `api.example.com`, `*.example.com` or `api.example.com:8080`, or `*`"
+        }
         CapabilityKind::Secret => "`NAME@host`, such as `API_KEY@api.example.com`",
         CapabilityKind::Kv => "`read` or `write`",
         CapabilityKind::Model => "`provider/model`, `provider/*` or `*`",
@@ -205,7 +209,9 @@ fn is_model_pattern(target: &str) -> bool {
 fn model_matches(pattern: &str, model: &str) -> bool {
     pattern == "*"
         || pattern == model
-        || pattern.strip_suffix("/*").is_some_and(|provider| model.split_once('/').is_some_and(|(p, _)| p == provider))
+        || pattern
+            .strip_suffix("/*")
+            .is_some_and(|provider| model.split_once('/').is_some_and(|(p, _)| p == provider))
 }
 
 /// `*`, `host`, `*.host`, each with an optional `:port`. A bare IPv6 address is not a pattern.
@@ -221,7 +227,9 @@ fn is_host_pattern(target: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         });
     labels_ok && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
@@ -259,5 +267,6 @@ fn host_pattern_within(narrow: &str, wide: &str) -> bool {
     }
     let ((narrow_host, narrow_port), (wide_host, wide_port)) = (split_port(narrow), split_port(wide));
     narrow_port == wide_port
-        && (narrow_host == wide_host || name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
+        && (narrow_host == wide_host
+            || name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
 }

@@ -107,7 +107,9 @@ impl NewToken {
         let prefix = match kind {
             CredentialKind::TenantToken => format!("ocs_{slug}_sk"),
             CredentialKind::DevGrant => "opg_dev".to_owned(),
-            CredentialKind::AdminToken | CredentialKind::Registration => unreachable!("only stored kinds are made"),
+            CredentialKind::AdminToken | CredentialKind::Registration => {
+                unreachable!("only stored kinds are made")
+            }
         };
         let secret = base62(entropy);
         let last4 = secret[SECRET_CHARS - 4..].to_owned();

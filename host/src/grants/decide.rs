@@ -85,7 +85,9 @@ pub fn decide(who: Principal<'_>, action: Action, what: &Resource<'_>) -> Result
         (Principal::Guest { caller, requested, granted }, Resource::Outside(reach)) => {
             guest(caller, requested, granted, action, reach)
         }
-        (Principal::Caller(_), Resource::Outside(_)) | (Principal::Guest { .. }, _) => Err(Denied::WrongKind { action }),
+        (Principal::Caller(_), Resource::Outside(_)) | (Principal::Guest { .. }, _) => {
+            Err(Denied::WrongKind { action })
+        }
     }
 }
 
@@ -154,6 +156,7 @@ fn has_scope(caller: &Caller, action: Action) -> Result<(), Denied> {
 }
 
 fn needs(action: Action) -> String {
-    let names: Vec<_> = action.any_of().iter().copied().map(Scope::name).map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> =
+        action.any_of().iter().copied().map(Scope::name).map(|name| format!("`{name}`")).collect();
     names.join(" or ")
 }

@@ -59,7 +59,11 @@ pub enum IssueError {
 ///
 /// # Errors
 /// [`IssueError`]
-pub async fn issue(app: &App, allowed: &Allowed<may::TokensWrite>, wanted: Wanted) -> Result<Issued, IssueError> {
+pub async fn issue(
+    app: &App,
+    allowed: &Allowed<may::TokensWrite>,
+    wanted: Wanted,
+) -> Result<Issued, IssueError> {
     let own = allowed.caller().scopes;
     let scopes = wanted.scopes.unwrap_or(Scopes::app().intersect(own));
     if !own.covers(scopes) {
@@ -175,7 +179,11 @@ pub async fn revoke(
     Ok(())
 }
 
-async fn resolve(app: &App, allowed: &Allowed<may::TokensWrite>, id_or_token: &str) -> sqlx::Result<Option<Uuid>> {
+async fn resolve(
+    app: &App,
+    allowed: &Allowed<may::TokensWrite>,
+    id_or_token: &str,
+) -> sqlx::Result<Option<Uuid>> {
     match Token::of(id_or_token) {
         Token::Tenant { .. } | Token::Dev => {
             let mut tx = app.service_tx().await?;

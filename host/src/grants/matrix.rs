@@ -85,5 +85,13 @@ fn app(suspended: bool) -> Standing {
 }
 
 fn caller(kind: CredentialKind, scopes: Scopes, standing: Standing) -> Caller {
-    Caller { kind, credential_id: None, standing, scopes, surface: Surface::Rest, ip: None, request_id: String::new() }
+    Caller {
+        kind,
+        credential_id: None,
+        standing,
+        scopes,
+        surface: Surface::Rest,
+        ip: None,
+        request_id: String::new(),
+    }
 }

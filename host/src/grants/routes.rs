@@ -48,7 +48,10 @@ impl CreateToken {
         };
         let name = self.name.unwrap_or_default();
         if name.chars().count() > 100 || name.chars().any(char::is_control) {
-            wrong.push(FieldError::new("/name", "expected at most 100 characters, none of them control characters"));
+            wrong.push(FieldError::new(
+                "/name",
+                "expected at most 100 characters, none of them control characters",
+            ));
         }
         let scopes = match self.scopes.as_deref().map(Scopes::parse) {
             Some(Ok(scopes)) => Some(scopes),
@@ -67,7 +70,10 @@ impl CreateToken {
         }
         let life = self.expires_in;
         if life.is_some_and(|s| s == 0 || s > CREDENTIAL_LIFE_SECONDS_MAX) {
-            wrong.push(FieldError::new("/expires_in", format!("expected 1 to {CREDENTIAL_LIFE_SECONDS_MAX} seconds")));
+            wrong.push(FieldError::new(
+                "/expires_in",
+                format!("expected 1 to {CREDENTIAL_LIFE_SECONDS_MAX} seconds"),
+            ));
         }
         if !wrong.is_empty() {
             return Err(ApiError::invalid(wrong));

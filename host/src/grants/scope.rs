@@ -140,7 +140,11 @@ impl Scopes {
 
 fn parse_one(name: &str) -> Result<Scopes, UnknownScope> {
     if let Some(noun) = name.strip_suffix('*') {
-        let set: Scopes = Scope::ALL.iter().copied().filter(|s| noun.ends_with(':') && s.name().starts_with(noun)).collect();
+        let set: Scopes = Scope::ALL
+            .iter()
+            .copied()
+            .filter(|s| noun.ends_with(':') && s.name().starts_with(noun))
+            .collect();
         return if set == Scopes::NONE { Err(UnknownScope(name.to_owned())) } else { Ok(set) };
     }
     Scope::parse(name).map(|scope| Scopes::of(&[scope])).ok_or_else(|| UnknownScope(name.to_owned()))

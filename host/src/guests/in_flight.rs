@@ -56,7 +56,8 @@ mod tests {
     fn one_app_using_all_its_slots_leaves_the_others_theirs_and_a_dropped_slot_is_free_again() {
         let in_flight = InFlight::default();
         let (flood, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut slots: Vec<_> = (0..CALLS_IN_FLIGHT_PER_APP_MAX).map(|_| in_flight.take(flood).unwrap()).collect();
+        let mut slots: Vec<_> =
+            (0..CALLS_IN_FLIGHT_PER_APP_MAX).map(|_| in_flight.take(flood).unwrap()).collect();
         assert!(in_flight.take(flood).is_none());
         assert!(in_flight.take(other).is_some());
         slots.pop();

@@ -7,7 +7,7 @@
 
 use crate::{
     app::App,
-    grants::{Acting, InApp, Reach, audit, audit::Outcome},
+    grants::{Acting, Reach, audit, audit::Outcome},
     registry::{PluginKind, PluginName},
     sandbox::door::LogLevel,
     usage::{self, Status, Use, What},

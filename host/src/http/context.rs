@@ -59,12 +59,15 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 
 /// The peer, or what a trusted proxy says it forwarded: the last address that is not itself a trusted proxy.
 fn client_ip(app: &App, request: &Request) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())?;
+    let peer =
+        request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())?;
     let trusted = |ip: &IpAddr| app.config.trusted_proxies.contains(ip);
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> = forwarded.flat_map(|v| v.split(',')).filter_map(|ip| ip.trim().parse().ok()).collect();
+    let forwarded =
+        request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|v| v.split(',')).filter_map(|ip| ip.trim().parse().ok()).collect();
     Some(hops.into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
 }

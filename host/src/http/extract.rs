@@ -17,7 +17,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         // A name that does not even parse names nothing.
-        Path::<T>::from_request_parts(parts, app).await.map(|Path(p)| Params(p)).map_err(|_| ApiError::not_found("resource"))
+        Path::<T>::from_request_parts(parts, app)
+            .await
+            .map(|Path(p)| Params(p))
+            .map_err(|_| ApiError::not_found("resource"))
     }
 }
 
@@ -40,13 +43,14 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let path_app = RawPathParams::from_request_parts(parts, app)
-            .await
-            .ok()
-            .and_then(|params| params.iter().find(|(name, _)| *name == "app").map(|(_, slug)| slug.to_owned()));
+        let path_app = RawPathParams::from_request_parts(parts, app).await.ok().and_then(|params| {
+            params.iter().find(|(name, _)| *name == "app").map(|(_, slug)| slug.to_owned())
+        });
         let caller: Option<&Caller> = match parts.extensions.get::<Credential>() {
             Some(Credential::Valid(caller)) => Some(caller),
-            Some(Credential::Unreachable) => return Err(ApiError::unavailable("credentials cannot be checked right now; try again")),
+            Some(Credential::Unreachable) => {
+                return Err(ApiError::unavailable("credentials cannot be checked right now; try again"));
+            }
             Some(Credential::Absent | Credential::Invalid) | None => None,
         };
         Allowed::judge(caller, path_app.as_deref()).map_err(ApiError::from)

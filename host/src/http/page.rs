@@ -50,9 +50,9 @@ impl Page {
     pub fn after<K: FromStr>(&self) -> Result<Option<K>, ApiError> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        key.and_then(|key| key.parse().ok())
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_request("bad_cursor", "`cursor` is not one this list gave out; start without one"))
+        key.and_then(|key| key.parse().ok()).map(Some).ok_or_else(|| {
+            ApiError::bad_request("bad_cursor", "`cursor` is not one this list gave out; start without one")
+        })
     }
 
     /// How many rows to ask for: one more, to know whether there are more.
@@ -65,7 +65,8 @@ impl Page {
         let limit = self.limit as usize;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = if has_more { rows.last().map(|row| URL_SAFE_NO_PAD.encode(key(row))) } else { None };
+        let next_cursor =
+            if has_more { rows.last().map(|row| URL_SAFE_NO_PAD.encode(key(row))) } else { None };
         Paged { data: rows, next_cursor, has_more }
     }
 }

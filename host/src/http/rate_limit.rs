@@ -38,7 +38,10 @@ impl RateLimits {
     /// 429 with when to come back.
     pub fn request(&self, credential: Option<Uuid>) -> Result<(), ApiError> {
         take(&self.credentials, &credential).map_err(|wait| {
-            let text = format!("more than {} requests a minute with this credential; wait and try again", self.per_minute);
+            let text = format!(
+                "more than {} requests a minute with this credential; wait and try again",
+                self.per_minute
+            );
             let seconds = whole_seconds(wait);
             let mut error = ApiError::rate_limited("rate_limited", text, seconds);
             error.headers.extend(headers(self.per_minute, seconds));
@@ -52,7 +55,11 @@ impl RateLimits {
     /// 429 with when to come back.
     pub fn auth_failure(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
         take(&self.auth_failures, &ip).map_err(|wait| {
-            ApiError::rate_limited("too_many_failures", "too many failed credentials from this address; wait", whole_seconds(wait))
+            ApiError::rate_limited(
+                "too_many_failures",
+                "too many failed credentials from this address; wait",
+                whole_seconds(wait),
+            )
         })
     }
 
@@ -62,7 +69,11 @@ impl RateLimits {
     /// 429 with when to come back.
     pub fn registration(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
         take(&self.registrations, &ip).map_err(|wait| {
-            ApiError::rate_limited("too_many_registrations", "too many registrations from this address; wait", whole_seconds(wait))
+            ApiError::rate_limited(
+                "too_many_registrations",
+                "too many registrations from this address; wait",
+                whole_seconds(wait),
+            )
         })
     }
 

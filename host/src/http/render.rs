@@ -14,7 +14,8 @@ use http::{HeaderValue, StatusCode, header};
 /// Renders an [`ApiError`] left in a response's extensions.
 pub async fn render_errors(State(app): State<crate::app::App>, request: Request, next: Next) -> Response {
     let openai = is_openai_shaped(request.uri().path());
-    let request_id = request.extensions().get::<RequestContext>().map(|c| c.request_id.clone()).unwrap_or_default();
+    let request_id =
+        request.extensions().get::<RequestContext>().map(|c| c.request_id.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         write(&mut response, &error, openai, &request_id);
@@ -59,8 +60,8 @@ pub fn is_openai_shaped(path: &str) -> bool {
         rest.strip_prefix("v1/")
     });
     rest.is_some_and(|rest| {
-        ["chat/completions", "models", "embeddings", "responses"]
-            .iter()
-            .any(|prefix| rest.strip_prefix(prefix).is_some_and(|tail| tail.is_empty() || tail.starts_with('/')))
+        ["chat/completions", "models", "embeddings", "responses"].iter().any(|prefix| {
+            rest.strip_prefix(prefix).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
+        })
     })
 }

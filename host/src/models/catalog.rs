@@ -118,7 +118,7 @@ struct ListedModel {
 async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, String> {
     let open = tenants::providers::open(app, app_id, provider).await.map_err(|cause| cause.to_string())?;
     let open = open.ok_or("it is not configured any more")?;
-    let url = providers::endpoint(&open.base_url, "models");
+    let url = providers::endpoint(&open.base_url, &["models"]).ok_or("its address has no paths")?;
     let mut request = app.model_egress.client().get(url).timeout(LIST_TIMEOUT);
     if let Some(key) = &open.api_key {
         request = request.bearer_auth(key.expose_secret());
@@ -136,6 +136,9 @@ async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, Stri
         }
     }
     let listed: Listed = serde_json::from_slice(&body).map_err(|_| "its list could not be read")?;
-    let known = listed.data.into_iter().map(|model| described(provider, &model.id, model.created.unwrap_or_default()));
+    let known = listed
+        .data
+        .into_iter()
+        .map(|model| described(provider, &model.id, model.created.unwrap_or_default()));
     Ok(known.filter(|model| is_full_id(&model.id)).collect())
 }

@@ -5,10 +5,8 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
-    catalog::DEMO,
-    demo::Demo,
-    price, providers,
+    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage, catalog::DEMO,
+    demo::Demo, price, providers,
 };
 use crate::{
     app::App,
@@ -117,14 +115,15 @@ async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Res
         }
         return Ok(Provider::Demo(Demo::default()));
     }
-    let opened = tenants::providers::open(app, proof.app().app_id, provider).await.map_err(|error| match error {
-        OpenError::Sealed => GatewayError::Sealed,
-        OpenError::NoAddress => GatewayError::NotConfigured(provider.to_owned()),
-        OpenError::Db(cause) => {
-            tracing::error!(%cause, "a provider could not be looked up");
-            GatewayError::Db(cause.to_string())
-        }
-    })?;
+    let opened =
+        tenants::providers::open(app, proof.app().app_id, provider).await.map_err(|error| match error {
+            OpenError::Sealed => GatewayError::Sealed,
+            OpenError::NoAddress => GatewayError::NotConfigured(provider.to_owned()),
+            OpenError::Db(cause) => {
+                tracing::error!(%cause, "a provider could not be looked up");
+                GatewayError::Db(cause.to_string())
+            }
+        })?;
     let opened = opened.ok_or_else(|| GatewayError::NotConfigured(provider.to_owned()))?;
     let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
     let upstream = Upstream::new(opened.base_url, key, app.model_egress.client().clone());

@@ -10,12 +10,17 @@
 //! - dropping a reply drops the provider's connection;
 //! - every reply ends with what it used.
 //!
+//! Everything an app asks of a model goes through [`gateway`], which finds the provider and its key and
+//! writes down what was used.
+//!
 //! Deliberately absent: retries and fallbacks (a call costs money: the caller decides), budgets (`usage`),
 //! and the choice of model (`chat`).
 
+pub mod catalog;
 pub mod demo;
 pub mod error;
 pub mod event;
+pub mod gateway;
 pub mod openai;
 pub mod price;
 pub mod providers;

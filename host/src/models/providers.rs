@@ -2,6 +2,8 @@
 //!
 //! A tenant's own `baseUrl` wins over this table; a name that is not in it needs one.
 
+use url::Url;
+
 /// What a provider's reading of the OpenAI dialect leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
@@ -57,6 +59,13 @@ pub const WELL_KNOWN: &[WellKnown] = &[
     WellKnown { id: "together", base_url: "https://api.together.xyz/v1/", dialect: OLDER },
     WellKnown { id: "xai", base_url: "https://api.x.ai/v1/", dialect: OPENAI },
 ];
+
+/// A path below a base URL, whether that ends with a slash or not; none for a URL that has no paths.
+pub fn endpoint(base_url: &Url, path: &[&str]) -> Option<Url> {
+    let mut url = base_url.clone();
+    url.path_segments_mut().ok()?.pop_if_empty().extend(path);
+    Some(url)
+}
 
 /// The provider of this name.
 pub fn well_known(id: &str) -> Option<&'static WellKnown> {

@@ -146,6 +146,19 @@ impl Embedded {
             .disable_statement_logging()
     }
 
+    /// The same as a URL that names no database, for another process of ours.
+    pub fn admin_url(&self) -> SecretString {
+        let mut url = url::Url::parse("postgres://localhost").expect("this is a URL");
+        let parts = [
+            url.set_username(SUPERUSER),
+            url.set_password(Some(self.password.expose_secret())),
+            url.set_port(Some(SOCKET_PORT)).map_err(drop),
+        ];
+        debug_assert!(parts.iter().all(Result::is_ok), "a URL with a host takes these");
+        url.query_pairs_mut().append_pair("host", &self.socket_dir.display().to_string());
+        SecretString::from(url.to_string())
+    }
+
     async fn wait_until_ready(&self) -> Result<(), StartError> {
         let started = Instant::now();
         let options = self.admin("postgres");

@@ -32,7 +32,8 @@ impl Blobs {
     /// # Errors
     /// Where it cannot be written.
     pub fn in_directory(dir: &Path) -> Result<Blobs, BlobError> {
-        let failed = |cause: &dyn std::fmt::Display| BlobError::Open(dir.display().to_string(), cause.to_string());
+        let failed =
+            |cause: &dyn std::fmt::Display| BlobError::Open(dir.display().to_string(), cause.to_string());
         std::fs::create_dir_all(dir).map_err(|cause| failed(&cause))?;
         let store = LocalFileSystem::new_with_prefix(dir).map_err(|cause| failed(&cause))?.with_fsync(true);
         Ok(Blobs(Arc::new(store)))

@@ -66,7 +66,9 @@ impl Tools {
     pub fn named(&self) -> Vec<&str> {
         match self {
             Tools::List(names) => names.iter().map(String::as_str).collect(),
-            Tools::Map(map) => map.iter().filter(|(name, on)| **on && *name != "*").map(|(name, _)| name.as_str()).collect(),
+            Tools::Map(map) => {
+                map.iter().filter(|(name, on)| **on && *name != "*").map(|(name, _)| name.as_str()).collect()
+            }
         }
     }
 }
@@ -123,7 +125,8 @@ pub fn parse(text: &str) -> Result<Agent, MarkdownError> {
     })?;
     let front = front.ok_or_else(|| at(2, "the front matter is empty: expected at least `description`"))?;
     let description = front.description.filter(|text| !text.trim().is_empty());
-    let description = description.ok_or_else(|| at(2, "`description` is missing: say what the agent is for"))?;
+    let description =
+        description.ok_or_else(|| at(2, "`description` is missing: say what the agent is for"))?;
     if front.model.as_deref().is_some_and(|id| !crate::models::catalog::is_full_id(id)) {
         return Err(at(2, "`model` is not `provider/model`"));
     }
@@ -138,7 +141,14 @@ pub fn parse(text: &str) -> Result<Agent, MarkdownError> {
     if instructions.is_empty() {
         return Err(at(count + 1, "there is no prompt below the front matter"));
     }
-    Ok(Agent { description, model: front.model, temperature: front.temperature, steps: front.steps, tools: front.tools, instructions })
+    Ok(Agent {
+        description,
+        model: front.model,
+        temperature: front.temperature,
+        steps: front.steps,
+        tools: front.tools,
+        instructions,
+    })
 }
 
 #[cfg(test)]
@@ -150,7 +160,11 @@ mod tests {
         let agent = parse("---\ndescription: Counts\nmode: subagent\nmodel: openai/gpt-4o\ntools:\n  word-count: true\n  http: false\n---\n\nYou count.\n").unwrap();
         assert_eq!(agent.instructions, "You count.");
         let tools = agent.tools.unwrap();
-        assert!(tools.offers("word-count", "word-count") && !tools.offers("http", "http") && !tools.offers("other", "other"));
+        assert!(
+            tools.offers("word-count", "word-count")
+                && !tools.offers("http", "http")
+                && !tools.offers("other", "other")
+        );
         assert_eq!(tools.named(), ["word-count"]);
     }
 

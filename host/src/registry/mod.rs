@@ -83,7 +83,8 @@ impl fmt::Display for PluginName {
 
 /// Whether this may name a plugin: `^[a-z0-9-]{1,64}$` (row M218).
 pub fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// A capability as a plugin asks for it.

@@ -78,10 +78,16 @@ impl Predefined {
     ///
     /// # Errors
     /// [`PredefinedError`]
-    pub async fn load(sandbox: &Sandbox, shipped: &[Shipped], dir: Option<&Path>) -> Result<Predefined, PredefinedError> {
+    pub async fn load(
+        sandbox: &Sandbox,
+        shipped: &[Shipped],
+        dir: Option<&Path>,
+    ) -> Result<Predefined, PredefinedError> {
         let mut sources: BTreeMap<PluginName, (Bytes, &'static str)> = shipped
             .iter()
-            .map(|s| (PluginName { kind: s.kind, name: s.name.to_owned() }, (Bytes::from_static(s.wasm), s.source)))
+            .map(|s| {
+                (PluginName { kind: s.kind, name: s.name.to_owned() }, (Bytes::from_static(s.wasm), s.source))
+            })
             .collect();
         if let Some(dir) = dir {
             for kind in [PluginKind::Tool, PluginKind::Agent] {
@@ -133,7 +139,9 @@ impl Plugin {
 
     /// Whether it asks for something of the outside, which an app must grant first.
     pub fn reaches_outside(&self) -> bool {
-        self.requested.iter().any(|r| matches!(r.capability.kind, CapabilityKind::Http | CapabilityKind::Secret))
+        self.requested
+            .iter()
+            .any(|r| matches!(r.capability.kind, CapabilityKind::Http | CapabilityKind::Secret))
     }
 }
 

@@ -47,7 +47,8 @@ pub async fn remove<A: Permission<Of = AppRef>>(
         }
     }
     store::delete(&mut tx, plugin).await?;
-    audit::write(app, &mut tx, allowed, audit::Entry::ok(A::ACTION.name(), format!("{plugin} (deleted)"))).await?;
+    audit::write(app, &mut tx, allowed, audit::Entry::ok(A::ACTION.name(), format!("{plugin} (deleted)")))
+        .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -63,5 +64,9 @@ async fn agents_that_name(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Resul
         }),
         Description::Tools { .. } | Description::Agent { .. } => false,
     };
-    Ok(agents.into_iter().filter(|row| names_it(&row.version.description)).map(|row| row.plugin.name).collect())
+    Ok(agents
+        .into_iter()
+        .filter(|row| names_it(&row.version.description))
+        .map(|row| row.plugin.name)
+        .collect())
 }

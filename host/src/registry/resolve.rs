@@ -86,7 +86,9 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
         let grants = store::list_grants(&mut tx, None).await?;
         (rows, grants, store::offered_predefined(&mut tx, kind).await?)
     };
-    let granted_to = |name: &PluginName| grants.iter().filter(|(p, _)| p == name).map(|(_, c)| c.clone()).collect::<Vec<_>>();
+    let granted_to = |name: &PluginName| {
+        grants.iter().filter(|(p, _)| p == name).map(|(_, c)| c.clone()).collect::<Vec<_>>()
+    };
     let mut found: Vec<Resolved> = rows
         .into_iter()
         .map(|row| {

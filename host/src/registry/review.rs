@@ -64,7 +64,8 @@ pub async fn review<A: Permission<Of = AppRef>>(
             (requested, Some((row.plugin_id, found.version)))
         }
         None => {
-            let shipped: &Plugin = app.predefined.find(plugin.kind, &plugin.name).ok_or(ReviewError::NotFound)?;
+            let shipped: &Plugin =
+                app.predefined.find(plugin.kind, &plugin.name).ok_or(ReviewError::NotFound)?;
             if version.is_some() {
                 return Err(ReviewError::NotFound);
             }
@@ -81,7 +82,8 @@ pub async fn review<A: Permission<Of = AppRef>>(
         store::insert_review(&mut tx, plugin_id, allowed.app().app_id, number, by, app.now()).await?;
         store::activate(&mut tx, plugin_id, number, app.now()).await?;
     }
-    let denied: Vec<_> = requested.into_iter().filter(|wish| !granted.iter().any(|g| g.within(wish))).collect();
+    let denied: Vec<_> =
+        requested.into_iter().filter(|wish| !granted.iter().any(|g| g.within(wish))).collect();
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
         .detail(json!({ "version": uploaded.map(|(_, v)| v), "granted": granted, "denied": denied }));
     audit::write(app, &mut tx, allowed, entry).await?;

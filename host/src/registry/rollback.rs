@@ -38,7 +38,9 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     store::lock(&mut tx, allowed.app().app_id).await?;
     let row = store::find(&mut tx, plugin).await?.ok_or(RollbackError::NotFound)?;
     let version = match to {
-        Some(number) => store::find_version(&mut tx, row.plugin_id, number).await?.ok_or(RollbackError::NotFound)?,
+        Some(number) => {
+            store::find_version(&mut tx, row.plugin_id, number).await?.ok_or(RollbackError::NotFound)?
+        }
         None => {
             let older = store::list_versions(&mut tx, row.plugin_id, row.active_version, 1).await?;
             older.into_iter().next().ok_or(RollbackError::NothingOlder)?

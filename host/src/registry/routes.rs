@@ -18,7 +18,7 @@ use crate::{
     grants::{Allowed, AppRef, Capability, CapabilityKind, Permission, action::may},
     http::{Json, NoContent, Page, Paged, Params, body, extract::Queried},
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
-    sandbox::CallError,
+    sandbox::{CallError, LoadError},
     tools,
 };
 use axum::{
@@ -46,7 +46,11 @@ pub struct Force {
 // === tools ===
 
 /// Lists tools, by name.
-pub async fn list_tools(State(app): State<App>, allowed: Allowed<may::ToolsRead>, page: Page) -> ApiResult<Json<Paged<Value>>> {
+pub async fn list_tools(
+    State(app): State<App>,
+    allowed: Allowed<may::ToolsRead>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
     list(&app, &allowed, PluginKind::Tool, page).await
 }
 
@@ -128,7 +132,11 @@ pub async fn rollback_tool(
 // === agents ===
 
 /// Lists agents, by name.
-pub async fn list_agents(State(app): State<App>, allowed: Allowed<may::AgentsRead>, page: Page) -> ApiResult<Json<Paged<Value>>> {
+pub async fn list_agents(
+    State(app): State<App>,
+    allowed: Allowed<may::AgentsRead>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
     list(&app, &allowed, PluginKind::Agent, page).await
 }
 
@@ -211,7 +219,10 @@ pub async fn rollback_agent(
 // === predefined ===
 
 /// Lists the tools we ship.
-pub async fn list_predefined_tools(State(app): State<App>, _allowed: Allowed<may::PredefinedRead>) -> Json<Value> {
+pub async fn list_predefined_tools(
+    State(app): State<App>,
+    _allowed: Allowed<may::PredefinedRead>,
+) -> Json<Value> {
     Json(list_shipped(&app, PluginKind::Tool))
 }
 
@@ -227,7 +238,10 @@ pub async fn get_predefined_tool(
 }
 
 /// Lists the agents we ship.
-pub async fn list_predefined_agents(State(app): State<App>, _allowed: Allowed<may::PredefinedRead>) -> Json<Value> {
+pub async fn list_predefined_agents(
+    State(app): State<App>,
+    _allowed: Allowed<may::PredefinedRead>,
+) -> Json<Value> {
     Json(list_shipped(&app, PluginKind::Agent))
 }
 
@@ -286,7 +300,10 @@ impl GrantInput {
         let these = match self {
             GrantInput::Word(word) if word == "all" => return Ok(Granting::Everything),
             GrantInput::Word(_) => {
-                return Err(ApiError::invalid(vec![FieldError::new("/grant", "expected `\"all\"` or a list of capabilities")]));
+                return Err(ApiError::invalid(vec![FieldError::new(
+                    "/grant",
+                    "expected `\"all\"` or a list of capabilities",
+                )]));
             }
             GrantInput::These(these) => these,
         };
@@ -342,10 +359,12 @@ async fn get<A: Permission<Of = AppRef>>(
 ) -> ApiResult<Response> {
     let (row, version, granted) = {
         let mut tx = app.tenant_tx(allowed).await?;
-        let row = store::find(&mut tx, plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
+        let row =
+            store::find(&mut tx, plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
         let version = store::newest_version(&mut tx, row.plugin_id).await?;
         let version = version.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-        let granted: Vec<_> = store::list_grants(&mut tx, Some(plugin)).await?.into_iter().map(|(_, c)| c).collect();
+        let granted: Vec<_> =
+            store::list_grants(&mut tx, Some(plugin)).await?.into_iter().map(|(_, c)| c).collect();
         (row, version, granted)
     };
     let etag = format!("\"{}\"", version.sha256);
@@ -364,7 +383,9 @@ fn wants_bytes(headers: &HeaderMap, format: Format) -> bool {
         Format::Component => "application/wasm",
         Format::Markdown => "text/markdown",
     };
-    accept.split(',').any(|part| part.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
+    accept
+        .split(',')
+        .any(|part| part.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
 }
 
 async fn versions<A: Permission<Of = AppRef>>(
@@ -415,7 +436,8 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
         "exports": exports(&row.name, &version.description),
         "requested_capabilities": version.requested,
         "status": status,
-        "created_at": version.created_at,
+        "created_at": row.created_at,
+        "uploaded_at": version.created_at,
         "updated_at": row.updated_at,
     });
     if let Some(granted) = granted {
@@ -470,10 +492,18 @@ fn list_shipped(app: &App, kind: PluginKind) -> Value {
     json!({ "data": data, "next_cursor": null, "has_more": false })
 }
 
-fn get_shipped(app: &App, kind: PluginKind, name: &str, query: &Source, headers: &HeaderMap) -> ApiResult<Response> {
+fn get_shipped(
+    app: &App,
+    kind: PluginKind,
+    name: &str,
+    query: &Source,
+    headers: &HeaderMap,
+) -> ApiResult<Response> {
     let plugin = app.predefined.find(kind, name).ok_or_else(|| ApiError::not_found(kind.name()))?;
     if wants_bytes(headers, Format::Component) {
-        return Ok(([(header::CONTENT_TYPE, Format::Component.media_type())], plugin.wasm.clone()).into_response());
+        return Ok(
+            ([(header::CONTENT_TYPE, Format::Component.media_type())], plugin.wasm.clone()).into_response()
+        );
     }
     let mut meta = shipped_meta(plugin);
     if query.source.as_deref().is_some_and(|flag| flag != "0") {
@@ -489,10 +519,11 @@ impl From<UploadError> for ApiError {
         let text = error.to_string();
         match error {
             UploadError::BadName => ApiError::unprocessable("bad_name", text),
-            UploadError::BadComponent(cause) => match cause.is_ours() {
-                true => ApiError::internal("a component could not be compiled", text),
-                false => ApiError::unprocessable("bad_component", text),
-            },
+            UploadError::BadComponent(LoadError::Engine(cause)) => {
+                ApiError::internal("a component could not be loaded", cause)
+            }
+            UploadError::BadComponent(LoadError::Busy) => ApiError::unavailable(text),
+            UploadError::BadComponent(_) => ApiError::unprocessable("bad_component", text),
             UploadError::WrongKind { .. } => ApiError::unprocessable("wrong_kind", text),
             UploadError::Describe(CallError::Busy) => ApiError::unavailable("the sandbox is busy; try again"),
             UploadError::Describe(_) => ApiError::unprocessable("describe_failed", text),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// A plugin.
 #[derive(Clone, Debug, FromRow)]
-pub struct PluginRow {
+pub(super) struct PluginRow {
     /// Its key.
     pub plugin_id: Uuid,
     /// Its name.
@@ -64,7 +64,10 @@ pub(super) async fn find(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Result
 }
 
 pub(super) async fn count(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from plugins where kind = $1").bind(kind.name()).fetch_one(tx.conn()).await
+    sqlx::query_scalar("select count(*) from plugins where kind = $1")
+        .bind(kind.name())
+        .fetch_one(tx.conn())
+        .await
 }
 
 pub(super) async fn insert(
@@ -265,14 +268,17 @@ pub(super) async fn list_grants(
         .into_iter()
         .filter_map(|(plugin_kind, name, kind, target)| {
             let plugin_kind = if plugin_kind == "tool" { PluginKind::Tool } else { PluginKind::Agent };
-            Some((PluginName { kind: plugin_kind, name }, Capability::new(CapabilityKind::parse(&kind)?, target)))
+            Some((
+                PluginName { kind: plugin_kind, name },
+                Capability::new(CapabilityKind::parse(&kind)?, target),
+            ))
         })
         .collect())
 }
 
 /// A plugin with one of its versions.
 #[derive(Clone, Debug, FromRow)]
-pub struct ListedRow {
+pub(super) struct ListedRow {
     /// The plugin.
     #[sqlx(flatten)]
     pub plugin: PluginRow,
@@ -281,7 +287,8 @@ pub struct ListedRow {
     pub version: VersionRow,
 }
 
-const LISTED: &str = "p.plugin_id, p.name, p.active_version, p.created_at, p.updated_at, v.version, v.format, v.sha256,
+const LISTED: &str =
+    "p.plugin_id, p.name, p.active_version, p.created_at, p.updated_at, v.version, v.format, v.sha256,
                       v.size_bytes, v.description, v.requested";
 
 /// Plugins with their newest version, by name, `limit` of them after `after`.
@@ -315,12 +322,17 @@ pub(super) async fn list_active(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Re
 }
 
 /// Which predefined plugins the app wants; none: all (row M243).
-pub(super) async fn offered_predefined(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<Option<Vec<String>>> {
+pub(super) async fn offered_predefined(
+    tx: &mut TenantTx,
+    kind: PluginKind,
+) -> sqlx::Result<Option<Vec<String>>> {
     let column = match kind {
         PluginKind::Tool => "predefined_tools",
         PluginKind::Agent => "predefined_agents",
     };
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select {column} from apps where app_id = current_app_id()")))
-        .fetch_one(tx.conn())
-        .await
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "select {column} from apps where app_id = current_app_id()"
+    )))
+    .fetch_one(tx.conn())
+    .await
 }

@@ -4,7 +4,9 @@
 //! asks no more than one that was reviewed; otherwise it waits for review, and
 //! what was active stays so. Uploading the newest version again changes nothing.
 
-use super::{Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, is_name, markdown, store};
+use super::{
+    Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, is_name, markdown, store,
+};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, audit},
@@ -94,7 +96,8 @@ pub(super) async fn examine(
     let (description, asked) = match kind {
         PluginKind::Tool => {
             let mut described = sandbox.describe_tool(&component).await.map_err(UploadError::Describe)?;
-            let asked: Vec<_> = described.iter_mut().flat_map(|tool| std::mem::take(&mut tool.capabilities)).collect();
+            let asked: Vec<_> =
+                described.iter_mut().flat_map(|tool| std::mem::take(&mut tool.capabilities)).collect();
             let tools: Vec<_> = described.into_iter().map(|tool| tool.definition).collect();
             tools::check_definitions(name, &tools).map_err(UploadError::BadDescription)?;
             (Description::Tools { tools }, asked)
@@ -107,7 +110,10 @@ pub(super) async fn examine(
     let mut requested: Vec<Requested> = vec![];
     for wish in asked {
         let kind = CapabilityKind::parse(&wish.kind).ok_or_else(|| {
-            UploadError::BadDescription(format!("`{}` is not a kind of capability: http, secret, kv, model, tool", wish.kind))
+            UploadError::BadDescription(format!(
+                "`{}` is not a kind of capability: http, secret, kv, model, tool",
+                wish.kind
+            ))
         })?;
         let capability = Capability::new(kind, wish.target);
         capability.check().map_err(|bad| UploadError::BadDescription(bad.to_string()))?;
@@ -199,7 +205,11 @@ async fn record<A: Permission<Of = AppRef>>(
     };
     let newest = store::newest_version(&mut tx, row.plugin_id).await?;
     if let Some(same) = newest.as_ref().filter(|version| version.sha256 == new.sha256) {
-        return Ok(Uploaded { active: row.active_version == Some(same.version), version: same.clone(), created: false });
+        return Ok(Uploaded {
+            active: row.active_version == Some(same.version),
+            version: same.clone(),
+            created: false,
+        });
     }
     let version = store::VersionRow {
         version: newest.map_or(1, |version| version.version + 1),
@@ -237,13 +247,20 @@ async fn insert_plugin(
 }
 
 /// A version that asks for nothing, or says and asks no more than one already reviewed.
-async fn needs_no_review(tx: &mut TenantTx, plugin_id: Uuid, version: &store::VersionRow) -> sqlx::Result<bool> {
+async fn needs_no_review(
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    version: &store::VersionRow,
+) -> sqlx::Result<bool> {
     if version.requested.is_empty() {
         return Ok(true);
     }
     let reviewed = store::reviewed_versions(tx, plugin_id).await?;
     Ok(reviewed.iter().any(|old| {
         old.description == version.description
-            && version.requested.iter().all(|wish| old.requested.iter().any(|had| had.capability == wish.capability))
+            && version
+                .requested
+                .iter()
+                .all(|wish| old.requested.iter().any(|had| had.capability == wish.capability))
     }))
 }

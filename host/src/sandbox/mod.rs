@@ -37,7 +37,7 @@ mod tests;
 pub use call::{CallError, Called, Spent};
 pub use component::Component;
 pub use describe::{AgentDescription, PluginTool, RequestedCapability};
-pub use limits::CallLimits;
+pub use limits::{COMPONENT_BYTES_MAX, CallLimits};
 pub use verify::{LoadError, PluginKind};
 
 use bindings::agent::exports::opg::agent::agent as wit_agent;

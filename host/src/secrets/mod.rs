@@ -17,6 +17,9 @@ use envelope::{Aad, OpenError, SealError, Sealed};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+/// Where random bytes come from: `&getrandom::fill`, or a test's own.
+pub type Random<'a> = &'a dyn Fn(&mut [u8]) -> Result<(), getrandom::Error>;
+
 /// Prefix of names that are ours.
 pub const RESERVED_PREFIX: &str = "OPG_";
 
@@ -94,7 +97,12 @@ impl App {
     ///
     /// # Errors
     /// Where no master key opens it.
-    pub(crate) fn open_sealed(&self, place: Place, row_id: Uuid, sealed: &Sealed) -> Result<SecretString, OpenError> {
+    pub(crate) fn open_sealed(
+        &self,
+        place: Place,
+        row_id: Uuid,
+        sealed: &Sealed,
+    ) -> Result<SecretString, OpenError> {
         let bytes = self.keyring.open(&place.of(&row_id), sealed)?;
         Ok(SecretString::from(String::from_utf8_lossy(&bytes).into_owned()))
     }

@@ -29,7 +29,8 @@ pub async fn list(
     let used_by = store::used_by(&mut tx).await?;
     let rows = page.of(rows, |row| row.name.clone());
     let data = rows.data.iter().map(|row| {
-        let users: Vec<_> = used_by.iter().filter(|(name, _)| *name == row.name).map(|(_, plugin)| plugin).collect();
+        let users: Vec<_> =
+            used_by.iter().filter(|(name, _)| *name == row.name).map(|(_, plugin)| plugin).collect();
         json!({ "name": row.name, "updated_at": row.updated_at, "used_by": users })
     });
     Ok(Json(Paged { data: data.collect(), next_cursor: rows.next_cursor, has_more: rows.has_more }))
@@ -74,9 +75,8 @@ impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> ApiError {
         match error {
             WriteError::Invalid(fields) => ApiError::invalid(fields),
-            WriteError::TooMany => {
-                ApiError::conflict("too_many_secrets", error.to_string()).with("limit", json!(SECRETS_PER_APP_MAX))
-            }
+            WriteError::TooMany => ApiError::conflict("too_many_secrets", error.to_string())
+                .with("limit", json!(SECRETS_PER_APP_MAX)),
             WriteError::Seal(cause) => ApiError::internal("a secret could not be sealed", cause),
             WriteError::Db(cause) => cause.into(),
         }

@@ -15,15 +15,20 @@ pub(super) struct SecretRow {
 }
 
 pub(super) async fn list(tx: &mut TenantTx, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<SecretRow>> {
-    sqlx::query_as("select name, updated_at from secrets where ($1::text is null or name > $1) order by name limit $2")
-        .bind(after)
-        .bind(limit)
-        .fetch_all(tx.conn())
-        .await
+    sqlx::query_as(
+        "select name, updated_at from secrets where ($1::text is null or name > $1) order by name limit $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
 }
 
 pub(super) async fn exists(tx: &mut TenantTx, name: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select from secrets where name = $1)").bind(name).fetch_one(tx.conn()).await
+    sqlx::query_scalar("select exists (select from secrets where name = $1)")
+        .bind(name)
+        .fetch_one(tx.conn())
+        .await
 }
 
 pub(super) async fn count(tx: &mut TenantTx) -> sqlx::Result<i64> {
@@ -42,7 +47,10 @@ pub(super) async fn used_by(tx: &mut TenantTx) -> sqlx::Result<Vec<(String, Stri
 
 /// The id of the secret of this name, if there is one.
 pub(super) async fn find_id(tx: &mut TenantTx, name: &str) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar("select secret_id from secrets where name = $1").bind(name).fetch_optional(tx.conn()).await
+    sqlx::query_scalar("select secret_id from secrets where name = $1")
+        .bind(name)
+        .fetch_optional(tx.conn())
+        .await
 }
 
 pub(super) async fn insert(

@@ -40,7 +40,11 @@ pub enum WriteError {
 ///
 /// # Errors
 /// [`WriteError`]; nothing was changed then.
-pub async fn write(app: &App, allowed: &Allowed<may::SecretsWrite>, changes: &Changes) -> Result<(), WriteError> {
+pub async fn write(
+    app: &App,
+    allowed: &Allowed<may::SecretsWrite>,
+    changes: &Changes,
+) -> Result<(), WriteError> {
     let wrong = check(changes);
     if !wrong.is_empty() {
         return Err(WriteError::Invalid(wrong));
@@ -49,7 +53,8 @@ pub async fn write(app: &App, allowed: &Allowed<may::SecretsWrite>, changes: &Ch
     store::lock(&mut tx, allowed.app().app_id).await?;
     for name in &changes.unset {
         if store::delete(&mut tx, name).await? {
-            audit::write(app, &mut tx, allowed, audit::Entry::ok("secrets.unset", format!("secret/{name}"))).await?;
+            audit::write(app, &mut tx, allowed, audit::Entry::ok("secrets.unset", format!("secret/{name}")))
+                .await?;
         }
     }
     for (name, value) in &changes.set {
@@ -60,7 +65,8 @@ pub async fn write(app: &App, allowed: &Allowed<may::SecretsWrite>, changes: &Ch
             Some(_) => store::update(&mut tx, secret_id, &sealed, app.now()).await?,
             None => store::insert(&mut tx, allowed.app().app_id, secret_id, name, &sealed, app.now()).await?,
         }
-        audit::write(app, &mut tx, allowed, audit::Entry::ok("secrets.set", format!("secret/{name}"))).await?;
+        audit::write(app, &mut tx, allowed, audit::Entry::ok("secrets.set", format!("secret/{name}")))
+            .await?;
     }
     if store::count(&mut tx).await? > SECRETS_PER_APP_MAX {
         return Err(WriteError::TooMany);
@@ -74,7 +80,10 @@ fn check(changes: &Changes) -> Vec<FieldError> {
     for (name, value) in &changes.set {
         let at = format!("/set/{}", name.replace('~', "~0").replace('/', "~1"));
         if !is_name(name) {
-            wrong.push(FieldError::new(&at, "a name is capitals, digits and `_`, a capital first, 64 at the most"));
+            wrong.push(FieldError::new(
+                &at,
+                "a name is capitals, digits and `_`, a capital first, 64 at the most",
+            ));
         } else if name.starts_with(RESERVED_PREFIX) {
             wrong.push(FieldError::new(&at, "names that start with `OPG_` are reserved"));
         }
@@ -109,10 +118,7 @@ pub fn parse_env(text: &str) -> Result<BTreeMap<String, SecretString>, usize> {
 }
 
 fn unquote(value: &str) -> &str {
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let mut tx = app.tenant_tx(&acting).await?;
     let (session_id, history) = if id == NEW {
         let session_id = app.new_id();
-        let new = store::NewSession { session_id, app_id: acting.app().app_id, now, expires_at, token, busy_until };
+        let new =
+            store::NewSession { session_id, app_id: acting.app().app_id, now, expires_at, token, busy_until };
         store::insert(&mut tx, &new).await?;
         (session_id, vec![])
     } else {
@@ -94,11 +95,14 @@ impl Taken {
     pub async fn finish(mut self, messages: &[Value]) -> Result<(), SessionError> {
         let mut tx = self.app.tenant_tx(&self.acting).await?;
         let now = self.app.now();
-        if !store::release(&mut tx, self.session_id, self.token, now, now + self.app.config.session_ttl).await? {
+        if !store::release(&mut tx, self.session_id, self.token, now, now + self.app.config.session_ttl)
+            .await?
+        {
             // Its lease ran out and another turn has it: what came after must not be mixed with this.
             return Err(SessionError::Busy);
         }
-        store::append(&mut tx, self.session_id, self.acting.app().app_id, self.history.len(), messages, now).await?;
+        store::append(&mut tx, self.session_id, self.acting.app().app_id, self.history.len(), messages, now)
+            .await?;
         tx.commit().await?;
         self.token = Uuid::nil();
         Ok(())
@@ -110,7 +114,8 @@ impl Drop for Taken {
         if self.token.is_nil() {
             return;
         }
-        let (app, acting, session_id, token) = (self.app.clone(), self.acting.clone(), self.session_id, self.token);
+        let (app, acting, session_id, token) =
+            (self.app.clone(), self.acting.clone(), self.session_id, self.token);
         self.app.spawn(async move {
             let released = async {
                 let mut tx = app.tenant_tx(&acting).await?;

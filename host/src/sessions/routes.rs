@@ -29,7 +29,13 @@ pub async fn delete(
     if !store::delete(&mut tx, session_id).await? {
         return Err(SessionError::NotFound.into());
     }
-    audit::write(&app, &mut tx, &allowed, audit::Entry::ok("sessions.delete", format!("session/{session_id}"))).await?;
+    audit::write(
+        &app,
+        &mut tx,
+        &allowed,
+        audit::Entry::ok("sessions.delete", format!("session/{session_id}")),
+    )
+    .await?;
     tx.commit().await?;
     Ok(NoContent)
 }

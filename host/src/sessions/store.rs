@@ -132,7 +132,11 @@ pub(super) async fn delete(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
 }
 
 /// Removes sessions that expired before `before`, a batch of them; how many it was.
-pub(super) async fn delete_expired(tx: &mut ServiceTx, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
+pub(super) async fn delete_expired(
+    tx: &mut ServiceTx,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
     sqlx::query(
         "delete from sessions where session_id in
            (select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked)",

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::usage::{Use, What};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Upper bounds of histograms, in seconds: from a warm guest call to a long model turn.
@@ -35,6 +36,43 @@ impl Metrics {
     /// Everything, in Prometheus' text format.
     pub fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// Counts an answered request. `route` is the template, never the path: labels hold no text of users.
+    pub fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let labels =
+            [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+        metrics::counter!("opg_requests_total", &labels).increment(1);
+        metrics::histogram!("opg_request_seconds", "route" => route.to_owned()).record(took);
+    }
+
+    /// Counts a use as the ledger has it. Models are counted by provider: a model's name is text of a tenant.
+    pub fn used(&self, used: &Use) {
+        let status = used.status.name();
+        match &used.what {
+            What::Tokens { usage, price, .. } => {
+                metrics::counter!("opg_model_calls_total", "status" => status).increment(1);
+                metrics::counter!("opg_prompt_tokens_total").increment(usage.prompt_tokens);
+                metrics::counter!("opg_completion_tokens_total").increment(usage.completion_tokens);
+                if let Some(price) = price {
+                    metrics::counter!("opg_cost_micro_usd_total").increment(price.cost_micro_usd(usage));
+                }
+                metrics::histogram!("opg_model_call_seconds").record(used.took);
+            }
+            What::Tool => {
+                metrics::counter!("opg_tool_runs_total", "status" => status).increment(1);
+                metrics::histogram!("opg_tool_run_seconds").record(used.took);
+            }
+            What::Agent => {
+                metrics::counter!("opg_agent_runs_total", "status" => status).increment(1);
+                metrics::histogram!("opg_agent_run_seconds").record(used.took);
+            }
+        }
+    }
+
+    /// Records how things stand at this moment.
+    pub fn gauge(&self, name: &'static str, value: f64) {
+        metrics::gauge!(name).set(value);
     }
 
     /// Folds what histograms have collected, so that memory does not grow while nobody fetches.

@@ -39,6 +39,9 @@ pub enum ConfigureError {
     /// Fields are wrong.
     #[error("the configuration is wrong")]
     Invalid(Vec<FieldError>),
+    /// The providers.
+    #[error("{0}")]
+    Providers(#[from] providers::StoreError),
     /// The database.
     #[error("the configuration could not be stored")]
     Db(#[from] sqlx::Error),
@@ -64,7 +67,8 @@ pub(super) fn check(
         ("/includePredefined/tools", PluginKind::Tool, predefined.tools),
         ("/includePredefined/agents", PluginKind::Agent, predefined.agents),
     ] {
-        for name in names.unwrap_or_default().iter().filter(|name| app.predefined.find(kind, name).is_none()) {
+        for name in names.unwrap_or_default().iter().filter(|name| app.predefined.find(kind, name).is_none())
+        {
             let known = app.predefined.names(kind).join(", ");
             wrong.push(FieldError::new(pointer, format!("`{name}` is not predefined; there are: {known}")));
         }
@@ -92,7 +96,8 @@ pub async fn replace(
     allowed: &Allowed<may::TenantWrite>,
     with: Replacement,
 ) -> Result<(AppRow, Vec<providers::ProviderRow>), ConfigureError> {
-    let predefined = Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
+    let predefined =
+        Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
     let wrong = check(app, &with.name, &with.providers, with.default_model.as_deref(), &predefined);
     if !wrong.is_empty() {
         return Err(ConfigureError::Invalid(wrong));

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{Caller, CredentialKind, Scopes, audit, issue},
+    secrets::envelope::SealError,
 };
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -47,6 +48,9 @@ pub enum CreateError {
     /// The slug is taken.
     #[error("the id `{0}` is taken; choose another")]
     Taken(String),
+    /// A provider's key.
+    #[error("a provider's key could not be sealed")]
+    Seal(#[from] SealError),
     /// The database.
     #[error("the app could not be stored")]
     Db(#[from] sqlx::Error),
@@ -57,7 +61,13 @@ pub enum CreateError {
 /// # Errors
 /// [`CreateError`]; nothing was written then.
 pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Created, CreateError> {
-    let mut wrong = super::configure::check(app, &new.name, &new.providers, new.default_model.as_deref(), &new.predefined());
+    let mut wrong = super::configure::check(
+        app,
+        &new.name,
+        &new.providers,
+        new.default_model.as_deref(),
+        &new.predefined(),
+    );
     if let Err(message) = slug::check(&new.slug) {
         wrong.insert(0, FieldError::new("/id", message));
     }
@@ -80,7 +90,7 @@ pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Create
         return Err(CreateError::Taken(row.slug));
     }
     for (id, input) in &new.providers {
-        store::insert_provider(tx.conn(), row.app_id, &providers::seal(app, id, input)).await?;
+        store::insert_provider(tx.conn(), row.app_id, &providers::seal(app, id, input)?).await?;
     }
     let first = issue::Making {
         kind: CredentialKind::TenantToken,
@@ -91,7 +101,8 @@ pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Create
     };
     let issued = issue::insert(app, tx.conn(), row.app_id, &row.slug, first).await?;
     let providers = store::list_providers(tx.conn(), row.app_id).await?;
-    let entry = audit::Entry::ok("apps.create", format!("app/{}", row.slug)).change(None, Some(&row.describe(&providers)));
+    let entry = audit::Entry::ok("apps.create", format!("app/{}", row.slug))
+        .change(None, Some(&row.describe(&providers)));
     audit::write_platform(app, &mut tx, by, Some(row.app_id), entry).await?;
     tx.commit().await?;
     Ok(Created { app: row, providers, token: issued.token })
@@ -99,7 +110,10 @@ pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Create
 
 impl NewApp {
     fn predefined(&self) -> super::configure::Predefined<'_> {
-        super::configure::Predefined { tools: self.predefined_tools.as_deref(), agents: self.predefined_agents.as_deref() }
+        super::configure::Predefined {
+            tools: self.predefined_tools.as_deref(),
+            agents: self.predefined_agents.as_deref(),
+        }
     }
 }
 
@@ -111,7 +125,12 @@ const SUFFIXES_TRIED: u32 = 20;
 ///
 /// # Errors
 /// [`CreateError`]
-pub(crate) async fn register(app: &App, by: &Caller, name: &str, email: Option<String>) -> Result<Created, CreateError> {
+pub(crate) async fn register(
+    app: &App,
+    by: &Caller,
+    name: &str,
+    email: Option<String>,
+) -> Result<Created, CreateError> {
     let base = slug::derive(name);
     let mut last = CreateError::Taken(base.clone());
     for attempt in 0..SUFFIXES_TRIED {

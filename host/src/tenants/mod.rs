@@ -53,7 +53,12 @@ impl AppRow {
     pub fn describe(&self, providers: &[providers::ProviderRow]) -> Value {
         let providers: Map<String, Value> = providers
             .iter()
-            .map(|p| (p.provider.clone(), json!({ "baseUrl": p.base_url, "has_key": p.last4.is_some(), "last4": p.last4 })))
+            .map(|p| {
+                (
+                    p.provider.clone(),
+                    json!({ "baseUrl": p.base_url, "has_key": p.last4.is_some(), "last4": p.last4 }),
+                )
+            })
             .collect();
         let default_model = self
             .default_model

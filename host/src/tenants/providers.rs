@@ -9,7 +9,10 @@ use crate::{
     error::FieldError,
     limits::PROVIDERS_PER_APP_MAX,
     models::{catalog, providers::well_known},
-    secrets::{Place, envelope::Sealed},
+    secrets::{
+        Place,
+        envelope::{SealError, Sealed},
+    },
 };
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -70,7 +73,10 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
     for (id, input) in providers {
         let at = format!("/providers/{}", id.replace('~', "~0").replace('/', "~1"));
         if !is_provider_id(id) {
-            wrong.push(FieldError::new(&at, "a provider id is lower-case letters, digits and hyphens, 40 at the most"));
+            wrong.push(FieldError::new(
+                &at,
+                "a provider id is lower-case letters, digits and hyphens, 40 at the most",
+            ));
             continue;
         }
         if id == catalog::DEMO {
@@ -83,14 +89,23 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
                 }
             }
             None if well_known(id).is_none() && id != catalog::DEMO => {
-                wrong.push(FieldError::new(format!("{at}/baseUrl"), "this provider is not well known; say where it is"));
+                wrong.push(FieldError::new(
+                    format!("{at}/baseUrl"),
+                    "this provider is not well known; say where it is",
+                ));
             }
             None => {}
         }
         if let Some(key) = &input.api_key {
             let text = key.expose_secret();
-            if text.is_empty() || text.len() > 4096 || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-                wrong.push(FieldError::new(format!("{at}/apiKey"), "a key is 1 to 4096 characters without spaces"));
+            if text.is_empty()
+                || text.len() > 4096
+                || text.chars().any(|c| c.is_control() || c.is_whitespace())
+            {
+                wrong.push(FieldError::new(
+                    format!("{at}/apiKey"),
+                    "a key is 1 to 4096 characters without spaces",
+                ));
             }
         }
     }
@@ -105,7 +120,8 @@ fn is_provider_id(id: &str) -> bool {
 
 /// The address is checked again on every connect: a name may come to mean a private address later.
 fn check_base_url(app: &App, text: &str) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|_| "expected an absolute URL, such as https://api.example.com/v1".to_owned())?;
+    let url = Url::parse(text)
+        .map_err(|_| "expected an absolute URL, such as https://api.example.com/v1".to_owned())?;
     match url.scheme() {
         "https" => {}
         "http" if !app.config.is_production() => {}
@@ -119,10 +135,13 @@ fn check_base_url(app: &App, text: &str) -> Result<(), String> {
 }
 
 /// Seals a provider's key for a new row.
-pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> SealedProvider {
+///
+/// # Errors
+/// Where a key cannot be sealed, which is our fault.
+pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> Result<SealedProvider, SealError> {
     let provider_key_id = app.new_id();
-    let sealed = input.api_key.as_ref().map(|key| app.seal(PLACE, provider_key_id, key));
-    SealedProvider {
+    let sealed = input.api_key.as_ref().map(|key| app.seal(PLACE, provider_key_id, key)).transpose()?;
+    Ok(SealedProvider {
         row: ProviderRow {
             provider_key_id,
             provider: provider.to_owned(),
@@ -131,7 +150,7 @@ pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> SealedPr
         },
         sealed,
         at: app.now(),
-    }
+    })
 }
 
 /// Replaces the providers of an app with these; one given without a key keeps the key it had.
@@ -140,12 +159,13 @@ pub(super) async fn replace(
     conn: &mut PgConnection,
     app_id: Uuid,
     wanted: &BTreeMap<String, ProviderInput>,
-) -> sqlx::Result<()> {
+) -> Result<(), StoreError> {
     let present = store::list_providers(conn, app_id).await?;
     for old in &present {
         match wanted.get(&old.provider) {
             Some(input) if input.api_key.is_none() => {
-                store::update_base_url(conn, old.provider_key_id, input.base_url.as_deref(), app.now()).await?;
+                store::update_base_url(conn, old.provider_key_id, input.base_url.as_deref(), app.now())
+                    .await?;
             }
             _ => store::delete_provider(conn, old.provider_key_id).await?,
         }
@@ -153,7 +173,7 @@ pub(super) async fn replace(
     for (id, input) in wanted {
         let kept = input.api_key.is_none() && present.iter().any(|old| &old.provider == id);
         if !kept {
-            store::insert_provider(conn, app_id, &seal(app, id, input)).await?;
+            store::insert_provider(conn, app_id, &seal(app, id, input)?).await?;
         }
     }
     Ok(())
@@ -193,6 +213,17 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
         }
     };
     Ok(Some(OpenProvider { base_url, api_key }))
+}
+
+/// Why providers could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A key.
+    #[error("a provider's key could not be sealed")]
+    Seal(#[from] SealError),
+    /// The database.
+    #[error("the providers could not be stored")]
+    Db(#[from] sqlx::Error),
 }
 
 /// Why a provider could not be opened.

@@ -4,7 +4,7 @@ use super::{
     configure::{self, ConfigureError, Replacement},
     create::{self, CreateError, Created, NewApp},
     delete::{self, DeleteError},
-    providers::ProviderInput,
+    providers::{ProviderInput, StoreError},
     store,
 };
 use crate::{
@@ -163,9 +163,8 @@ pub async fn register(
     if !app.config.allow_self_registration {
         return Err(ApiError::not_found("resource"));
     }
-    let body: Registration = crate::http::body::fit(
-        crate::http::body::read_json(request, crate::limits::JSON_BYTES_MAX).await?,
-    )?;
+    let body: Registration =
+        crate::http::body::fit(crate::http::body::read_json(request, crate::limits::JSON_BYTES_MAX).await?)?;
     if body.email.as_deref().is_some_and(|email| !is_email(email)) {
         return Err(ApiError::invalid(vec![FieldError::new("/email", "expected an e-mail address")]));
     }
@@ -191,8 +190,14 @@ fn registrant(context: RequestContext) -> Caller {
 /// Good enough to catch a slip; only a letter that arrives proves an address.
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let plain = |s: &str| !s.is_empty() && !s.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
-    text.len() <= 254 && plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
+    let plain =
+        |s: &str| !s.is_empty() && !s.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
+    text.len() <= 254
+        && plain(local)
+        && plain(domain)
+        && domain.contains('.')
+        && !domain.starts_with('.')
+        && !domain.ends_with('.')
 }
 
 /// Shows the caller's tenant.
@@ -228,6 +233,7 @@ impl From<CreateError> for ApiError {
         match error {
             CreateError::Invalid(fields) => ApiError::invalid(fields),
             CreateError::Taken(_) => ApiError::conflict("id_taken", error.to_string()),
+            CreateError::Seal(cause) => ApiError::internal("a provider's key could not be sealed", cause),
             CreateError::Db(cause) => cause.into(),
         }
     }
@@ -237,7 +243,10 @@ impl From<ConfigureError> for ApiError {
     fn from(error: ConfigureError) -> ApiError {
         match error {
             ConfigureError::Invalid(fields) => ApiError::invalid(fields),
-            ConfigureError::Db(cause) => cause.into(),
+            ConfigureError::Providers(StoreError::Seal(cause)) => {
+                ApiError::internal("a provider's key could not be sealed", cause)
+            }
+            ConfigureError::Providers(StoreError::Db(cause)) | ConfigureError::Db(cause) => cause.into(),
         }
     }
 }

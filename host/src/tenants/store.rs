@@ -1,6 +1,9 @@
 //! All SQL of apps and their providers.
 
-use super::{AppRow, providers::{ProviderRow, SealedProvider}};
+use super::{
+    AppRow,
+    providers::{ProviderRow, SealedProvider},
+};
 use crate::secrets::envelope::Sealed;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
@@ -9,7 +12,11 @@ use uuid::Uuid;
 const APP_COLUMNS: &str =
     "app_id, slug, name, status, default_model, predefined_tools, predefined_agents, created_at, updated_at";
 
-pub(super) async fn insert_app(conn: &mut PgConnection, app: &AppRow, contact_email: Option<&str>) -> sqlx::Result<bool> {
+pub(super) async fn insert_app(
+    conn: &mut PgConnection,
+    app: &AppRow,
+    contact_email: Option<&str>,
+) -> sqlx::Result<bool> {
     sqlx::query(
         "insert into apps (app_id, slug, name, status, contact_email, default_model, predefined_tools,
                            predefined_agents, created_at, updated_at)
@@ -30,18 +37,22 @@ pub(super) async fn insert_app(conn: &mut PgConnection, app: &AppRow, contact_em
 }
 
 pub(super) async fn find_app(conn: &mut PgConnection, slug: &str) -> sqlx::Result<Option<AppRow>> {
-    sqlx::query_as(AssertSqlSafe(format!("select {APP_COLUMNS} from apps where slug = $1 and status <> 'deleted'")))
-        .bind(slug)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {APP_COLUMNS} from apps where slug = $1 and status <> 'deleted'"
+    )))
+    .bind(slug)
+    .fetch_optional(conn)
+    .await
 }
 
 /// The app, held until the transaction ends.
 pub(super) async fn lock_app(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<AppRow> {
-    sqlx::query_as(AssertSqlSafe(format!("select {APP_COLUMNS} from apps where app_id = $1 for no key update")))
-        .bind(app_id)
-        .fetch_one(conn)
-        .await
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {APP_COLUMNS} from apps where app_id = $1 for no key update"
+    )))
+    .bind(app_id)
+    .fetch_one(conn)
+    .await
 }
 
 pub(super) async fn get_app(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<AppRow> {
@@ -51,7 +62,11 @@ pub(super) async fn get_app(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Resu
         .await
 }
 
-pub(super) async fn list_apps(conn: &mut PgConnection, before: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<AppRow>> {
+pub(super) async fn list_apps(
+    conn: &mut PgConnection,
+    before: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<AppRow>> {
     sqlx::query_as(AssertSqlSafe(format!(
         "select {APP_COLUMNS} from apps where status <> 'deleted' and ($1::uuid is null or app_id < $1)
          order by app_id desc limit $2",
@@ -79,7 +94,11 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
 }
 
 /// Marks an app deleted and its credentials revoked.
-pub(super) async fn delete_app(conn: &mut PgConnection, app_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub(super) async fn delete_app(
+    conn: &mut PgConnection,
+    app_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query("update apps set status = 'deleted', deleted_at = $2, updated_at = $2 where app_id = $1")
         .bind(app_id)
         .bind(now)
@@ -102,7 +121,11 @@ pub(super) async fn list_providers(conn: &mut PgConnection, app_id: Uuid) -> sql
     .await
 }
 
-pub(super) async fn insert_provider(conn: &mut PgConnection, app_id: Uuid, new: &SealedProvider) -> sqlx::Result<()> {
+pub(super) async fn insert_provider(
+    conn: &mut PgConnection,
+    app_id: Uuid,
+    new: &SealedProvider,
+) -> sqlx::Result<()> {
     let sealed = new.sealed.as_ref();
     sqlx::query(
         "insert into provider_keys (provider_key_id, app_id, provider, base_url, last4, encrypted_value, nonce,

@@ -87,9 +87,7 @@ impl Catalog {
     /// Those a markdown agent is offered; its list may name a tool or its plugin.
     pub fn chosen(self, tools: Option<&Tools>) -> Catalog {
         let Some(chosen) = tools else { return self };
-        let wanted = |tool: &Tool| {
-            chosen.offers(&tool.definition.name, &tool.plugin.name.name)
-        };
+        let wanted = |tool: &Tool| chosen.offers(&tool.definition.name, &tool.plugin.name.name);
         Catalog { tools: self.tools.into_iter().filter(wanted).collect() }
     }
 }

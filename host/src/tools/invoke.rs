@@ -96,12 +96,19 @@ pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Resu
     let component = tool.plugin.component(app).await?;
 
     let plugin = &tool.plugin;
-    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin.requested.clone(), plugin.granted.clone());
-    let (record, _guard) = Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
+    let grants = GuestGrants::new(
+        &chain.acting,
+        plugin.name.clone(),
+        plugin.requested.clone(),
+        plugin.granted.clone(),
+    );
+    let (record, _guard) =
+        Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let default = CallLimits::default();
     let limits = CallLimits { wall: default.wall.min(chain.time_left()), ..default };
-    let called = app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
+    let called =
+        app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
 
     let status = if matches!(called.result, Ok(Ok(_))) { Status::Ok } else { Status::Failed };
     record.end(status).await?;
@@ -126,11 +133,13 @@ fn stopped(error: CallError, left: Left) -> InvokeError {
 
 /// Checks JSON text against a schema, all of it at once.
 fn check_input(schema: &str, input: &str) -> Result<(), InvokeError> {
-    let wrong = |pointer: &str, message: String| InvokeError::BadInput(vec![FieldError::new(pointer, message)]);
+    let wrong =
+        |pointer: &str, message: String| InvokeError::BadInput(vec![FieldError::new(pointer, message)]);
     let value: serde_json::Value =
         serde_json::from_str(input).map_err(|error| wrong("", format!("the input is not JSON: {error}")))?;
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
-    let validator = jsonschema::validator_for(&schema).map_err(|_| wrong("", "the tool's schema is broken".into()))?;
+    let validator =
+        jsonschema::validator_for(&schema).map_err(|_| wrong("", "the tool's schema is broken".into()))?;
     let fields: Vec<_> = validator
         .iter_errors(&value)
         .map(|error| FieldError::new(error.instance_path().to_string(), error.masked().to_string()))

@@ -22,7 +22,11 @@ pub fn is_name(name: &str) -> bool {
 
 /// The name a tool is called by.
 pub fn exposed_name(plugin: &str, tools_in_plugin: usize, tool: &str) -> String {
-    if tools_in_plugin == 1 || tool.replace('_', "-") == plugin { plugin.to_owned() } else { format!("{plugin}_{tool}") }
+    if tools_in_plugin == 1 || tool.replace('_', "-") == plugin {
+        plugin.to_owned()
+    } else {
+        format!("{plugin}_{tool}")
+    }
 }
 
 /// The plugin a tool of this name is in.
@@ -44,7 +48,10 @@ pub fn check_definitions(plugin: &str, tools: &[ToolDefinition]) -> Result<(), S
     let mut names = BTreeSet::new();
     for tool in tools {
         if !is_name(&tool.name) {
-            return Err(format!("`{}` is not the name of a tool: letters, digits, `_` and `-`, 64 at the most", tool.name.escape_debug()));
+            return Err(format!(
+                "`{}` is not the name of a tool: letters, digits, `_` and `-`, 64 at the most",
+                tool.name.escape_debug()
+            ));
         }
         let exposed = exposed_name(plugin, tools.len(), &tool.name);
         if !is_name(&exposed) {
@@ -54,9 +61,13 @@ pub fn check_definitions(plugin: &str, tools: &[ToolDefinition]) -> Result<(), S
             return Err(format!("there are two tools named `{}`", tool.name));
         }
         if tool.description.trim().is_empty() {
-            return Err(format!("`{}` has no description: a model would not know when to call it", tool.name));
+            return Err(format!(
+                "`{}` has no description: a model would not know when to call it",
+                tool.name
+            ));
         }
-        check_schema(&tool.input_schema).map_err(|message| format!("the input schema of `{}`: {message}", tool.name))?;
+        check_schema(&tool.input_schema)
+            .map_err(|message| format!("the input schema of `{}`: {message}", tool.name))?;
     }
     Ok(())
 }
@@ -66,7 +77,9 @@ fn check_schema(text: &str) -> Result<(), String> {
     if schema.get("type").and_then(|t| t.as_str()) != Some("object") {
         return Err("expected an object: `\"type\": \"object\"`".to_owned());
     }
-    jsonschema::validator_for(&schema).map(drop).map_err(|error| format!("it is not a JSON Schema: {}", error.masked()))
+    jsonschema::validator_for(&schema)
+        .map(drop)
+        .map_err(|error| format!("it is not a JSON Schema: {}", error.masked()))
 }
 
 #[cfg(test)]

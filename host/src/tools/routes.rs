@@ -34,7 +34,9 @@ pub async fn invoke_tool(
 ) -> ApiResult<Json<Value>> {
     let mut body = body::read_json(request, JSON_BYTES_MAX).await?;
     let input = match body.as_object_mut() {
-        Some(object) if object.keys().all(|key| key == "input") => object.remove("input").unwrap_or_else(|| json!({})),
+        Some(object) if object.keys().all(|key| key == "input") => {
+            object.remove("input").unwrap_or_else(|| json!({}))
+        }
         _ => return Err(ApiError::unprocessable("invalid_request", "expected `{\"input\": {…}}`")),
     };
     let tools = Arc::new(catalog::load(&app, &allowed).await?);
@@ -74,11 +76,15 @@ impl From<InvokeError> for ApiError {
             }
             InvokeError::TooMany => ApiError::rate_limited("too_many_calls", text, 1),
             InvokeError::Busy => ApiError::unavailable(text),
-            InvokeError::InvalidInput(_, left) => failed(StatusCode::UNPROCESSABLE_ENTITY, "tool_refused_input", left),
+            InvokeError::InvalidInput(_, left) => {
+                failed(StatusCode::UNPROCESSABLE_ENTITY, "tool_refused_input", left)
+            }
             InvokeError::Failed(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_failed", left),
             InvokeError::Trap(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_trap", left),
             InvokeError::OutOfMemory(left) => failed(StatusCode::BAD_GATEWAY, "tool_oom", left),
-            InvokeError::OutputTooLarge(left) => failed(StatusCode::BAD_GATEWAY, "tool_output_too_large", left),
+            InvokeError::OutputTooLarge(left) => {
+                failed(StatusCode::BAD_GATEWAY, "tool_output_too_large", left)
+            }
             InvokeError::TimedOut(left) => failed(StatusCode::GATEWAY_TIMEOUT, "tool_timeout", left),
             InvokeError::Code(cause) => ApiError::internal("a tool could not be loaded", cause),
             InvokeError::Db(cause) => cause.into(),

@@ -79,8 +79,11 @@ pub enum What {
 pub async fn write(app: &App, tx: &mut TenantTx, acting: &impl InApp, what: &Use) -> sqlx::Result<()> {
     let usage_id = app.new_id();
     app.metrics.used(what);
-    store::insert(tx, store::NewUse { usage_id, at: app.now(), app_id: acting.app().app_id, caller: acting.caller(), what })
-        .await
+    store::insert(
+        tx,
+        store::NewUse { usage_id, at: app.now(), app_id: acting.app().app_id, caller: acting.caller(), what },
+    )
+    .await
 }
 
 /// Writes one use down in a transaction of its own. A failure is logged: what

@@ -17,8 +17,9 @@ struct Event {
 }
 
 pub(super) async fn emit(door: &Door, event: &str) -> Result<(), DoorError> {
-    let event: Event = serde_json::from_str(event)
-        .map_err(|_| DoorError::Invalid("an event is a JSON object with a `type`, and a `text` where it is text".into()))?;
+    let event: Event = serde_json::from_str(event).map_err(|_| {
+        DoorError::Invalid("an event is a JSON object with a `type`, and a `text` where it is text".into())
+    })?;
     // A tool's words are its result; only an agent speaks to the client.
     if door.grants.plugin().kind != PluginKind::Agent {
         return Ok(());

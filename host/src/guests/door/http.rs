@@ -30,17 +30,34 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Set by the host; a guest that sets them could smuggle a second request.
 const REFUSED_HEADERS: &[&str] = &[
-    "host", "content-length", "connection", "transfer-encoding", "upgrade", "keep-alive", "te", "trailer", "expect",
-    "proxy-authorization", "proxy-connection", "http2-settings",
+    "host",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "keep-alive",
+    "te",
+    "trailer",
+    "expect",
+    "proxy-authorization",
+    "proxy-connection",
+    "http2-settings",
 ];
 
-pub(super) async fn send(door: &Door, request: HttpRequest, time_left: Duration) -> Result<HttpResponse, DoorError> {
+pub(super) async fn send(
+    door: &Door,
+    request: HttpRequest,
+    time_left: Duration,
+) -> Result<HttpResponse, DoorError> {
     let invalid = |text: &str| DoorError::Invalid(text.to_owned());
     let method = Method::from_bytes(request.method.as_bytes())
         .ok()
-        .filter(|method| method.as_str().bytes().all(|b| b.is_ascii_uppercase()) && *method != Method::CONNECT)
+        .filter(|method| {
+            method.as_str().bytes().all(|b| b.is_ascii_uppercase()) && *method != Method::CONNECT
+        })
         .ok_or_else(|| invalid("the method is a word in capitals, such as GET"))?;
-    let url = Url::parse(&request.url).map_err(|_| invalid("the URL is not absolute, such as https://api.example.com/x"))?;
+    let url = Url::parse(&request.url)
+        .map_err(|_| invalid("the URL is not absolute, such as https://api.example.com/x"))?;
     if !secrets::references(url.as_str()).is_empty() {
         return Err(invalid("a secret cannot stand in a URL; put it into a header"));
     }
@@ -50,7 +67,8 @@ pub(super) async fn send(door: &Door, request: HttpRequest, time_left: Duration)
     permit_host(door, &url)?;
     let (headers, values) = headers_with_secrets(door, &url, &request.headers).await?;
 
-    let check = |next: &Url| permit_host(door, next).map_err(|denied| Refusal::NotAllowed(denied.to_string()));
+    let check =
+        |next: &Url| permit_host(door, next).map_err(|denied| Refusal::NotAllowed(denied.to_string()));
     let outgoing = EgressRequest {
         method,
         url,
@@ -94,8 +112,9 @@ async fn headers_with_secrets(
     let mut headers = HeaderMap::new();
     let mut values = Values::new();
     for (name, text) in given {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| DoorError::Invalid("the name of a header has characters that no header's has".into()))?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            DoorError::Invalid("the name of a header has characters that no header's has".into())
+        })?;
         if REFUSED_HEADERS.contains(&name.as_str()) {
             return Err(DoorError::Invalid(format!("the header `{name}` is set by the host; leave it out")));
         }
@@ -109,8 +128,9 @@ async fn headers_with_secrets(
             text = text.replace(&secrets::written(secret), value.expose_secret());
             values.insert(secret.clone(), value);
         }
-        let mut value = HeaderValue::from_str(&text)
-            .map_err(|_| DoorError::Invalid(format!("the value of header `{name}` has characters that no header's has")))?;
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            DoorError::Invalid(format!("the value of header `{name}` has characters that no header's has"))
+        })?;
         // Not shown in logs, not sent on to another origin.
         value.set_sensitive(!names.is_empty() || matches!(name.as_str(), "authorization" | "cookie"));
         headers.append(name, value);
@@ -131,7 +151,9 @@ fn refused(error: &EgressError) -> DoorError {
     let text = error.to_string();
     match error {
         EgressError::Refused(_) => DoorError::Denied(text),
-        EgressError::TooLarge { .. } | EgressError::TimedOut | EgressError::TooManyRedirects { .. } => DoorError::Limit(text),
+        EgressError::TooLarge { .. } | EgressError::Timeout { .. } | EgressError::TooManyRedirects { .. } => {
+            DoorError::Limit(text)
+        }
         _ => DoorError::Failed(text),
     }
 }
@@ -140,9 +162,12 @@ fn without_secrets(answer: EgressResponse, values: &Values) -> HttpResponse {
     let mut headers = vec![];
     for (name, value) in &answer.headers {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        headers.push((name.as_str().to_owned(), values.iter().fold(text, |text, (name, value)| {
-            String::from_utf8_lossy(&scrub(text.into_bytes(), name, value)).into_owned()
-        })));
+        headers.push((
+            name.as_str().to_owned(),
+            values.iter().fold(text, |text, (name, value)| {
+                String::from_utf8_lossy(&scrub(text.into_bytes(), name, value)).into_owned()
+            }),
+        ));
     }
     let body = values.iter().fold(answer.body.to_vec(), |body, (name, value)| scrub(body, name, value));
     HttpResponse { status: answer.status.as_u16(), headers, body }

@@ -37,7 +37,9 @@ pub(super) async fn set(door: &Door, key: &str, value: &[u8]) -> Result<(), Door
     let mut tx = begin(door).await?;
     let namespace = door.grants.plugin().to_string();
     kv_store::lock(&mut tx, door.grants.app().app_id, &namespace).await.map_err(&failed)?;
-    kv_store::set(&mut tx, door.grants.app().app_id, &namespace, key, value, door.app.now()).await.map_err(&failed)?;
+    kv_store::set(&mut tx, door.grants.app().app_id, &namespace, key, value, door.app.now())
+        .await
+        .map_err(&failed)?;
     if kv_store::count(&mut tx, &namespace).await.map_err(&failed)? > KV_KEYS_MAX {
         return Err(DoorError::Limit(format!("a plugin has {KV_KEYS_MAX} keys at the most; delete some")));
     }

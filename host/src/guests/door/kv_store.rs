@@ -44,7 +44,10 @@ pub(super) async fn set(
 }
 
 pub(super) async fn count(tx: &mut TenantTx, namespace: &str) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from plugin_kv where namespace = $1").bind(namespace).fetch_one(tx.conn()).await
+    sqlx::query_scalar("select count(*) from plugin_kv where namespace = $1")
+        .bind(namespace)
+        .fetch_one(tx.conn())
+        .await
 }
 
 pub(super) async fn delete(tx: &mut TenantTx, namespace: &str, key: &str) -> sqlx::Result<()> {
@@ -57,7 +60,12 @@ pub(super) async fn delete(tx: &mut TenantTx, namespace: &str, key: &str) -> sql
 }
 
 /// Keys with this prefix, sorted; `starts_with`, for `_` and `%` are characters like others.
-pub(super) async fn keys(tx: &mut TenantTx, namespace: &str, prefix: &str, limit: i64) -> sqlx::Result<Vec<String>> {
+pub(super) async fn keys(
+    tx: &mut TenantTx,
+    namespace: &str,
+    prefix: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select key from plugin_kv where namespace = $1 and starts_with(key, $2) order by key collate \"C\" limit $3",
     )

@@ -14,7 +14,9 @@ use super::{Chain, Record};
 use crate::{
     app::App,
     grants::{Denied, GuestGrants, Reach},
-    sandbox::door::{self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation},
+    sandbox::door::{
+        self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
+    },
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -88,7 +90,11 @@ impl door::Door for Door {
         tools::available(self)
     }
 
-    async fn call_tools(&self, calls: Vec<ToolInvocation>, time_left: Duration) -> Vec<Result<String, DoorError>> {
+    async fn call_tools(
+        &self,
+        calls: Vec<ToolInvocation>,
+        time_left: Duration,
+    ) -> Vec<Result<String, DoorError>> {
         tools::call(self, calls, time_left).await
     }
 

@@ -16,8 +16,10 @@ pub(super) async fn complete(door: &Door, request: &str) -> Result<Completion, D
     if request.len() > CHAT_BYTES_MAX {
         return Err(DoorError::Limit(format!("a model request is {CHAT_BYTES_MAX} bytes at the most")));
     }
-    let request = ChatRequest::from_slice(request.as_bytes()).map_err(|error| DoorError::Invalid(error.message))?;
-    let (provider, model) = gateway::full_id(&request.model, None).map_err(|error| DoorError::Invalid(error.to_string()))?;
+    let request =
+        ChatRequest::from_slice(request.as_bytes()).map_err(|error| DoorError::Invalid(error.message))?;
+    let (provider, model) =
+        gateway::full_id(&request.model, None).map_err(|error| DoorError::Invalid(error.to_string()))?;
     door.permit(&Reach::Model(&format!("{provider}/{model}")))?;
     if !door.chain.take_model_call() {
         return Err(DoorError::Limit(format!("one turn makes {STEPS_PER_TURN_MAX} model calls at the most")));
@@ -50,8 +52,12 @@ fn failed(door: &Door, failure: GatewayError) -> DoorError {
     door.chain.keep_failure(failure.clone());
     match failure {
         GatewayError::UnknownModel(_) | GatewayError::NotConfigured(_) => DoorError::Invalid(text),
-        GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::Rejected, .. }) => DoorError::Invalid(text),
-        GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::RateLimited, .. }) => DoorError::Limit(text),
+        GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::Rejected, .. }) => {
+            DoorError::Invalid(text)
+        }
+        GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::RateLimited, .. }) => {
+            DoorError::Limit(text)
+        }
         GatewayError::Upstream(_) => DoorError::Failed(text),
         GatewayError::Sealed | GatewayError::Db(_) => DoorError::Unavailable(text),
     }

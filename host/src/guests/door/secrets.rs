@@ -12,11 +12,15 @@ const CLOSE: &str = "}}";
 
 pub(super) async fn reference(door: &Door, name: &str) -> Result<String, DoorError> {
     if !secrets::is_name(name) {
-        return Err(DoorError::Invalid("the name of a secret is capitals, digits and `_`, a capital first".into()));
+        return Err(DoorError::Invalid(
+            "the name of a secret is capitals, digits and `_`, a capital first".into(),
+        ));
     }
     door.permit(&Reach::SecretName(name))?;
     if !secrets::exists(&door.app, &door.grants, name).await.map_err(unavailable("reading a secret"))? {
-        return Err(DoorError::Invalid(format!("the secret `{name}` is not stored yet; store it with PUT /v1/tenant/secrets")));
+        return Err(DoorError::Invalid(format!(
+            "the secret `{name}` is not stored yet; store it with PUT /v1/tenant/secrets"
+        )));
     }
     Ok(format!("{OPEN}{name}{CLOSE}"))
 }

@@ -19,7 +19,11 @@ pub(super) fn available(door: &Door) -> Vec<ToolDefinition> {
     door.chain.tools.definitions().into_iter().filter(may_call).collect()
 }
 
-pub(super) async fn call(door: &Door, calls: Vec<ToolInvocation>, time_left: Duration) -> Vec<Result<String, DoorError>> {
+pub(super) async fn call(
+    door: &Door,
+    calls: Vec<ToolInvocation>,
+    time_left: Duration,
+) -> Vec<Result<String, DoorError>> {
     if calls.len() > CALLS_AT_ONCE_MAX {
         let text = format!("{CALLS_AT_ONCE_MAX} tool calls at once at the most");
         return calls.iter().map(|_| Err(DoorError::Limit(text.clone()))).collect();
@@ -46,11 +50,14 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
 fn refused(error: &InvokeError) -> DoorError {
     let text = error.for_guest();
     match error {
-        InvokeError::NotFound | InvokeError::BadInput(_) | InvokeError::InvalidInput(..) => DoorError::Invalid(text),
-        InvokeError::Failed(..) | InvokeError::Trap(..) => DoorError::Failed(text),
-        InvokeError::TimedOut(_) | InvokeError::OutOfMemory(_) | InvokeError::OutputTooLarge(_) | InvokeError::TooMany => {
-            DoorError::Limit(text)
+        InvokeError::NotFound | InvokeError::BadInput(_) | InvokeError::InvalidInput(..) => {
+            DoorError::Invalid(text)
         }
+        InvokeError::Failed(..) | InvokeError::Trap(..) => DoorError::Failed(text),
+        InvokeError::TimedOut(_)
+        | InvokeError::OutOfMemory(_)
+        | InvokeError::OutputTooLarge(_)
+        | InvokeError::TooMany => DoorError::Limit(text),
         InvokeError::Busy | InvokeError::Code(_) | InvokeError::Db(_) => DoorError::Unavailable(text),
     }
 }

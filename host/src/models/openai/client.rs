@@ -120,12 +120,8 @@ impl Upstream {
     }
 
     fn completions_url(&self) -> Result<Url, UpstreamError> {
-        let mut url = self.base_url.clone();
-        url.path_segments_mut()
-            .map_err(|()| UpstreamError::new(UpstreamErrorKind::Unreachable))?
-            .pop_if_empty()
-            .extend(["chat", "completions"]);
-        Ok(url)
+        crate::models::providers::endpoint(&self.base_url, &["chat", "completions"])
+            .ok_or_else(|| UpstreamError::new(UpstreamErrorKind::Unreachable))
     }
 
     fn headers(&self) -> Result<HeaderMap, UpstreamError> {

@@ -1,0 +1,300 @@
+//! Starting and stopping OPG.
+//!
+//! Start: database, migrations, keys, sandbox, predefined plugins, then the
+//! port; what fails says so in one line. Stop: no new connections, running
+//! requests finish within a limit, background work is waited for, then the
+//! pools close and the embedded database stops.
+
+use crate::{
+    app::{App, Clock, Entropy, Ids, Parts},
+    config::Config,
+    egress::{Egress, EgressError, EgressPolicy},
+    grants::{authenticate::Authenticator, credential::Pepper},
+    http::rate_limit::RateLimits,
+    limits::DRAIN_TIME_MAX,
+    postgres::{self, EmbeddedConfig, Location, MIGRATOR, MigrationStatus, Pools, PostgresConfig, Server},
+    registry::{
+        blobs::{BlobError, Blobs},
+        predefined::{Predefined, PredefinedError, Shipped},
+    },
+    router,
+    sandbox::{Sandbox, SandboxConfig},
+    secrets::keyring::{KeySource, Keyring, KeyringError},
+    sessions,
+    telemetry::Metrics,
+};
+use axum::extract::ConnectInfo;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use secrecy::SecretString;
+use std::{fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+/// How long a client may take to send its headers: longer is a client that holds a connection for nothing.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads that run guests, for each core: they wait for models and hosts more than they compute.
+const GUEST_THREADS_PER_CORE: usize = 1;
+/// Guest calls at once, for the whole process: below the pool's size.
+const GUEST_CALLS_MAX: u32 = 256;
+
+/// Why OPG did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database server.
+    #[error("{0}")]
+    Database(#[from] postgres::OpenError),
+    /// The migrations.
+    #[error("{0}")]
+    Migrate(#[from] postgres::MigrateError),
+    /// The connections.
+    #[error("{0}")]
+    Pools(#[from] postgres::PoolError),
+    /// The master keys.
+    #[error("{0}")]
+    Keys(#[from] KeyringError),
+    /// The data directory.
+    #[error("DATA_DIR {0}: {1}")]
+    DataDir(String, io::Error),
+    /// The blobs.
+    #[error("{0}")]
+    Blobs(#[from] BlobError),
+    /// The sandbox.
+    #[error("{0}")]
+    Sandbox(#[from] crate::sandbox::StartError),
+    /// The way out.
+    #[error("{0}")]
+    Egress(#[from] EgressError),
+    /// What we ship.
+    #[error("{0}")]
+    Predefined(#[from] PredefinedError),
+    /// The metrics.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(String),
+    /// The port.
+    #[error("cannot listen on {0}: {1}; choose another with PORT or BIND")]
+    Listen(SocketAddr, io::Error),
+}
+
+/// What a test chooses and a process takes as it is.
+pub struct Surroundings {
+    /// The clock.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub entropy: Entropy,
+    /// The database; from the configuration, unless given.
+    pub postgres: Option<PostgresConfig>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Surroundings {
+        Surroundings { clock: Clock::system(), entropy: Entropy::os(), postgres: None }
+    }
+}
+
+/// An OPG that serves.
+pub struct Running {
+    /// Its parts.
+    pub app: App,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+/// Starts OPG and returns once it serves.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn start(
+    config: Config,
+    shipped: &[Shipped],
+    surroundings: Surroundings,
+) -> Result<Running, StartError> {
+    let app = assemble(config, shipped, surroundings).await?;
+    let at = SocketAddr::new(app.config.bind, app.config.port);
+    let listener = TcpListener::bind(at).await.map_err(|cause| StartError::Listen(at, cause))?;
+    let addr = listener.local_addr().map_err(|cause| StartError::Listen(at, cause))?;
+    let serving = tokio::spawn(serve(app.clone(), listener));
+    app.spawn(sessions::sweep::run(app.clone()));
+    tracing::info!(%addr, environment = ?app.config.environment, "serving");
+    Ok(Running { app, addr, serving })
+}
+
+impl Running {
+    /// Stops: running requests finish, then everything closes.
+    pub async fn stop(self) {
+        let app = self.app;
+        app.stopping.cancel();
+        if let Err(cause) = self.serving.await {
+            tracing::error!(%cause, "serving ended badly");
+        }
+        app.background.close();
+        if tokio::time::timeout(DRAIN_TIME_MAX, app.background.wait()).await.is_err() {
+            tracing::warn!("background work did not end in time");
+        }
+        app.pools.close().await;
+        app.server.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Brings the database's schema up to date, or says what is missing.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn migrate(config: &Config, only_check: bool) -> Result<MigrationStatus, StartError> {
+    prepare_data_dir(&config.data_dir)?;
+    let server = Server::open(&postgres_config(config)).await?;
+    let status = async {
+        if !only_check {
+            postgres::run(&MIGRATOR, &server.admin()).await?;
+        }
+        postgres::check(&MIGRATOR, &server.admin()).await
+    };
+    let status = status.await;
+    server.stop().await;
+    Ok(status?)
+}
+
+async fn assemble(
+    config: Config,
+    shipped: &[Shipped],
+    surroundings: Surroundings,
+) -> Result<App, StartError> {
+    prepare_data_dir(&config.data_dir)?;
+    let metrics = Metrics::global().map_err(|cause| StartError::Metrics(cause.to_string()))?;
+    // Before the database: a master key may be made only where there is none yet.
+    let keyring = keyring(&config, &surroundings.entropy)?;
+    let pepper = pepper(&config, &surroundings.entropy)?;
+    let postgres = surroundings.postgres.unwrap_or_else(|| postgres_config(&config));
+    let server = Server::open(&postgres).await?;
+    postgres::run(&MIGRATOR, &server.admin()).await?;
+    let pools = Pools::open(&server).await?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) * GUEST_THREADS_PER_CORE;
+    let sandbox = Sandbox::new(SandboxConfig {
+        cache_dir: config.cache_dir.clone(),
+        worker_threads: threads,
+        calls_in_flight_max: GUEST_CALLS_MAX,
+        host: tokio::runtime::Handle::current(),
+    })?;
+    let predefined = Predefined::load(&sandbox, shipped, config.predefined_dir.as_deref()).await?;
+    let egress = |allow_private| Egress::new(EgressPolicy { allow_private, ..EgressPolicy::default() });
+    Ok(App::new(Parts {
+        blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
+        authenticator: Authenticator::new(&config.admin_tokens),
+        rate_limits: RateLimits::new(config.rate_limit_per_minute),
+        guest_egress: egress(config.allow_private_guest_http)?,
+        model_egress: egress(config.allow_private_upstreams)?,
+        clock: surroundings.clock,
+        entropy: surroundings.entropy,
+        server,
+        pools,
+        keyring,
+        pepper,
+        predefined,
+        sandbox,
+        metrics,
+        stopping: CancellationToken::new(),
+        ids: Ids::default(),
+        in_flight: crate::guests::in_flight::InFlight::default(),
+        model_catalog: crate::models::catalog::Catalog::default(),
+        background: TaskTracker::new(),
+        runtime: tokio::runtime::Handle::current(),
+        config,
+    }))
+}
+
+fn postgres_config(config: &Config) -> PostgresConfig {
+    let location = match &config.database_url {
+        Some(url) => Location::External { url: url.clone(), apps_url: config.apps_database_url.clone() },
+        None => {
+            let embedded = EmbeddedConfig::new(&config.data_dir);
+            Location::Embedded(EmbeddedConfig { bin_dir: config.postgres_bin.clone(), ..embedded })
+        }
+    };
+    PostgresConfig { location, databases: postgres::DatabaseNames::default() }
+}
+
+fn prepare_data_dir(dir: &Path) -> Result<(), StartError> {
+    fs::create_dir_all(dir).map_err(|cause| StartError::DataDir(dir.display().to_string(), cause))
+}
+
+fn keyring(config: &Config, entropy: &Entropy) -> Result<Keyring, KeyringError> {
+    let random = |buffer: &mut [u8]| {
+        entropy.fill(buffer);
+        Ok(())
+    };
+    // Never a new key beside an old database: what it holds would not open again.
+    let has_key = config.data_dir.join("master.key").exists();
+    let is_new = config.database_url.is_none() && !config.data_dir.join("postgres").exists();
+    let source = KeySource {
+        master_key: config.master_key.clone(),
+        master_key_alias: None,
+        file: config.master_key_file.clone(),
+        generate_in: (has_key || is_new).then(|| config.data_dir.clone()),
+    };
+    Keyring::load(&source, &random)
+}
+
+fn pepper(config: &Config, entropy: &Entropy) -> Result<Pepper, StartError> {
+    if let Some(pepper) = &config.token_pepper {
+        return Ok(Pepper::new(pepper.clone()));
+    }
+    let path = config.data_dir.join("token.pepper");
+    let failed = |cause| StartError::DataDir(path.display().to_string(), cause);
+    if !path.exists() {
+        let made = hex::encode(entropy.bytes::<32>());
+        // Whole or not at all, also where two start at once.
+        let draft = config.data_dir.join(format!(".token.pepper.{}", hex::encode(entropy.bytes::<8>())));
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
+        io::Write::write_all(&mut file, made.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        match fs::hard_link(&draft, &path) {
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(failed(cause)),
+            _ => fs::remove_file(&draft).map_err(failed)?,
+        }
+    }
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    Ok(Pepper::new(SecretString::from(text.trim().to_owned())))
+}
+
+async fn serve(app: App, listener: TcpListener) {
+    let router = router::router(app.clone());
+    let graceful = GracefulShutdown::new();
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    loop {
+        let accepted = tokio::select! {
+            () = app.stopping.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(cause) => {
+                // Out of file descriptors, most likely: wait for some to be free again.
+                tracing::warn!(%cause, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        drop(stream.set_nodelay(true));
+        let service = router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(axum::body::Body::new)
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A client that breaks off is no event.
+            drop(connection.await);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time and were cut off");
+    }
+}

@@ -1,0 +1,320 @@
+//! A whole OPG for one test: its own database, its own port, real guests.
+//!
+//! ```ignore
+//! let app = TestApp::start().await;
+//! let acme = app.tenant("acme").await;
+//! let answer = acme.get("/v1/tenant/tools").await;
+//! assert_eq!(answer.status, 200);
+//! ```
+
+use bytes::Bytes;
+use opg_host::{
+    app::{Clock, Entropy},
+    config::Config,
+    postgres::{DatabaseNames, EmbeddedConfig, Location, PostgresConfig},
+    registry::{PluginKind, predefined::Shipped},
+    serve::{self, Running, Surroundings},
+    telemetry::{self, LogConfig, LogFormat},
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+/// Where a server for many tests is, if `opg-test-env` started one.
+pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
+/// The operator's token in tests.
+pub const ADMIN_TOKEN: &str = "admin_secret";
+/// A master key for tests.
+const MASTER_KEY: &str = "fNOnk8u5t7IZBFyEBUqqbyyuXb4+NL4wVDM1irptYMQ=";
+
+/// An OPG that serves.
+pub struct TestApp {
+    /// What runs.
+    pub running: Running,
+    /// Its clock, to move.
+    pub clock: Clock,
+    dir: PathBuf,
+    config: Config,
+    names: DatabaseNames,
+}
+
+impl TestApp {
+    /// One with the usual configuration: development, demo provider on, private addresses refused.
+    pub async fn start() -> TestApp {
+        TestApp::with(|_| {}).await
+    }
+
+    /// One with a configuration of the test's.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> TestApp {
+        capture_logs();
+        let unique: String = Entropy::os().bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let dir = std::env::temp_dir().join(format!("opg-test-{unique}"));
+        let vars = [
+            ("ADMIN_TOKENS", ADMIN_TOKEN),
+            ("PORT", "0"),
+            ("OPG_MASTER_KEY", MASTER_KEY),
+            ("DATA_DIR", dir.to_str().expect("a temporary directory has a plain name")),
+            ("OPG_CACHE_DIR", concat!(env!("OUT_DIR"), "/component-cache")),
+        ];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut config = Config::from_vars(vars).expect("the test configuration is right");
+        config.rate_limit_per_minute = 1_000_000;
+        change(&mut config);
+        let names = DatabaseNames { control: format!("opg_{unique}"), apps: format!("opg_{unique}_apps") };
+        TestApp::open(config, names, dir, Clock::system()).await
+    }
+
+    async fn open(config: Config, names: DatabaseNames, dir: PathBuf, clock: Clock) -> TestApp {
+        let postgres = PostgresConfig { location: location(&dir), databases: names.clone() };
+        let surroundings =
+            Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
+        let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
+        TestApp { running, clock, dir, config, names }
+    }
+
+    /// Stops it and starts another on the same data.
+    pub async fn restart(self) -> TestApp {
+        self.running.stop().await;
+        TestApp::open(self.config, self.names, self.dir, self.clock).await
+    }
+
+    /// Where it listens: `http://127.0.0.1:<port>`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.running.addr)
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Somebody without a credential.
+    pub fn anonymous(&self) -> Client {
+        self.client(None)
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> Client {
+        self.client(Some(ADMIN_TOKEN))
+    }
+
+    /// Somebody with this token.
+    pub fn client(&self, token: Option<&str>) -> Client {
+        Client { base_url: self.base_url(), token: token.map(str::to_owned), http: http_client() }
+    }
+
+    /// A new tenant; its first token speaks.
+    pub async fn tenant(&self, slug: &str) -> Client {
+        self.tenant_with(json!({ "id": slug, "name": slug })).await
+    }
+
+    /// A new tenant with this configuration.
+    pub async fn tenant_with(&self, body: Value) -> Client {
+        let answer = self.operator().post("/v1/admin/tenants", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        self.client(answer.json()["token"].as_str())
+    }
+
+    /// Runs a statement as the database's owner: to look at what no route shows.
+    pub async fn sql(&self, query: &'static str) -> Vec<String> {
+        use sqlx::{Connection, PgConnection, Row};
+        let mut connection =
+            PgConnection::connect_with(&self.running.app.server.admin()).await.expect("the database answers");
+        let rows = sqlx::query(query).fetch_all(&mut connection).await.expect("the statement runs");
+        rows.iter().map(|row| row.try_get::<String, _>(0).expect("the first column is text")).collect()
+    }
+}
+
+/// What `opg-test-env` started, or a server of this test's own.
+fn location(dir: &Path) -> Location {
+    match std::env::var(DATABASE_URL) {
+        Ok(url) => Location::External { url: SecretString::from(url), apps_url: None },
+        Err(_) => Location::Embedded(EmbeddedConfig { durable: false, ..EmbeddedConfig::new(dir) }),
+    }
+}
+
+/// What we ship, as the binary has it.
+pub fn shipped() -> Vec<Shipped> {
+    let shipped = opg_predefined::PREDEFINED.iter().map(|component| Shipped {
+        kind: match component.kind {
+            opg_predefined::Kind::Tool => PluginKind::Tool,
+            opg_predefined::Kind::Agent => PluginKind::Agent,
+        },
+        name: component.name,
+        wasm: component.wasm,
+        source: component.source,
+    });
+    shipped.collect()
+}
+
+fn http_client() -> reqwest::Client {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    #[expect(clippy::disallowed_methods, reason = "a test is a client, not the host")]
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    builder.build().expect("a client can be made")
+}
+
+/// Somebody who calls.
+#[derive(Clone)]
+pub struct Client {
+    base_url: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// Its token.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().expect("this client has a token")
+    }
+
+    /// A request to be finished by the test.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.http.request(method, format!("{}{path}", self.base_url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// `GET`
+    pub async fn get(&self, path: &str) -> Answer {
+        send(self.request("GET", path)).await
+    }
+
+    /// `DELETE`
+    pub async fn delete(&self, path: &str) -> Answer {
+        send(self.request("DELETE", path)).await
+    }
+
+    /// `POST` of JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        send(self.request("POST", path).json(body)).await
+    }
+
+    /// `PUT` of JSON.
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        send(self.request("PUT", path).json(body)).await
+    }
+
+    /// `PUT` of bytes.
+    pub async fn put_bytes(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        send(self.request("PUT", path).header("content-type", content_type).body(body)).await
+    }
+
+    /// Uploads a tool and grants it all it asks for.
+    pub async fn install_tool(&self, name: &str, wasm: &'static [u8]) {
+        self.install("tools", name, wasm).await;
+    }
+
+    /// Uploads an agent and grants it all it asks for.
+    pub async fn install_agent(&self, name: &str, wasm: &'static [u8]) {
+        self.install("agents", name, wasm).await;
+    }
+
+    async fn install(&self, kind: &str, name: &str, wasm: &'static [u8]) {
+        let path = format!("/v1/tenant/{kind}/{name}");
+        let uploaded = self.put_bytes(&path, "application/wasm", wasm).await;
+        assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+        if uploaded.json()["status"] == "pending_review" {
+            let reviewed = self.post(&format!("{path}/review"), &json!({ "grant": "all" })).await;
+            assert_eq!(reviewed.status, 200, "{}", reviewed.text());
+        }
+    }
+
+    /// Runs a tool once.
+    pub async fn invoke(&self, tool: &str, input: Value) -> Answer {
+        self.post(&format!("/v1/tenant/tools/{tool}/invoke"), &json!({ "input": input })).await
+    }
+
+    /// Asks a model; the answer whole.
+    pub async fn chat(&self, model: &str, text: &str) -> Answer {
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
+        self.post("/v1/chat/completions", &body).await
+    }
+}
+
+/// Sends a request and reads the whole answer.
+pub async fn send(request: reqwest::RequestBuilder) -> Answer {
+    let answer = request.send().await.expect("an answer comes");
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    Answer { status, headers, body: answer.bytes().await.expect("the answer is whole") }
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// A header as text; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The text of a chat answer.
+    pub fn content(&self) -> String {
+        let json = self.json();
+        json["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The `data:` frames of a stream, in order; `[DONE]` as a string.
+    pub fn frames(&self) -> Vec<Value> {
+        let text = self.text();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| json!(data))).collect()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+static LOGS: OnceLock<Captured> = OnceLock::new();
+
+fn capture_logs() {
+    LOGS.get_or_init(|| {
+        let captured = Captured::default();
+        let out = captured.clone();
+        let config = LogConfig { format: LogFormat::Json, filter: "debug,sqlx=info".to_owned() };
+        let subscriber = telemetry::subscriber(&config, move || out.clone()).expect("the filter is right");
+        tracing::subscriber::set_global_default(subscriber).expect("a test process has one subscriber");
+        captured
+    });
+}
+
+/// Everything this process logged.
+pub fn logs() -> String {
+    let captured = LOGS.get().map(|logs| logs.0.lock().expect("no writer panics").clone());
+    String::from_utf8_lossy(&captured.unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,43 @@
+//! Starts one PostgreSQL for many tests, runs a command with its address in the
+//! environment, and stops it when the command ends.
+//!
+//! `opg-test-env cargo nextest run`
+
+use opg_host::postgres::{Embedded, EmbeddedConfig};
+use secrecy::ExposeSecret;
+use std::process::{Command, ExitCode};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut command = std::env::args_os().skip(1);
+    let Some(program) = command.next() else {
+        eprintln!("usage: opg-test-env COMMAND [ARGUMENT…]");
+        return ExitCode::from(2);
+    };
+    let dir = std::env::temp_dir().join(format!("opg-test-env-{}", std::process::id()));
+    let config = EmbeddedConfig { durable: false, connections_max: 400, ..EmbeddedConfig::new(&dir) };
+    let server = match Embedded::start(&config).await {
+        Ok(server) => server,
+        Err(cause) => {
+            eprintln!("opg-test-env: {cause}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let url = server.admin_url();
+    let arguments: Vec<_> = command.collect();
+    let status = tokio::task::spawn_blocking(move || {
+        Command::new(program).args(arguments).env(opg_tests::app::DATABASE_URL, url.expose_secret()).status()
+    });
+    let status = status.await;
+    server.stop().await;
+    drop(std::fs::remove_dir_all(&dir));
+    match status {
+        Ok(Ok(status)) if status.success() => ExitCode::SUCCESS,
+        Ok(Ok(_)) => ExitCode::FAILURE,
+        Ok(Err(cause)) => {
+            eprintln!("opg-test-env: the command cannot be run: {cause}");
+            ExitCode::FAILURE
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
