@@ -104,7 +104,7 @@ impl TestApp {
 
     /// Somebody with this token.
     pub fn client(&self, token: Option<&str>) -> Client {
-        Client { base_url: self.base_url(), token: token.map(str::to_owned), http: http_client() }
+        Client::new(&self.base_url(), token)
     }
 
     /// A new tenant; its first token speaks.
@@ -178,6 +178,11 @@ pub struct Answer {
 }
 
 impl Client {
+    /// Somebody who calls the OPG at this address, with this token.
+    pub fn new(base_url: &str, token: Option<&str>) -> Client {
+        Client { base_url: base_url.to_owned(), token: token.map(str::to_owned), http: http_client() }
+    }
+
     /// Its token.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("this client has a token")
