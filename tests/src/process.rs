@@ -96,10 +96,11 @@ impl OpgProcess {
     }
 }
 
-/// `opg`, built beside this test: `<target>/debug/opg`.
+/// `opg`, built beside this program: `<target>/<profile>/opg`.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this is a program");
-    let path = test.ancestors().nth(2).expect("a test is two folders deep").join("opg");
+    let program = std::env::current_exe().expect("this is a program");
+    let profile = program.ancestors().nth(2).expect("a test or bench is two folders deep");
+    let path = profile.join("opg");
     assert!(path.exists(), "{} is not there: build it first (cargo build -p opg)", path.display());
     path
 }
