@@ -90,6 +90,32 @@ fn counts_have_an_end() {
 }
 
 #[test]
+fn a_small_module_that_takes_minutes_to_compile_is_refused() {
+    // A thousand loops in each other, a thousand locals that change in the innermost one: 16 KiB.
+    let mut body = [1].to_vec();
+    body.extend(leb128(1000));
+    body.push(0x7f);
+    body.extend([0x03, 0x40].repeat(1000));
+    for local in 0..1000 {
+        body.push(0x20);
+        body.extend(leb128(local));
+        body.extend([0x41, 1, 0x6a, 0x21]);
+        body.extend(leb128(local));
+    }
+    body.extend([0x20, 0, 0x0d, 0, 0x0b].repeat(1000));
+    body.push(0x0b);
+    let mut code = vec![1];
+    code.extend(leb128(body.len()));
+    code.extend(body);
+    let mut module = vec![1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10];
+    module.extend(leb128(code.len()));
+    module.extend(code);
+    assert!(module.len() < 20_000);
+    let refused = verify(&component_with_module(&module)).unwrap_err();
+    assert!(matches!(refused, LoadError::TooComplex { what, .. } if what.contains("weight")), "{refused}");
+}
+
+#[test]
 fn features_that_are_off_are_refused() {
     // (component (core module (memory i64 1)))
     let refused = verify(&component_with_module(&[5, 3, 1, 4, 1])).unwrap_err();
