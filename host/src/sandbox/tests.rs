@@ -58,6 +58,18 @@ async fn a_configuration_without_threads_or_slots_is_refused() {
     assert!(matches!(Sandbox::new(config), Err(StartError::Config("calls_in_flight_max"))));
 }
 
+#[tokio::test]
+async fn a_load_that_fails_or_is_given_up_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = sandbox(&dir);
+    assert!(sandbox.load(Bytes::from_static(b"not a component")).await.is_err());
+    for _ in 0..20 {
+        let load = sandbox.load(Bytes::from_static(&COMPONENT_HEADER));
+        let _ = timeout(Duration::from_micros(10), load).await;
+    }
+    assert_eq!(sandbox.0.loader.known(), 0);
+}
+
 #[test]
 fn an_empty_component_exports_nothing() {
     assert_eq!(verify(&COMPONENT_HEADER), Err(LoadError::NoExport));
