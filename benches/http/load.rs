@@ -26,7 +26,11 @@ pub(crate) async fn measure<F: Future<Output = ()>>(load: &Load, request: impl F
     Measured { per_second: times.len() as f64 / took.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
 }
 
-async fn run<F: Future<Output = ()>>(clients: usize, time: Duration, request: &impl Fn() -> F) -> Vec<Duration> {
+async fn run<F: Future<Output = ()>>(
+    clients: usize,
+    time: Duration,
+    request: &impl Fn() -> F,
+) -> Vec<Duration> {
     let until = Instant::now() + time;
     let client = || async {
         let mut times = vec![];

@@ -44,7 +44,10 @@ async fn main() {
         report(&format!("GET /healthz, {clients} {plural}"), &health);
         let whoami = measure(&load, || get(&acme, "/v1/whoami")).await;
         report(&format!("GET /v1/whoami (signed in), {clients} {plural}"), &whoami);
-        let invoke = measure(&load, || post(&acme, "/v1/tenant/tools/word-count/invoke", json!({ "input": { "text": "a b c" } }))).await;
+        let invoke = measure(&load, || {
+            post(&acme, "/v1/tenant/tools/word-count/invoke", json!({ "input": { "text": "a b c" } }))
+        })
+        .await;
         report(&format!("tool invoke, {clients} {plural}"), &invoke);
         let gateway = measure(&load, || post(&bare, "/v1/chat/completions", chat("hello", false))).await;
         report(&format!("chat, model only, {clients} {plural}"), &gateway);
