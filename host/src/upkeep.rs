@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, sessions, telemetry::Metrics};
+use crate::{app::App, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
@@ -8,6 +8,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps things tidy until the process stops.
 pub async fn run(app: App) {
+    rewrap_data_keys(&app).await;
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
     loop {
@@ -20,6 +21,19 @@ pub async fn run(app: App) {
                     tracing::error!(%cause, "expired sessions could not be removed");
                 }
             }
+        }
+    }
+}
+
+/// After a start with a newer master key (row M314): old keys may go once this says that nothing is left.
+async fn rewrap_data_keys(app: &App) {
+    match rotate::rotate(app).await {
+        Ok(rotate::Rotated { rewrapped: 0, refused: 0 }) => {}
+        Ok(done) => {
+            tracing::info!(done.rewrapped, done.refused, "data keys were wrapped by the newest master key")
+        }
+        Err(cause) => {
+            tracing::error!(%cause, "data keys could not be wrapped anew; the next start tries again")
         }
     }
 }

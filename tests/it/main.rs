@@ -3,5 +3,6 @@
 
 mod crash;
 mod main_job;
+mod rotation;
 mod sandbox;
 mod upstream_client;

@@ -82,6 +82,13 @@ impl TestApp {
         TestApp::open(self.config, self.names, self.dir, self.clock).await
     }
 
+    /// Stops it and starts another on the same data with another configuration.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> TestApp {
+        self.running.stop().await;
+        change(&mut self.config);
+        TestApp::open(self.config, self.names, self.dir, self.clock).await
+    }
+
     /// Where it listens: `http://127.0.0.1:<port>`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.running.addr)
