@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module each.
 #![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
+mod docs;
 mod main_job;
 mod sandbox;
 mod upstream_client;
