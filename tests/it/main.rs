@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
 mod crash;
+mod docs;
 mod main_job;
 mod rotation;
 mod sandbox;
