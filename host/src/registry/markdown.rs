@@ -134,7 +134,8 @@ pub fn parse(text: &str) -> Result<Agent, MarkdownError> {
         return Err(at(2, "`temperature` is a number from 0 to 2"));
     }
     if front.steps.is_some_and(|steps| !(1..=crate::limits::STEPS_PER_TURN_MAX).contains(&steps)) {
-        return Err(at(2, "`steps` is a number from 1 to 16"));
+        let message = format!("`steps` is a number from 1 to {}", crate::limits::STEPS_PER_TURN_MAX);
+        return Err(MarkdownError { line: 2, message });
     }
     let instructions: String = lines.collect();
     let instructions = instructions.trim().to_owned();
