@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
 mod main_job;
+mod readme;
 mod sandbox;
 mod upstream_client;
