@@ -2,8 +2,8 @@
 //! through `Sandbox::call_tool` and with the engine alone.
 //!
 //! Both run the same component on the same engine in the same process. After
-//! criterion's numbers comes the one that matters, the ratio, from calls that
-//! take turns: a busy machine then slows both. `hop` is what it costs to hand
+//! criterion's numbers come the ratios, from runs that take turns: a busy
+//! machine then slows both. `hop` is what it costs to hand
 //! an empty task to another runtime and to wait for it, which is the largest
 //! part of the difference.
 
@@ -133,47 +133,47 @@ fn call_a_tool(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Takes turns, and prints medians and their ratio.
+/// Takes turns, and prints how many times as long the sandbox takes: one call
+/// at a time, where threads must be woken, and many at once, where they are awake.
 fn print_ratio() {
-    const ROUNDS: usize = 5_000;
-    let bench = Bench::new();
-    bench.runtime.block_on(async {
-        assert_eq!(bench.bare.call().await, bench.sandboxed().await);
-        let (mut bare, mut sandboxed, mut inside, mut hop) = (vec![], vec![], vec![], vec![]);
+    const ROUNDS: usize = 5;
+    let bench = Arc::new(Bench::new());
+    bench.runtime.block_on(async { assert_eq!(bench.bare.call().await, bench.sandboxed().await) });
+    for callers in [1, 16] {
+        let (mut bare, mut sandboxed) = (vec![], vec![]);
         for _ in 0..ROUNDS {
-            let started = Instant::now();
-            black_box(bench.bare.call().await);
-            bare.push(started.elapsed());
-            let started = Instant::now();
-            black_box(bench.sandboxed().await);
-            sandboxed.push(started.elapsed());
-            inside.push(bench.spent_inside().await);
-            let started = Instant::now();
-            bench.hop().await;
-            hop.push(started.elapsed());
+            bare.push(bench.time_of_a_call(callers, |bench| async move { bench.bare.call().await }));
+            sandboxed.push(bench.time_of_a_call(callers, |bench| async move { bench.sandboxed().await }));
         }
         let (bare, sandboxed) = (median(bare), median(sandboxed));
         let ratio = sandboxed.as_secs_f64() / bare.as_secs_f64();
-        println!("\nbare engine {bare:?}, sandbox {sandboxed:?}: {ratio:.2} times");
         println!(
-            "of the sandbox's time, inside the guest's task: {:?}; an empty hop: {:?}",
-            median(inside),
-            median(hop)
+            "{callers:>2} at once: bare engine {bare:?}, sandbox {sandboxed:?} a call: {ratio:.2} times"
         );
-    });
+    }
 }
 
 impl Bench {
-    async fn spent_inside(&self) -> Duration {
-        let called = self.sandbox.call_tool(
-            &self.component,
-            Arc::new(ClosedDoor),
-            CallLimits::default(),
-            "word_count",
-            INPUT.to_owned(),
-            CallContext::default(),
-        );
-        called.await.spent.wall
+    /// The bare engine runs on the callers' one thread, the sandbox on one of its own.
+    fn time_of_a_call<F: Future<Output = String> + Send>(
+        self: &Arc<Self>,
+        callers: u32,
+        call: impl Fn(Arc<Self>) -> F + Copy + Send + Sync + 'static,
+    ) -> Duration {
+        const CALLS: u32 = 8_000;
+        let started = Instant::now();
+        let callers = (0..callers).map(|_| {
+            let bench = self.clone();
+            self.runtime.spawn(async move {
+                for _ in 0..CALLS / callers {
+                    black_box(call(bench.clone()).await);
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            self.runtime.block_on(caller).expect("it ends");
+        }
+        started.elapsed() / CALLS
     }
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::ops::{Deref, DerefMut};
 
 /// A handler's result.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -16,7 +17,11 @@ pub type ApiResult<T> = Result<T, ApiError>;
 /// An error on its way to a client. Rendered by `http::render`, as RFC 9457
 /// problem+json or as OpenAI's error object, by the route it came from.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Problem>);
+
+/// What an [`ApiError`] says.
+#[derive(Clone, Debug)]
+pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
     /// A stable name for programs, `snake_case`.
@@ -52,7 +57,7 @@ impl FieldError {
 impl ApiError {
     /// An error of this status, code and text.
     pub fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> ApiError {
-        ApiError {
+        ApiError(Box::new(Problem {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -60,7 +65,7 @@ impl ApiError {
             param: None,
             more: Map::new(),
             headers: vec![],
-        }
+        }))
     }
 
     /// 400: the request cannot be understood.
@@ -202,6 +207,19 @@ impl ApiError {
             400..=499 => "invalid_request_error",
             _ => "server_error",
         }
+    }
+}
+
+impl Deref for ApiError {
+    type Target = Problem;
+    fn deref(&self) -> &Problem {
+        &self.0
+    }
+}
+
+impl DerefMut for ApiError {
+    fn deref_mut(&mut self) -> &mut Problem {
+        &mut self.0
     }
 }
 

@@ -31,4 +31,5 @@ pub mod sessions;
 pub mod telemetry;
 pub mod tenants;
 pub mod tools;
+pub mod upkeep;
 pub mod usage;

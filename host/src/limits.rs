@@ -18,7 +18,9 @@ pub const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Secrets of one app: a table a person can read.
 pub const SECRETS_PER_APP_MAX: i64 = 200;
 /// Tools and agents of one app, each.
-pub const PLUGINS_PER_APP_MAX: i64 = 200;
+pub const PLUGINS_PER_APP_MAX: i64 = 100;
+/// Tools in all tool plugins of one app: models take 128 at the most, and a client brings some of its own.
+pub const TOOLS_PER_APP_MAX: i64 = 100;
 /// Providers of one app.
 pub const PROVIDERS_PER_APP_MAX: usize = 50;
 /// Live credentials of one app (row M229).

@@ -20,8 +20,8 @@ use crate::{
     router,
     sandbox::{Sandbox, SandboxConfig},
     secrets::keyring::{KeySource, Keyring, KeyringError},
-    sessions,
     telemetry::Metrics,
+    upkeep,
 };
 use axum::extract::ConnectInfo;
 use hyper_util::{
@@ -119,7 +119,7 @@ pub async fn start(
     let listener = TcpListener::bind(at).await.map_err(|cause| StartError::Listen(at, cause))?;
     let addr = listener.local_addr().map_err(|cause| StartError::Listen(at, cause))?;
     let serving = tokio::spawn(serve(app.clone(), listener));
-    app.spawn(sessions::sweep::run(app.clone()));
+    app.spawn(upkeep::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
 }

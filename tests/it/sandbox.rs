@@ -496,6 +496,24 @@ async fn what_is_not_a_plugin_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn everything_we_ship_loads_and_describes_itself() {
+    let bench = Bench::new();
+    for shipped in opg_predefined::PREDEFINED {
+        let component = bench.load(shipped.wasm).await;
+        match shipped.kind {
+            opg_predefined::Kind::Tool => {
+                let tools = bench.sandbox.describe_tool(&component).await.unwrap();
+                assert!(!tools.is_empty(), "{}", shipped.name);
+            }
+            opg_predefined::Kind::Agent => {
+                let agent = bench.sandbox.describe_agent(&component).await.unwrap();
+                assert!(!agent.description.is_empty(), "{}", shipped.name);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_schema_that_is_no_object_is_refused() {
     let bench = Bench::new();
     let component = bench.load(guests::BAD_DESCRIBE).await;

@@ -82,6 +82,13 @@ impl TestApp {
         TestApp::open(self.config, self.names, self.dir, self.clock).await
     }
 
+    /// Stops it and starts another on the same data with another configuration.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> TestApp {
+        self.running.stop().await;
+        change(&mut self.config);
+        TestApp::open(self.config, self.names, self.dir, self.clock).await
+    }
+
     /// Where it listens: `http://127.0.0.1:<port>`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.running.addr)
@@ -104,7 +111,7 @@ impl TestApp {
 
     /// Somebody with this token.
     pub fn client(&self, token: Option<&str>) -> Client {
-        Client { base_url: self.base_url(), token: token.map(str::to_owned), http: http_client() }
+        Client::new(&self.base_url(), token)
     }
 
     /// A new tenant; its first token speaks.
@@ -178,6 +185,11 @@ pub struct Answer {
 }
 
 impl Client {
+    /// Somebody who calls the OPG at this address, with this token.
+    pub fn new(base_url: &str, token: Option<&str>) -> Client {
+        Client { base_url: base_url.to_owned(), token: token.map(str::to_owned), http: http_client() }
+    }
+
     /// Its token.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("this client has a token")

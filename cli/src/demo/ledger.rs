@@ -14,10 +14,7 @@ pub(super) fn calls(rows: &[Value], request_id: &str) -> Vec<Call> {
 
 /// Tokens sent with the first model call of a request.
 pub(super) fn first_prompt_tokens(rows: &[Value], request_id: &str) -> Option<u64> {
-    of_request(rows, request_id)
-        .filter(|row| row["kind"] == "tokens")
-        .next_back()
-        .map(|row| number(row, "prompt_tokens"))
+    of_request(rows, request_id).rfind(|row| row["kind"] == "tokens").map(|row| number(row, "prompt_tokens"))
 }
 
 /// Rows that belong to a session.

@@ -70,27 +70,25 @@ async fn whole(mut answer: Answer) -> ApiResult<Json<Value>> {
 
 /// Server-sent events; the stream owns the answer, so a client that goes away ends it.
 fn streamed(answer: Answer, include_usage: bool) -> Response {
-    enum State {
-        Going(Answer, ChunkEncoder),
-        Over,
-    }
     let encoder = ChunkEncoder::new(answer.head.clone(), include_usage);
-    let frames = stream::unfold(State::Going(answer, encoder), |state| async move {
-        let State::Going(mut answer, mut encoder) = state else { return None };
+    // None: the last frame was written.
+    let going = Some(Box::new((answer, encoder)));
+    let frames = stream::unfold(going, |going| async move {
+        let mut going = going?;
+        let (answer, encoder) = &mut *going;
         loop {
             let silence = tokio::time::sleep(Duration::from_millis(KEEP_ALIVE_AFTER_MS));
-            let (frame, next) = tokio::select! {
+            let (frame, over) = tokio::select! {
                 next = answer.next() => match next {
-                    Some(Ok(event)) => (encoder.event(&event), State::Going(answer, encoder)),
-                    Some(Err(error)) => (encoder.error(&error_body(error)), State::Over),
-                    None => (encoder.done(), State::Over),
+                    Some(Ok(event)) => (encoder.event(&event), false),
+                    Some(Err(error)) => (encoder.error(&error_body(error)), true),
+                    None => (encoder.done(), true),
                 },
-                () = silence => (KEEP_ALIVE.to_owned(), State::Going(answer, encoder)),
+                () = silence => (KEEP_ALIVE.to_owned(), false),
             };
-            match (frame.is_empty(), next) {
-                // An event that has no frame of its own.
-                (true, State::Going(same, encoding)) => (answer, encoder) = (same, encoding),
-                (_, next) => return Some((Ok::<_, Infallible>(Bytes::from(frame)), next)),
+            // Not every event has a frame of its own.
+            if over || !frame.is_empty() {
+                return Some((Ok::<_, Infallible>(Bytes::from(frame)), (!over).then_some(going)));
             }
         }
     });

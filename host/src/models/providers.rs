@@ -80,7 +80,7 @@ mod tests {
     fn every_base_url_is_a_url_that_can_be_joined() {
         assert!(WELL_KNOWN.is_sorted_by_key(|provider| provider.id));
         for provider in WELL_KNOWN {
-            let url = url::Url::parse(provider.base_url).expect(provider.id);
+            let url = Url::parse(provider.base_url).expect(provider.id);
             assert!(url.path().ends_with('/') && url.has_host(), "{}", provider.id);
         }
         assert_eq!(well_known("mistral").map(|provider| provider.dialect.stream_options), Some(false));

@@ -532,7 +532,9 @@ impl From<UploadError> for ApiError {
                 ApiError::unprocessable("bad_markdown", text).with("line", json!(cause.line))
             }
             UploadError::UnknownTool(_) => ApiError::unprocessable("unknown_tool", text),
-            UploadError::TooMany => ApiError::conflict("too_many_plugins", text),
+            UploadError::TooMany | UploadError::TooManyTools(_) => {
+                ApiError::conflict("too_many_plugins", text)
+            }
             UploadError::Blob(cause) => cause.into(),
             UploadError::Db(cause) => cause.into(),
         }

@@ -46,6 +46,19 @@ pub struct VersionRow {
 const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
 const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested, v.created_at";
 
+/// How many tools the newest versions of all other plugins hold.
+pub(super) async fn count_tools_beside(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(jsonb_array_length(v.description -> 'tools')), 0)::bigint from plugins p
+         join lateral (select description from plugin_versions where plugin_id = p.plugin_id order by version desc limit 1) v
+           on true
+         where p.kind = 'tool' and p.plugin_id <> $1",
+    )
+    .bind(plugin_id)
+    .fetch_one(tx.conn())
+    .await
+}
+
 /// Takes the app's lock on its registry until the transaction ends.
 pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::App,
     grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, audit},
-    limits::PLUGINS_PER_APP_MAX,
+    limits::{PLUGINS_PER_APP_MAX, TOOLS_PER_APP_MAX},
     sandbox::{CallError, Component, LoadError, Sandbox},
     tenants::TenantTx,
     tools,
@@ -59,6 +59,11 @@ pub enum UploadError {
     /// Too many plugins.
     #[error("an app has at most {PLUGINS_PER_APP_MAX} of these; delete one first")]
     TooMany,
+    /// Too many tools.
+    #[error(
+        "an app has at most {TOOLS_PER_APP_MAX} tools, and this plugin would make it {0}; delete some first"
+    )]
+    TooManyTools(i64),
     /// The bytes could not be kept.
     #[error("the upload could not be stored")]
     Blob(#[from] BlobError),
@@ -210,6 +215,11 @@ async fn record<A: Permission<Of = AppRef>>(
             version: same.clone(),
             created: false,
         });
+    }
+    let tools = i64::try_from(new.description.tools().len()).unwrap_or(i64::MAX);
+    let tools = store::count_tools_beside(&mut tx, row.plugin_id).await?.saturating_add(tools);
+    if tools > TOOLS_PER_APP_MAX {
+        return Err(UploadError::TooManyTools(tools));
     }
     let version = store::VersionRow {
         version: newest.map_or(1, |version| version.version + 1),

@@ -111,6 +111,12 @@ impl Loader {
         (self.work.compiled.load(Ordering::Relaxed), self.work.from_cache.load(Ordering::Relaxed))
     }
 
+    /// How many components are known, ready or being loaded.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.lock().cells.len()
+    }
+
     /// How many components are ready.
     pub(super) fn ready(&self) -> usize {
         self.lock().cells.values().filter(|entry| entry.cell.initialized()).count()
@@ -123,15 +129,11 @@ impl Loader {
 
     pub(super) async fn load(&self, wasm: Bytes) -> Result<Component, LoadError> {
         let (digest, wasm) = self.blocking(move || (digest(&wasm), wasm)).await?;
-        let cell = self.lock().cell(&digest);
+        let loading = Loading { cell: self.lock().cell(&digest), digest: &digest, loader: self };
         // Whoever comes while one load runs waits for it; if it is given up, the next one takes over.
-        let result = cell.get_or_try_init(|| self.load_now(&digest, wasm)).await.cloned();
-        let mut loaded = self.lock();
-        match &result {
-            Ok(_) => loaded.evict(&digest),
-            Err(_) => loaded.forget(&digest, &cell),
-        }
-        result
+        let component = loading.cell.get_or_try_init(|| self.load_now(&digest, wasm)).await?.clone();
+        self.lock().evict(&digest);
+        Ok(component)
     }
 
     async fn load_now(&self, digest: &str, wasm: Bytes) -> Result<Component, LoadError> {
@@ -163,6 +165,19 @@ impl Loader {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One load of a component: leaves nothing behind when it fails or is given up.
+struct Loading<'a> {
+    loader: &'a Loader,
+    digest: &'a str,
+    cell: Arc<OnceCell<Component>>,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.loader.lock().forget(self.digest, &self.cell);
     }
 }
 
@@ -271,10 +286,11 @@ impl Loaded {
         entry.cell.clone()
     }
 
-    /// After a failure, unless another load goes on with the same cell.
+    /// Takes a load that came to nothing out again, unless another waits with the same cell.
     fn forget(&mut self, digest: &str, cell: &Arc<OnceCell<Component>>) {
         let ours = self.cells.get(digest).is_some_and(|entry| Arc::ptr_eq(&entry.cell, cell));
-        if ours && !cell.initialized() {
+        // Only the map's and ours: all others are made under the lock that we hold.
+        if ours && !cell.initialized() && Arc::strong_count(cell) == 2 {
             self.cells.remove(digest);
         }
     }

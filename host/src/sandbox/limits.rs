@@ -168,13 +168,24 @@ pub const COMPONENT_BYTES_MAX: usize = 16 * MIB;
 /// Functions in all modules together.
 pub(super) const FUNCTIONS_MAX: u32 = 100_000;
 
-/// One function's body, in bytes. Compile time grows faster than size: this
-/// bounds the worst of it, well above any interpreter loop we know.
+/// One function's body, in bytes: above any interpreter loop we know.
 pub(super) const FUNCTION_BYTES_MAX: usize = 256 * KIB;
 
-/// Locals of one function: many of them in many blocks is what makes a
-/// compiler slow.
-pub(super) const FUNCTION_LOCALS_MAX: u32 = 10_000;
+/// Locals of one function.
+pub(super) const FUNCTION_LOCALS_MAX: usize = 10_000;
+
+/// Parameters and results of one function type. Compilers pass pointers to
+/// what is larger.
+pub(super) const SIGNATURE_VALUES_MAX: usize = 256;
+
+/// The weight of one function, see `complexity`: 4 to 16 seconds of
+/// compilation. The heaviest of our own guests has 0.3 million; an
+/// interpreter's main loop may have some millions.
+pub(super) const FUNCTION_WEIGHT_MAX: usize = 8_000_000;
+
+/// The weight of all functions together. The densest of our own guests has
+/// half a million in 200 KiB; the largest component allowed, as dense, has 80.
+pub(super) const WEIGHT_MAX: usize = 100_000_000;
 
 /// Types, core and component, in all sections together.
 pub(super) const TYPES_MAX: u32 = 50_000;

@@ -20,6 +20,7 @@
 mod bindings;
 mod cache;
 mod call;
+mod complexity;
 mod component;
 mod describe;
 pub mod door;
@@ -56,7 +57,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use text::cut;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use wasmtime::Engine;
 
@@ -343,7 +344,7 @@ impl Sandbox {
                 "the clock that interrupts guests has stopped".to_owned(),
             ));
         }
-        let Ok(slot) = timeout(CALL_QUEUE_WAIT, inner.slots.clone().acquire_owned()).await else {
+        let Some(slot) = inner.slot().await else {
             inner.calls_refused.fetch_add(1, Ordering::Relaxed);
             return Called::refused(CallError::Busy);
         };
@@ -359,6 +360,15 @@ impl Sandbox {
             inner.calls_failed.fetch_add(1, Ordering::Relaxed);
         }
         called
+    }
+}
+
+impl Inner {
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        match self.slots.clone().try_acquire_owned() {
+            Ok(slot) => Some(slot),
+            Err(_) => timeout(CALL_QUEUE_WAIT, self.slots.clone().acquire_owned()).await.ok()?.ok(),
+        }
     }
 }
 

@@ -58,6 +58,18 @@ async fn a_configuration_without_threads_or_slots_is_refused() {
     assert!(matches!(Sandbox::new(config), Err(StartError::Config("calls_in_flight_max"))));
 }
 
+#[tokio::test]
+async fn a_load_that_fails_or_is_given_up_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = sandbox(&dir);
+    assert!(sandbox.load(Bytes::from_static(b"not a component")).await.is_err());
+    for _ in 0..20 {
+        let load = sandbox.load(Bytes::from_static(&COMPONENT_HEADER));
+        let _ = timeout(Duration::from_micros(10), load).await;
+    }
+    assert_eq!(sandbox.0.loader.known(), 0);
+}
+
 #[test]
 fn an_empty_component_exports_nothing() {
     assert_eq!(verify(&COMPONENT_HEADER), Err(LoadError::NoExport));
@@ -87,6 +99,32 @@ fn counts_have_an_end() {
     }
     let refused = verify(&component).unwrap_err();
     assert!(matches!(refused, LoadError::TooComplex { what: "core modules", .. }), "{refused}");
+}
+
+#[test]
+fn a_small_module_that_takes_minutes_to_compile_is_refused() {
+    // A thousand loops in each other, a thousand locals that change in the innermost one: 16 KiB.
+    let mut body = [1].to_vec();
+    body.extend(leb128(1000));
+    body.push(0x7f);
+    body.extend([0x03, 0x40].repeat(1000));
+    for local in 0..1000 {
+        body.push(0x20);
+        body.extend(leb128(local));
+        body.extend([0x41, 1, 0x6a, 0x21]);
+        body.extend(leb128(local));
+    }
+    body.extend([0x20, 0, 0x0d, 0, 0x0b].repeat(1000));
+    body.push(0x0b);
+    let mut code = vec![1];
+    code.extend(leb128(body.len()));
+    code.extend(body);
+    let mut module = vec![1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10];
+    module.extend(leb128(code.len()));
+    module.extend(code);
+    assert!(module.len() < 20_000);
+    let refused = verify(&component_with_module(&module)).unwrap_err();
+    assert!(matches!(refused, LoadError::TooComplex { what, .. } if what.contains("weight")), "{refused}");
 }
 
 #[test]

@@ -4,12 +4,13 @@
 //! Size, counts, imports by name and version, and what it exports. Every
 //! refusal says what to do.
 
+use super::complexity::Module;
 use super::engine::FEATURES;
 use super::limits::{
-    COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTION_LOCALS_MAX, FUNCTIONS_MAX,
-    INSTANCES_MAX, MODULES_MAX, NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX,
+    COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANCES_MAX, MODULES_MAX,
+    NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX, WEIGHT_MAX,
 };
-use wasmparser::{Encoding, FunctionBody, Parser, Payload, Validator};
+use wasmparser::{Encoding, Parser, Payload, Validator};
 
 /// What a plugin is, by what it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -119,7 +120,7 @@ fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn invalid(error: &wasmparser::BinaryReaderError) -> LoadError {
+pub(super) fn invalid(error: &wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid(super::text::clean(&error.to_string(), 300))
 }
 
@@ -127,6 +128,7 @@ fn invalid(error: &wasmparser::BinaryReaderError) -> LoadError {
 #[derive(Default)]
 struct Counts {
     functions: usize,
+    weight: usize,
     types: usize,
     names: usize,
     segments: usize,
@@ -141,13 +143,18 @@ impl Counts {
     fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         let mut counts = Self::default();
         let mut depth = 0_usize;
+        // Modules hold no modules, so one at a time is enough.
+        let mut module = Module::default();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload.map_err(|error| invalid(&error))? {
                 Payload::Version { encoding, .. } => {
                     depth += 1;
                     limit("levels of nesting", depth, NESTING_MAX)?;
                     match encoding {
-                        Encoding::Module => counts.modules += 1,
+                        Encoding::Module => {
+                            counts.modules += 1;
+                            module = Module::default();
+                        }
                         Encoding::Component => counts.components += 1,
                     }
                 }
@@ -174,9 +181,25 @@ impl Counts {
                         }
                     }
                 }
-                Payload::CodeSectionEntry(body) => check_function(&body)?,
-                Payload::FunctionSection(section) => counts.functions += section.count() as usize,
-                Payload::TypeSection(section) => counts.types += section.count() as usize,
+                Payload::CodeSectionEntry(body) => {
+                    let range = body.range();
+                    limit(
+                        "bytes in one function",
+                        range.end.saturating_sub(range.start),
+                        FUNCTION_BYTES_MAX,
+                    )?;
+                    counts.weight = counts.weight.saturating_add(module.weigh(&body)?);
+                }
+                Payload::FunctionSection(section) => {
+                    counts.functions += section.count() as usize;
+                    counts.check()?;
+                    module.add_functions(section)?;
+                }
+                Payload::TypeSection(section) => {
+                    counts.types += section.count() as usize;
+                    counts.check()?;
+                    module.add_types(section)?;
+                }
                 Payload::CoreTypeSection(section) => counts.types += section.count() as usize,
                 Payload::ComponentTypeSection(section) => counts.types += section.count() as usize,
                 Payload::ImportSection(section) => counts.names += section.count() as usize,
@@ -196,6 +219,7 @@ impl Counts {
 
     fn check(&self) -> Result<(), LoadError> {
         limit("functions", self.functions, FUNCTIONS_MAX as usize)?;
+        limit("units of weight in its functions (values at branches and loops)", self.weight, WEIGHT_MAX)?;
         limit("types", self.types, TYPES_MAX as usize)?;
         limit("imports, exports and aliases", self.names, NAMES_MAX as usize)?;
         limit("data and element segments", self.segments, SEGMENTS_MAX as usize)?;
@@ -205,19 +229,7 @@ impl Counts {
     }
 }
 
-fn check_function(body: &FunctionBody<'_>) -> Result<(), LoadError> {
-    let range = body.range();
-    limit("bytes in one function", range.end.saturating_sub(range.start), FUNCTION_BYTES_MAX)?;
-    let mut locals = 0_usize;
-    for group in body.get_locals_reader().map_err(|error| invalid(&error))? {
-        let (count, _) = group.map_err(|error| invalid(&error))?;
-        locals = locals.saturating_add(count as usize);
-        limit("locals in one function", locals, FUNCTION_LOCALS_MAX as usize)?;
-    }
-    Ok(())
-}
-
-fn limit(what: &'static str, count: usize, max: usize) -> Result<(), LoadError> {
+pub(super) fn limit(what: &'static str, count: usize, max: usize) -> Result<(), LoadError> {
     if count > max { Err(LoadError::TooComplex { what, count, max }) } else { Ok(()) }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod envelope;
 pub mod keyring;
+pub mod rotate;
 pub mod routes;
 mod store;
 pub mod write;
@@ -63,13 +64,15 @@ pub(crate) enum RevealError {
     Db(#[from] sqlx::Error),
 }
 
-const PLACE: Place = Place { table: "secrets", field: "encrypted_value" };
+const PLACE: Place = Place { table: "secrets", key: "secret_id", field: "encrypted_value" };
 
 /// The column an envelope belongs to.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     /// Its table.
     pub(crate) table: &'static str,
+    /// The table's key.
+    pub(crate) key: &'static str,
     /// Its column.
     pub(crate) field: &'static str,
 }

@@ -1,10 +1,10 @@
 //! All SQL of secrets.
 
-use super::envelope::Sealed;
+use super::{Place, envelope::Sealed};
 use crate::tenants::{ServiceTx, TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 /// A secret as a tenant sees it.
@@ -130,6 +130,19 @@ struct Envelope {
     key_version: i32,
 }
 
+impl Envelope {
+    fn into_parts(self) -> (Uuid, Sealed) {
+        let sealed = Sealed {
+            ciphertext: self.encrypted_value,
+            nonce: self.nonce,
+            wrapped_key: self.encrypted_data_key,
+            wrapped_nonce: self.data_key_nonce,
+            key_version: self.key_version,
+        };
+        (self.secret_id, sealed)
+    }
+}
+
 /// For the service role only: a tenant's transaction cannot read these columns.
 pub(super) async fn find_envelope(
     tx: &mut ServiceTx,
@@ -144,14 +157,48 @@ pub(super) async fn find_envelope(
     .bind(name)
     .fetch_optional(tx.conn())
     .await?;
-    Ok(found.map(|row| {
-        let sealed = Sealed {
-            ciphertext: row.encrypted_value,
-            nonce: row.nonce,
-            wrapped_key: row.encrypted_data_key,
-            wrapped_nonce: row.data_key_nonce,
-            key_version: row.key_version,
-        };
-        (row.secret_id, sealed)
-    }))
+    Ok(found.map(Envelope::into_parts))
+}
+
+/// Envelopes of a table whose data key another master key wraps, by id, after this one.
+pub(super) async fn wrapped_by_others(
+    tx: &mut ServiceTx,
+    place: Place,
+    key_version: i32,
+    after: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<(Uuid, Sealed)>> {
+    let found: Vec<Envelope> = sqlx::query_as(AssertSqlSafe(format!(
+        "select {key} as secret_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+         from {table} where key_version <> $1 and {key} > $2 order by {key} limit $3 for update skip locked",
+        key = place.key,
+        table = place.table,
+    )))
+    .bind(key_version)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(found.into_iter().map(Envelope::into_parts).collect())
+}
+
+/// Stores a data key wrapped anew.
+pub(super) async fn rewrap(
+    tx: &mut ServiceTx,
+    place: Place,
+    row_id: Uuid,
+    fresh: &Sealed,
+) -> sqlx::Result<()> {
+    sqlx::query(AssertSqlSafe(format!(
+        "update {table} set encrypted_data_key = $2, data_key_nonce = $3, key_version = $4 where {key} = $1",
+        key = place.key,
+        table = place.table,
+    )))
+    .bind(row_id)
+    .bind(&fresh.wrapped_key)
+    .bind(&fresh.wrapped_nonce)
+    .bind(fresh.key_version)
+    .execute(tx.conn())
+    .await
+    .map(drop)
 }

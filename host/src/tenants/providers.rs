@@ -240,7 +240,8 @@ pub(crate) enum OpenError {
     Db(#[from] sqlx::Error),
 }
 
-const PLACE: Place = Place { table: "provider_keys", field: "encrypted_value" };
+pub(crate) const PLACE: Place =
+    Place { table: "provider_keys", key: "provider_key_id", field: "encrypted_value" };
 
 /// The last four characters of a key long enough that they tell nothing.
 pub(crate) fn last4(key: &str) -> String {

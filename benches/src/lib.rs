@@ -1,0 +1,1 @@
+//! The benchmarks: `benches/sandbox.rs` (criterion, against bare wasmtime) and `benches/http` (the whole binary).

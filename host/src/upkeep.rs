@@ -1,0 +1,39 @@
+//! What has to be done every now and then, until the process stops.
+
+use crate::{app::App, secrets::rotate, sessions, telemetry::Metrics};
+use std::time::Duration;
+
+/// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Keeps things tidy until the process stops.
+pub async fn run(app: App) {
+    rewrap_data_keys(&app).await;
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            _ = metrics.tick() => app.metrics.upkeep(),
+            _ = sweep.tick() => {
+                app.rate_limits.forget_idle();
+                if let Err(cause) = sessions::sweep::expired(&app).await {
+                    tracing::error!(%cause, "expired sessions could not be removed");
+                }
+            }
+        }
+    }
+}
+
+/// After a start with a newer master key (row M314): old keys may go once this says that nothing is left.
+async fn rewrap_data_keys(app: &App) {
+    match rotate::rotate(app).await {
+        Ok(rotate::Rotated { rewrapped: 0, refused: 0 }) => {}
+        Ok(done) => {
+            tracing::info!(done.rewrapped, done.refused, "data keys were wrapped by the newest master key")
+        }
+        Err(cause) => {
+            tracing::error!(%cause, "data keys could not be wrapped anew; the next start tries again")
+        }
+    }
+}
