@@ -4,6 +4,7 @@
 //! not work, 2 the command line or the configuration is wrong.
 
 mod config_check;
+mod demo;
 mod migrate;
 mod serve;
 
@@ -37,6 +38,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Show the main job on a server of its own: a tenant, tools, a chat, the ledger.
+    Demo(demo::Args),
 }
 
 #[derive(Subcommand)]
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
+        Command::Demo(args) => demo::run(args),
         Command::Serve => with_config(serve::run),
         Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),
     }

@@ -40,7 +40,7 @@ pub(crate) async fn run(config: Config) -> ExitCode {
 
 /// Ends on SIGINT or SIGTERM. Listens from the moment it is made, so that a
 /// signal during start is not lost.
-fn stop_signal() -> impl Future<Output = ()> {
+pub(crate) fn stop_signal() -> impl Future<Output = ()> {
     let listen = |kind| signal(kind).expect("a process may listen for its own signals");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
     async move {

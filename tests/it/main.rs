@@ -4,6 +4,7 @@
 mod crash;
 mod docs;
 mod main_job;
+mod readme;
 mod rotation;
 mod sandbox;
 mod upstream_client;
