@@ -551,6 +551,7 @@ impl From<ReviewError> for ApiError {
     fn from(error: ReviewError) -> ApiError {
         match error {
             ReviewError::NotFound => ApiError::not_found("plugin or version"),
+            ReviewError::WhichVersion(_) => ApiError::conflict("version_required", error.to_string()),
             ReviewError::Invalid(fields) => ApiError::invalid(fields),
             ReviewError::Db(cause) => cause.into(),
         }

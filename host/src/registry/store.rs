@@ -218,6 +218,19 @@ pub(super) async fn reviewed_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sql
     .await
 }
 
+/// The versions that ask for something and were never reviewed, newer than what runs.
+pub(super) async fn waiting_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar(
+        "select v.version from plugin_versions v join plugins p using (plugin_id)
+         where plugin_id = $1 and v.version > coalesce(p.active_version, 0) and v.requested <> '[]'::jsonb
+           and not exists (select from plugin_reviews r where r.plugin_id = v.plugin_id and r.version = v.version)
+         order by v.version",
+    )
+    .bind(plugin_id)
+    .fetch_all(tx.conn())
+    .await
+}
+
 pub(super) async fn insert_review(
     tx: &mut TenantTx,
     plugin_id: Uuid,
