@@ -9,7 +9,10 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Caller, authenticate::Credential},
+    grants::{
+        Caller,
+        authenticate::{Credential, UNREACHABLE},
+    },
     http::{Json, NoContent, Page, Paged, Params, extract::Queried},
     limits::CREDENTIAL_LIFE_SECONDS_MAX,
 };
@@ -157,8 +160,11 @@ pub async fn list_audit(
 
 /// Who the credential belongs to, for any kind (row M068).
 pub async fn whoami(Extension(credential): Extension<Credential>) -> ApiResult<Json<Value>> {
-    let Credential::Valid(caller) = credential else { return Err(ApiError::not_signed_in()) };
-    Ok(Json(describe(&caller)))
+    match credential {
+        Credential::Valid(caller) => Ok(Json(describe(&caller))),
+        Credential::Unreachable => Err(ApiError::unavailable(UNREACHABLE)),
+        Credential::Absent | Credential::Invalid => Err(ApiError::not_signed_in()),
+    }
 }
 
 /// Who the credential belongs to, asked inside an app (row M100).
@@ -172,6 +178,7 @@ fn describe(caller: &Caller) -> Value {
         "credential_id": caller.credential_id,
         "app": caller.app().map(|app| &app.slug),
         "scopes": caller.scopes,
+        "expires_at": caller.expires_at,
     })
 }
 
