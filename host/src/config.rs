@@ -81,7 +81,10 @@ impl Config {
     /// # Errors
     /// Every variable that is wrong, with what is expected.
     pub fn from_env() -> Result<Config, ConfigErrors> {
-        Config::from_vars(std::env::vars())
+        // Variables that are not text are somebody else's.
+        let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let text = text.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+        Config::from_vars(text)
     }
 
     /// Reads these variables.

@@ -240,9 +240,20 @@ impl From<sqlx::Error> for ApiError {
                 tracing::error!(%cause, "no database connection");
                 ApiError::unavailable("the database cannot be reached right now; try again")
             }
+            cause if is_unstorable_text(&cause) => ApiError::bad_request(
+                "unstorable_text",
+                "the request holds a character that cannot be stored (U+0000); leave it out",
+            ),
             cause => ApiError::internal("a statement failed", cause),
         }
     }
+}
+
+/// Whether a statement failed for a text PostgreSQL has no room for. JSON may write U+0000, PostgreSQL may not
+/// store it, so this is the client's doing: `character_not_in_repertoire` and `untranslatable_character`.
+fn is_unstorable_text(cause: &sqlx::Error) -> bool {
+    let code = cause.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "22021" | "22P05"))
 }
 
 impl From<crate::grants::Denied> for ApiError {

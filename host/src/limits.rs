@@ -38,6 +38,8 @@ pub const PAGE_ROWS_MAX: u32 = 200;
 
 /// Requests per minute for one credential, unless configured: ten a second, with as many in a burst.
 pub const REQUESTS_PER_MINUTE: u32 = 600;
+/// All credentials of an app together have this many times what one has: twenty of them must not be twenty apps.
+pub const APP_RATE_FACTOR: u32 = 4;
 /// Failed credentials per minute for one address: enough for a person's mistakes, too few to guess.
 pub const AUTH_FAILURES_PER_MINUTE: u32 = 30;
 /// Self-registrations per hour for one address (row M234).

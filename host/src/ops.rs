@@ -60,7 +60,7 @@ pub async fn metrics(
     headers: HeaderMap,
 ) -> ApiResult<([(header::HeaderName, &'static str); 1], String)> {
     let local = peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback())
-        && !headers.contains_key("x-forwarded-for");
+        && !["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
     let with_token = app.config.metrics_token.as_ref().is_some_and(|token| {
         let sent = headers
             .get(header::AUTHORIZATION)

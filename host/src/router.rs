@@ -1,7 +1,7 @@
 //! Every route, on one page.
 //!
 //! A line is a method, a path, the handler, and the action its caller must be
-//! allowed; `public` asks for no credential. [`ROUTES`] is the same list as
+//! allowed; `public` asks for no credential. [`all_routes`] is the same list as
 //! data: the test that no route answers the unauthorised is made from it.
 //! Routes of an app stand under `/v1`, where the credential names the app, and
 //! under `/{app}/v1`, where it must be the same one (row M008).
@@ -117,6 +117,12 @@ pub fn all_routes() -> Vec<(Route, String)> {
         [(route.clone(), route.path.to_owned()), (route.clone(), format!("/{{app}}{}", route.path))]
     });
     process.chain(app).collect()
+}
+
+/// Whether this route asks for no credential.
+pub fn is_public(method: &Method, path: &str) -> bool {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    PROCESS_ROUTES.iter().any(|route| route.public && route.path == path && route.method == *method)
 }
 
 /// The whole service.

@@ -40,6 +40,21 @@ pub struct TestApp {
     dir: PathBuf,
     config: Config,
     names: DatabaseNames,
+    own_database: bool,
+}
+
+/// What surrounds a [`TestApp`] besides its configuration.
+pub struct Setup {
+    /// Its clock.
+    pub clock: Clock,
+    /// Whether it starts a database server of its own, which the test may stop.
+    pub own_database: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup { clock: Clock::system(), own_database: false }
+    }
 }
 
 impl TestApp {
@@ -50,6 +65,17 @@ impl TestApp {
 
     /// One with a configuration of the test's.
     pub async fn with(change: impl FnOnce(&mut Config)) -> TestApp {
+        TestApp::set_up(Setup::default(), change).await
+    }
+
+    /// One whose clock stands still until the test moves it.
+    pub async fn with_manual_clock() -> TestApp {
+        let clock = Clock::manual(Clock::system().now());
+        TestApp::set_up(Setup { clock, ..Setup::default() }, |_| {}).await
+    }
+
+    /// One with other surroundings and a configuration of the test's.
+    pub async fn set_up(setup: Setup, change: impl FnOnce(&mut Config)) -> TestApp {
         capture_logs();
         let unique: String = Entropy::os().bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
         let dir = std::env::temp_dir().join(format!("opg-test-{unique}"));
@@ -65,28 +91,30 @@ impl TestApp {
         config.rate_limit_per_minute = 1_000_000;
         change(&mut config);
         let names = DatabaseNames { control: format!("opg_{unique}"), apps: format!("opg_{unique}_apps") };
-        TestApp::open(config, names, dir, Clock::system()).await
+        TestApp::open(config, names, dir, setup).await
     }
 
-    async fn open(config: Config, names: DatabaseNames, dir: PathBuf, clock: Clock) -> TestApp {
-        let postgres = PostgresConfig { location: location(&dir), databases: names.clone() };
+    async fn open(config: Config, names: DatabaseNames, dir: PathBuf, setup: Setup) -> TestApp {
+        let Setup { clock, own_database } = setup;
+        let location = if own_database { embedded(&dir) } else { location(&dir) };
+        let postgres = PostgresConfig { location, databases: names.clone() };
         let surroundings =
             Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
         let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
-        TestApp { running, clock, dir, config, names }
+        TestApp { running, clock, dir, config, names, own_database }
     }
 
     /// Stops it and starts another on the same data.
     pub async fn restart(self) -> TestApp {
         self.running.stop().await;
-        TestApp::open(self.config, self.names, self.dir, self.clock).await
+        let setup = Setup { clock: self.clock, own_database: self.own_database };
+        TestApp::open(self.config, self.names, self.dir, setup).await
     }
 
     /// Stops it and starts another on the same data with another configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> TestApp {
-        self.running.stop().await;
         change(&mut self.config);
-        TestApp::open(self.config, self.names, self.dir, self.clock).await
+        self.restart().await
     }
 
     /// Where it listens: `http://127.0.0.1:<port>`.
@@ -126,11 +154,18 @@ impl TestApp {
         self.client(answer.json()["token"].as_str())
     }
 
+    /// A connection as the database's owner.
+    pub async fn owner(&self) -> sqlx::PgConnection {
+        use sqlx::Connection;
+        sqlx::PgConnection::connect_with(&self.running.app.server.admin())
+            .await
+            .expect("the database answers")
+    }
+
     /// Runs a statement as the database's owner: to look at what no route shows.
     pub async fn sql(&self, query: &'static str) -> Vec<String> {
-        use sqlx::{Connection, PgConnection, Row};
-        let mut connection =
-            PgConnection::connect_with(&self.running.app.server.admin()).await.expect("the database answers");
+        use sqlx::Row;
+        let mut connection = self.owner().await;
         let rows = sqlx::query(query).fetch_all(&mut connection).await.expect("the statement runs");
         rows.iter().map(|row| row.try_get::<String, _>(0).expect("the first column is text")).collect()
     }
@@ -140,8 +175,12 @@ impl TestApp {
 fn location(dir: &Path) -> Location {
     match std::env::var(DATABASE_URL) {
         Ok(url) => Location::External { url: SecretString::from(url), apps_url: None },
-        Err(_) => Location::Embedded(EmbeddedConfig { durable: false, ..EmbeddedConfig::new(dir) }),
+        Err(_) => embedded(dir),
     }
+}
+
+fn embedded(dir: &Path) -> Location {
+    Location::Embedded(EmbeddedConfig { durable: false, ..EmbeddedConfig::new(dir) })
 }
 
 /// What we ship, as the binary has it.
@@ -188,6 +227,11 @@ impl Client {
     /// Somebody who calls the OPG at this address, with this token.
     pub fn new(base_url: &str, token: Option<&str>) -> Client {
         Client { base_url: base_url.to_owned(), token: token.map(str::to_owned), http: http_client() }
+    }
+
+    /// The same somebody at another address.
+    pub fn elsewhere(&self, base_url: &str) -> Client {
+        Client { base_url: base_url.to_owned(), ..self.clone() }
     }
 
     /// Its token.

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod process;
+pub mod routes;
 pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.

@@ -8,9 +8,9 @@ use super::{
     credential::{Token, basic_password, bearer},
     store,
 };
-use crate::{app::App, http::RequestContext};
+use crate::{app::App, http::RequestContext, router};
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -29,6 +29,9 @@ use uuid::Uuid;
 const LAST_USED_RESOLUTION: Duration = Duration::minutes(1);
 /// How many credentials are remembered as used lately before the list is started anew.
 const LAST_USED_REMEMBERED_MAX: usize = 10_000;
+
+/// What a caller reads whose credential could not be looked up.
+pub const UNREACHABLE: &str = "credentials cannot be checked right now; try again";
 
 /// What authentication found, in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -87,14 +90,16 @@ impl Authenticator {
 pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let context = request.extensions().get::<RequestContext>().cloned();
     let ip = context.as_ref().and_then(|context| context.ip);
-    // `/metrics` has a token of its own, which is no credential.
-    let token = if request.uri().path() == "/metrics" { None } else { token_of(&request) };
-    let found = match token {
+    let found = match token_of(&request) {
+        // Nobody is asked there: a monitor's own token must not count as a failure.
+        _ if is_public(&request) => Credential::Absent,
         None => Credential::Absent,
         Some(token) => identify(&app, &token, context).await,
     };
     let allowed = match &found {
-        Credential::Valid(caller) => app.rate_limits.request(caller.credential_id),
+        Credential::Valid(caller) => {
+            app.rate_limits.request(caller.credential_id, caller.app().map(|app| app.app_id))
+        }
         Credential::Invalid => app.rate_limits.auth_failure(ip),
         Credential::Absent => app.rate_limits.anonymous(ip),
         Credential::Unreachable => Ok(()),
@@ -111,8 +116,18 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     response
 }
 
+fn is_public(request: &Request) -> bool {
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.is_some_and(|path| router::is_public(request.method(), path.as_str()))
+}
+
 fn token_of(request: &Request) -> Option<String> {
-    let value = request.headers().get(header::AUTHORIZATION)?;
+    let mut sent = request.headers().get_all(header::AUTHORIZATION).iter();
+    let value = sent.next()?;
+    if sent.next().is_some() {
+        // Which of two counts is what two programs on the way may disagree about.
+        return Some(String::new());
+    }
     // A header that is no text is a credential that is not valid, not an absent one.
     let value = value.to_str().unwrap_or_default();
     Some(bearer(value).map(str::to_owned).or_else(|| basic_password(value)).unwrap_or_default())
@@ -148,6 +163,7 @@ fn operator() -> Caller {
         credential_id: None,
         standing: Standing::Operator,
         scopes: Scopes::all(),
+        expires_at: None,
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
@@ -174,6 +190,7 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
             suspended: row.status == "suspended",
         }),
         scopes: Scopes::parse_known(&row.scopes),
+        expires_at: row.expires_at,
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),

@@ -1,6 +1,7 @@
 //! Who is calling, as far as the gate needs to know.
 
 use super::Scopes;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -16,6 +17,8 @@ pub struct Caller {
     pub standing: Standing,
     /// What it may do.
     pub scopes: Scopes,
+    /// When it ends; none: not before it is revoked.
+    pub expires_at: Option<DateTime<Utc>>,
     /// Which door it came through.
     pub surface: Surface,
     /// Where it came from, as far as known.

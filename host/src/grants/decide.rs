@@ -122,7 +122,11 @@ fn guest(
         return Err(Denied::WrongKind { action });
     }
     in_service(app)?;
-    if !requested.iter().any(|capability| capability.opens(reach)) {
+    let opens = |capability: &&Capability| capability.opens(reach);
+    // What was granted within a wider wish counts as declared: `localhost:8080` within `*`, which by
+    // itself stands for the schemes' own ports.
+    let within_a_wish = |given: &Capability| requested.iter().any(|wish| given.within(wish));
+    if !requested.iter().any(|wish| wish.opens(reach)) && !granted.iter().filter(opens).any(within_a_wish) {
         return Err(Denied::NotDeclared(reach.to_string()));
     }
     if !granted.iter().any(|capability| capability.opens(reach)) {

@@ -90,6 +90,7 @@ fn caller(kind: CredentialKind, scopes: Scopes, standing: Standing) -> Caller {
         credential_id: None,
         standing,
         scopes,
+        expires_at: None,
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Caller, authenticate::Credential},
+    grants::{
+        Caller,
+        authenticate::{Credential, UNREACHABLE},
+    },
     http::{Json, NoContent, Page, Paged, Params, extract::Queried},
     limits::CREDENTIAL_LIFE_SECONDS_MAX,
 };
@@ -159,9 +162,7 @@ pub async fn list_audit(
 pub async fn whoami(Extension(credential): Extension<Credential>) -> ApiResult<Json<Value>> {
     match credential {
         Credential::Valid(caller) => Ok(Json(describe(&caller))),
-        Credential::Unreachable => {
-            Err(ApiError::unavailable("credentials cannot be checked right now; try again"))
-        }
+        Credential::Unreachable => Err(ApiError::unavailable(UNREACHABLE)),
         Credential::Absent | Credential::Invalid => Err(ApiError::not_signed_in()),
     }
 }
@@ -177,6 +178,7 @@ fn describe(caller: &Caller) -> Value {
         "credential_id": caller.credential_id,
         "app": caller.app().map(|app| &app.slug),
         "scopes": caller.scopes,
+        "expires_at": caller.expires_at,
     })
 }
 

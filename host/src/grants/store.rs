@@ -14,6 +14,7 @@ pub(super) struct FoundCredential {
     pub(super) credential_id: Uuid,
     pub(super) kind: String,
     pub(super) scopes: Vec<String>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
     pub(super) app_id: Uuid,
     pub(super) slug: String,
     pub(super) status: String,
@@ -26,7 +27,7 @@ pub(super) async fn find_by_hash(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<FoundCredential>> {
     sqlx::query_as(
-        "select c.credential_id, c.kind, c.scopes, a.app_id, a.slug, a.status
+        "select c.credential_id, c.kind, c.scopes, c.expires_at, a.app_id, a.slug, a.status
          from credentials c join apps a using (app_id)
          where c.secret_hash = $1 and c.revoked_at is null
            and (c.expires_at is null or c.expires_at > $2) and a.status <> 'deleted'",

@@ -19,6 +19,7 @@ fn caller(scopes: Scopes) -> Caller {
         credential_id: None,
         standing: Standing::App(app),
         scopes,
+        expires_at: None,
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),

@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::{
     net::{IpAddr, SocketAddr},
     time::Instant,
@@ -41,12 +41,18 @@ pub async fn name_request(State(app): State<App>, mut request: Request, next: Ne
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), started.elapsed());
     span.in_scope(|| tracing::info!(status, ms = took.as_secs_f64() * 1e3, "answered"));
-    app.metrics.request(method.as_str(), &route, status, took);
+    app.metrics.request(label(&method), &route, status, took);
 
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// A method as a label: a client may make up as many methods as it likes.
+fn label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 fn given_id(headers: &HeaderMap) -> Option<String> {
@@ -65,9 +71,47 @@ fn client_ip(app: &App, request: &Request) -> Option<IpAddr> {
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded =
-        request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> =
-        forwarded.flat_map(|v| v.split(',')).filter_map(|ip| ip.trim().parse().ok()).collect();
-    Some(hops.into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
+    let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    let hops: Vec<&str> = forwarded.flat_map(|v| v.to_str().unwrap_or_default().split(',')).collect();
+    // From the nearest hop on, and no further than the first that says nothing we understand: what is
+    // beyond it, the client itself may have written.
+    let understood = hops.iter().rev().map_while(|hop| address(hop));
+    let mut last = peer;
+    for hop in understood {
+        last = hop;
+        if !trusted(&hop) {
+            break;
+        }
+    }
+    Some(last)
+}
+
+/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`: proxies write all of these.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|at| at.ip());
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(with_port).map(|ip: IpAddr| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_understood_with_and_without_port() {
+        for (text, ip) in [
+            (" 192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(address(text), Some(ip.parse().unwrap()), "{text}");
+        }
+        for text in ["", "unknown", "_hidden", "example.com", "192.0.2"] {
+            assert_eq!(address(text), None, "{text}");
+        }
+    }
 }

@@ -3,9 +3,13 @@
 use crate::{
     app::App,
     error::ApiError,
-    grants::{Allowed, Caller, Permission, authenticate::Credential},
+    grants::{
+        Allowed, Caller, Denied, Permission,
+        authenticate::{Credential, UNREACHABLE},
+    },
+    tenants,
 };
-use axum::extract::{FromRequestParts, Path, Query, RawPathParams};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Query, RawPathParams};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +20,11 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        // A name that does not even parse names nothing.
+        // A name that does not even parse, or that nothing stored can have, names nothing.
+        let raw = RawPathParams::from_request_parts(parts, app).await;
+        if raw.is_ok_and(|params| params.iter().any(|(_, value)| value.contains('\0'))) {
+            return Err(ApiError::not_found("resource"));
+        }
         Path::<T>::from_request_parts(parts, app)
             .await
             .map(|Path(p)| Params(p))
@@ -31,6 +39,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Queried<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(ApiError::bad_request("bad_query", "the query holds U+0000; leave it out"));
+        }
         Query::<T>::from_request_parts(parts, app)
             .await
             .map(|Query(q)| Queried(q))
@@ -43,16 +54,35 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let path_app = RawPathParams::from_request_parts(parts, app).await.ok().and_then(|params| {
-            params.iter().find(|(name, _)| *name == "app").map(|(_, slug)| slug.to_owned())
-        });
+        let path_app = path_app(parts, app).await;
         let caller: Option<&Caller> = match parts.extensions.get::<Credential>() {
             Some(Credential::Valid(caller)) => Some(caller),
             Some(Credential::Unreachable) => {
-                return Err(ApiError::unavailable("credentials cannot be checked right now; try again"));
+                return Err(ApiError::unavailable(UNREACHABLE));
             }
             Some(Credential::Absent | Credential::Invalid) | None => None,
         };
-        Allowed::judge(caller, path_app.as_deref()).map_err(ApiError::from)
+        let named = path_app.as_ref().map(|named| named.as_deref().unwrap_or_default());
+        match Allowed::judge(caller, named) {
+            // Known callers learn that an app does not exist; that one does is no secret (row M008).
+            Err(Denied::AppMismatch) if !tenants::exists(app, named.unwrap_or_default()).await? => {
+                Err(ApiError::not_found("app"))
+            }
+            judged => judged.map_err(ApiError::from),
+        }
     }
+}
+
+/// The `{app}` of the path, where there is one; `Some(None)` where it is not even text: then it is nobody's.
+async fn path_app(parts: &mut Parts, app: &App) -> Option<Option<String>> {
+    let named = |template: &str| template.starts_with("/{app}/");
+    if !parts.extensions.get::<MatchedPath>().is_some_and(|path| named(path.as_str())) {
+        return None;
+    }
+    let params = RawPathParams::from_request_parts(parts, app).await.ok();
+    Some(
+        params.and_then(|params| {
+            params.iter().find(|(name, _)| *name == "app").map(|(_, slug)| slug.to_owned())
+        }),
+    )
 }

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod context;
+pub mod etag;
 pub mod extract;
 pub mod page;
 pub mod rate_limit;

@@ -50,6 +50,7 @@ impl Page {
     pub fn after<K: FromStr>(&self) -> Result<Option<K>, ApiError> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let key = key.filter(|key| !key.contains('\0'));
         key.and_then(|key| key.parse().ok()).map(Some).ok_or_else(|| {
             ApiError::bad_request("bad_cursor", "`cursor` is not one this list gave out; start without one")
         })

@@ -1,4 +1,4 @@
-//! How often: a bucket for each credential, for each address that fails to sign
+//! How often: a bucket for each credential, for each app, for each address that fails to sign
 //! in, and for each address that registers (rows M050, M234).
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
@@ -6,7 +6,7 @@
 
 use crate::{
     error::ApiError,
-    limits::{AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR},
+    limits::{APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 pub struct RateLimits {
     credentials: DefaultKeyedRateLimiter<Option<Uuid>>,
     anonymous: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    apps: DefaultKeyedRateLimiter<Uuid>,
     auth_failures: DefaultKeyedRateLimiter<Option<IpAddr>>,
     registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
     per_minute: u32,
@@ -28,27 +29,23 @@ impl RateLimits {
         RateLimits {
             credentials: RateLimiter::keyed(Quota::per_minute(at_least_one(per_minute))),
             anonymous: RateLimiter::keyed(Quota::per_minute(at_least_one(per_minute))),
+            apps: RateLimiter::keyed(Quota::per_minute(at_least_one(app_rate(per_minute)))),
             auth_failures: RateLimiter::keyed(Quota::per_minute(at_least_one(AUTH_FAILURES_PER_MINUTE))),
             registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
             per_minute,
         }
     }
 
-    /// Takes one request from a credential's bucket.
+    /// Takes one request from a credential's bucket, and from that of the app it belongs to.
     ///
     /// # Errors
     /// 429 with when to come back.
-    pub fn request(&self, credential: Option<Uuid>) -> Result<(), ApiError> {
-        take(&self.credentials, &credential).map_err(|wait| {
-            let text = format!(
-                "more than {} requests a minute with this credential; wait and try again",
-                self.per_minute
-            );
-            let seconds = whole_seconds(wait);
-            let mut error = ApiError::rate_limited("rate_limited", text, seconds);
-            error.headers.extend(headers(self.per_minute, seconds));
-            error
-        })
+    pub fn request(&self, credential: Option<Uuid>, app_id: Option<Uuid>) -> Result<(), ApiError> {
+        take(&self.credentials, &credential)
+            .map_err(|wait| exceeded(self.per_minute, "with this credential", wait))?;
+        let Some(app_id) = app_id else { return Ok(()) };
+        take(&self.apps, &app_id)
+            .map_err(|wait| exceeded(app_rate(self.per_minute), "with all credentials of this app", wait))
     }
 
     /// Takes one request without a credential from an address's bucket.
@@ -94,6 +91,7 @@ impl RateLimits {
     pub fn forget_idle(&self) {
         self.credentials.retain_recent();
         self.anonymous.retain_recent();
+        self.apps.retain_recent();
         self.auth_failures.retain_recent();
         self.registrations.retain_recent();
     }
@@ -104,6 +102,18 @@ impl RateLimits {
             headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
         }
     }
+}
+
+fn app_rate(per_minute: u32) -> u32 {
+    per_minute.saturating_mul(APP_RATE_FACTOR)
+}
+
+fn exceeded(limit: u32, whose: &str, wait: Duration) -> ApiError {
+    let text = format!("more than {limit} requests a minute {whose}; wait and try again");
+    let seconds = whole_seconds(wait);
+    let mut error = ApiError::rate_limited("rate_limited", text, seconds);
+    error.headers.extend(headers(limit, seconds));
+    error
 }
 
 fn headers(limit: u32, reset_s: u64) -> [(HeaderName, HeaderValue); 3] {

@@ -80,10 +80,7 @@ fn check(changes: &Changes) -> Vec<FieldError> {
     for (name, value) in &changes.set {
         let at = format!("/set/{}", name.replace('~', "~0").replace('/', "~1"));
         if !is_name(name) {
-            wrong.push(FieldError::new(
-                &at,
-                "a name is capitals, digits and `_`, a capital first, 64 at the most",
-            ));
+            wrong.push(FieldError::new(&at, NAME_EXPECTED));
         } else if name.starts_with(RESERVED_PREFIX) {
             wrong.push(FieldError::new(&at, "names that start with `OPG_` are reserved"));
         }
@@ -95,8 +92,15 @@ fn check(changes: &Changes) -> Vec<FieldError> {
             wrong.push(FieldError::new(&at, "the name stands in both `set` and `unset`"));
         }
     }
+    for (at, name) in changes.unset.iter().enumerate() {
+        if !is_name(name) {
+            wrong.push(FieldError::new(format!("/unset/{at}"), NAME_EXPECTED));
+        }
+    }
     wrong
 }
+
+const NAME_EXPECTED: &str = "a name is capitals, digits and `_`, a capital first, 64 at the most";
 
 /// Reads `.env` text: `NAME=value` lines, `#` comments, an optional `export`,
 /// single or double quotes around a value.

@@ -5,6 +5,7 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, InApp, action::may, audit},
+    http::etag::Precondition,
     models::catalog::is_full_id,
     registry::PluginKind,
 };
@@ -12,6 +13,10 @@ use std::collections::BTreeMap;
 
 /// The configuration that replaces what was there.
 pub struct Replacement {
+    /// The id it is said to have, which must be its own.
+    pub id: Option<String>,
+    /// Which configuration it is meant to replace.
+    pub only: Precondition,
     /// For people.
     pub name: String,
     /// All its providers.
@@ -39,6 +44,9 @@ pub enum ConfigureError {
     /// Fields are wrong.
     #[error("the configuration is wrong")]
     Invalid(Vec<FieldError>),
+    /// It is not the configuration that was read.
+    #[error("the configuration was changed since it was read; read it again and repeat the change")]
+    Stale,
     /// The providers.
     #[error("{0}")]
     Providers(#[from] providers::StoreError),
@@ -98,13 +106,23 @@ pub async fn replace(
 ) -> Result<(AppRow, Vec<providers::ProviderRow>), ConfigureError> {
     let predefined =
         Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
-    let wrong = check(app, &with.name, &with.providers, with.default_model.as_deref(), &predefined);
+    let mut wrong = check(app, &with.name, &with.providers, with.default_model.as_deref(), &predefined);
+    if with.id.as_deref().is_some_and(|id| id != allowed.app().slug) {
+        wrong.insert(0, FieldError::new("/id", "an id cannot be changed"));
+    }
     if !wrong.is_empty() {
         return Err(ConfigureError::Invalid(wrong));
     }
     let mut tx = app.tenant_tx(allowed).await?;
     let before = store::lock_app(tx.conn(), allowed.app().app_id).await?;
     let providers_before = store::list_providers(tx.conn(), before.app_id).await?;
+    if !with.only.holds(&before.describe(&providers_before)) {
+        return Err(ConfigureError::Stale);
+    }
+    let moved = providers::check_moved(&providers_before, &with.providers);
+    if !moved.is_empty() {
+        return Err(ConfigureError::Invalid(moved));
+    }
     let after = AppRow {
         name: with.name,
         default_model: with.default_model,

@@ -20,10 +20,23 @@ mod tx;
 pub(crate) use tx::ServiceTx;
 pub use tx::TenantTx;
 
+use crate::app::App;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
 use uuid::Uuid;
+
+/// Whether there is an app of this slug.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn exists(app: &App, slug: &str) -> sqlx::Result<bool> {
+    if slug::check(slug).is_err() {
+        return Ok(false);
+    }
+    let mut tx = app.service_tx().await?;
+    store::find_app(tx.conn(), slug).await.map(|found| found.is_some())
+}
 
 /// An app as stored.
 #[derive(Clone, Debug, FromRow)]

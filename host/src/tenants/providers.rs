@@ -34,6 +34,12 @@ pub struct ProviderInput {
     /// Where it is, if not at the well-known address of that provider.
     #[serde(rename = "baseUrl", default)]
     pub base_url: Option<String>,
+    /// Shown by GET, ignored by PUT.
+    #[serde(rename = "has_key", default)]
+    _has_key: Option<bool>,
+    /// Shown by GET, ignored by PUT.
+    #[serde(rename = "last4", default)]
+    _last4: Option<String>,
 }
 
 /// A provider as stored, but its key.
@@ -120,6 +126,10 @@ fn is_provider_id(id: &str) -> bool {
 
 /// The address is checked again on every connect: a name may come to mean a private address later.
 fn check_base_url(app: &App, text: &str) -> Result<(), String> {
+    // A parser that mends a URL would have us judge another one than we store.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("expected a URL without spaces".to_owned());
+    }
     let url = Url::parse(text)
         .map_err(|_| "expected an absolute URL, such as https://api.example.com/v1".to_owned())?;
     match url.scheme() {
@@ -153,6 +163,27 @@ pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> Result<S
     })
 }
 
+/// Providers that would take the key they have to another address: whoever may change the configuration could
+/// have it sent to themselves, and read it after all.
+pub(super) fn check_moved(
+    present: &[ProviderRow],
+    wanted: &BTreeMap<String, ProviderInput>,
+) -> Vec<FieldError> {
+    let moved = present.iter().filter(|old| {
+        let address = |base_url: Option<&str>| {
+            let text = base_url.or_else(|| well_known(&old.provider).map(|known| known.base_url));
+            text.and_then(|text| Url::parse(text).ok()).map(|url| url.origin())
+        };
+        let keeps = |new: &&ProviderInput| new.api_key.is_none() && old.last4.is_some();
+        let new = wanted.get(&old.provider).filter(keeps);
+        new.is_some_and(|new| address(new.base_url.as_deref()) != address(old.base_url.as_deref()))
+    });
+    let at = |old: &ProviderRow| format!("/providers/{}/apiKey", old.provider);
+    moved
+        .map(|old| FieldError::new(at(old), "a key does not move to another address; give it again"))
+        .collect()
+}
+
 /// Replaces the providers of an app with these; one given without a key keeps the key it had.
 pub(super) async fn replace(
     app: &App,
@@ -161,14 +192,6 @@ pub(super) async fn replace(
     wanted: &BTreeMap<String, ProviderInput>,
 ) -> Result<(), StoreError> {
     let present = store::list_providers(conn, app_id).await?;
-    for old in &present {
-        let moved = wanted
-            .get(&old.provider)
-            .is_some_and(|input| input.api_key.is_none() && input.base_url != old.base_url);
-        if moved && old.last4.is_some() {
-            return Err(StoreError::KeyForNewAddress(old.provider.clone()));
-        }
-    }
     for old in &present {
         match wanted.get(&old.provider) {
             Some(input) if input.api_key.is_none() => {
@@ -226,9 +249,6 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
 /// Why providers could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A key that was given for one address is not sent to another.
-    #[error("the address of `{0}` changes; give its key again")]
-    KeyForNewAddress(String),
     /// A key.
     #[error("a provider's key could not be sealed")]
     Seal(#[from] SealError),

@@ -11,10 +11,14 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, Caller, CredentialKind, InApp, Scopes, Standing, Surface, action::may},
-    http::{Json, NoContent, Page, Paged, Params, RequestContext, extract::Queried},
+    http::{
+        Json, NoContent, Page, Paged, Params, RequestContext,
+        etag::{Precondition, entity_tag},
+        extract::Queried,
+    },
 };
 use axum::{Extension, extract::State, response::IntoResponse};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -73,10 +77,13 @@ pub async fn create_tenant(
     allowed: Allowed<may::AppsCreate>,
     Json(body): Json<TenantInput>,
 ) -> ApiResult<impl IntoResponse> {
-    let slug = body.id.ok_or_else(|| ApiError::invalid(vec![FieldError::new("/id", "the id is missing")]))?;
+    // A missing id is as wrong as an empty one; said together with everything else that is.
+    let slug = body.id.unwrap_or_default();
+    // A wrong id is said to be a wrong id, not a wrong name as well.
+    let name = body.name.unwrap_or_else(|| if is_slug(&slug) { slug.clone() } else { "-".to_owned() });
     let predefined = body.include_predefined.unwrap_or_default();
     let new = NewApp {
-        name: body.name.unwrap_or_else(|| slug.clone()),
+        name,
         slug,
         contact_email: None,
         providers: body.providers,
@@ -86,6 +93,10 @@ pub async fn create_tenant(
     };
     let created = create::create(&app, allowed.caller(), new).await?;
     Ok((StatusCode::CREATED, Json(describe_created(&created))))
+}
+
+fn is_slug(text: &str) -> bool {
+    super::slug::check(text).is_ok()
 }
 
 fn describe_created(created: &Created) -> Value {
@@ -181,6 +192,7 @@ fn registrant(context: RequestContext) -> Caller {
         credential_id: None,
         standing: Standing::Operator,
         scopes: Scopes::NONE,
+        expires_at: None,
         surface: Surface::Rest,
         ip: context.ip,
         request_id: context.request_id,
@@ -201,23 +213,31 @@ fn is_email(text: &str) -> bool {
 }
 
 /// Shows the caller's tenant.
-pub async fn get_own(State(app): State<App>, allowed: Allowed<may::TenantRead>) -> ApiResult<Json<Value>> {
+pub async fn get_own(
+    State(app): State<App>,
+    allowed: Allowed<may::TenantRead>,
+) -> ApiResult<impl IntoResponse> {
     let (row, providers) = configure::read(&app, &allowed).await?;
-    Ok(Json(row.describe(&providers)))
+    Ok(tagged(&row.describe(&providers)))
 }
 
-/// Replaces the caller's tenant's configuration.
+/// With its entity tag, for `If-Match` (row M051).
+fn tagged(shown: &Value) -> impl IntoResponse + use<> {
+    ([(header::ETAG, entity_tag(shown))], Json(shown.clone()))
+}
+
+/// Replaces the caller's tenant's configuration; with `If-Match`, only the one that was read.
 pub async fn put_own(
     State(app): State<App>,
     allowed: Allowed<may::TenantWrite>,
+    headers: HeaderMap,
     Json(body): Json<TenantInput>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<impl IntoResponse> {
     let slug = &allowed.app().slug;
-    if body.id.as_deref().is_some_and(|id| id != slug) {
-        return Err(ApiError::invalid(vec![FieldError::new("/id", "an id cannot be changed")]));
-    }
     let predefined = body.include_predefined.unwrap_or_default();
     let with = Replacement {
+        id: body.id,
+        only: Precondition::of(&headers),
         name: body.name.unwrap_or_else(|| slug.clone()),
         providers: body.providers,
         default_model: body.default_model.map(|model| model.id()),
@@ -225,7 +245,7 @@ pub async fn put_own(
         predefined_agents: predefined.agents,
     };
     let (row, providers) = configure::replace(&app, &allowed, with).await?;
-    Ok(Json(row.describe(&providers)))
+    Ok(tagged(&row.describe(&providers)))
 }
 
 impl From<CreateError> for ApiError {
@@ -243,11 +263,8 @@ impl From<ConfigureError> for ApiError {
     fn from(error: ConfigureError) -> ApiError {
         match error {
             ConfigureError::Invalid(fields) => ApiError::invalid(fields),
-            ConfigureError::Providers(ref moved @ StoreError::KeyForNewAddress(ref provider)) => {
-                ApiError::invalid(vec![FieldError::new(
-                    format!("/providers/{provider}/apiKey"),
-                    moved.to_string(),
-                )])
+            ConfigureError::Stale => {
+                ApiError::new(StatusCode::PRECONDITION_FAILED, "stale", error.to_string())
             }
             ConfigureError::Providers(StoreError::Seal(cause)) => {
                 ApiError::internal("a provider's key could not be sealed", cause)

@@ -1,0 +1,225 @@
+//! The wall between tenants, read from the database's own catalog: a table somebody adds without it fails here.
+
+use opg_tests::{
+    app::{Client, TestApp},
+    guests,
+};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use std::collections::BTreeMap;
+
+/// Of the migrations themselves; nobody's rows.
+const NOT_OURS: &[&str] = &["_sqlx_migrations"];
+
+async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
+    let rows =
+        sqlx::query(AssertSqlSafe(query)).fetch_all(conn).await.unwrap_or_else(|e| panic!("{query}: {e}"));
+    rows.iter().map(|row| row.get::<String, _>(0)).collect()
+}
+
+async fn tables(conn: &mut PgConnection) -> Vec<String> {
+    let all = texts(conn, "select relname::text from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace order by 1").await;
+    all.into_iter().filter(|name| !NOT_OURS.contains(&name.as_str())).collect()
+}
+
+async fn columns(conn: &mut PgConnection, table: &str) -> Vec<String> {
+    let query = format!(
+        "select attname::text from pg_attribute where attrelid = 'public.{table}'::regclass and attnum > 0 and not attisdropped"
+    );
+    texts(conn, &query).await
+}
+
+/// What a statement does as a role, all of it undone again.
+async fn as_role(
+    conn: &mut PgConnection,
+    role: &str,
+    app_id: Option<&str>,
+    statement: &str,
+) -> Result<u64, String> {
+    let mut tx = conn.begin().await.unwrap();
+    let mut set_up = format!("set local role {role};");
+    if let Some(id) = app_id {
+        set_up += &format!("set local opg.app_id = '{id}';");
+    }
+    sqlx::raw_sql(AssertSqlSafe(set_up)).execute(&mut *tx).await.unwrap();
+    let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await;
+    tx.rollback().await.unwrap();
+    done.map(|done| done.rows_affected()).map_err(|error| {
+        error.as_database_error().and_then(|e| e.code().map(|code| code.into_owned())).unwrap_or_default()
+    })
+}
+
+const DENIED: &str = "42501";
+
+#[tokio::test]
+async fn every_table_of_ours_has_row_level_security_enabled_forced_and_a_policy() {
+    let app = TestApp::start().await;
+    let mut conn = app.owner().await;
+    let tables = tables(&mut conn).await;
+    assert!(tables.len() >= 14, "{tables:?}");
+    for table in tables {
+        let state = texts(&mut conn, &format!(
+            "select relrowsecurity::text || relforcerowsecurity::text || (select count(*) > 0 from pg_policy where polrelid = c.oid)::text
+             from pg_class c where oid = 'public.{table}'::regclass")).await;
+        assert_eq!(
+            state,
+            ["truetruetrue"],
+            "{table}: enable and force row level security, and write a policy"
+        );
+        // A policy of the tenant's role that does not ask for the app is no wall.
+        let open = texts(&mut conn, &format!(
+            "select polname::text from pg_policy where polrelid = 'public.{table}'::regclass
+             and 'opg_app'::regrole = any(polroles) and pg_get_expr(polqual, polrelid) not like '%current_app_id()%'")).await;
+        assert!(open.is_empty(), "{table}: {open:?}");
+        let everybodys = texts(&mut conn, &format!(
+            "select polname::text from pg_policy where polrelid = 'public.{table}'::regclass and 0::oid = any(polroles)")).await;
+        assert!(everybodys.is_empty(), "{table}: a policy to everybody: {everybodys:?}");
+    }
+}
+
+#[tokio::test]
+async fn our_roles_own_nothing_bypass_nothing_and_cannot_sign_in() {
+    let app = TestApp::start().await;
+    let mut conn = app.owner().await;
+    let powers = texts(&mut conn,
+        "select rolname::text from pg_roles where rolname in ('opg_app', 'opg_service')
+         and (rolbypassrls or rolsuper or rolcreaterole or rolcreatedb or rolcanlogin or rolreplication or rolinherit)").await;
+    assert!(powers.is_empty(), "{powers:?}");
+    let owned = texts(
+        &mut conn,
+        "select relname::text from pg_class where pg_get_userbyid(relowner) in ('opg_app', 'opg_service')",
+    )
+    .await;
+    assert!(owned.is_empty(), "{owned:?}");
+    let members = texts(&mut conn,
+        "select r.rolname || ' in ' || g.rolname from pg_auth_members m join pg_roles r on r.oid = m.member join pg_roles g on g.oid = m.roleid
+         where r.rolname in ('opg_app', 'opg_service')").await;
+    assert!(members.is_empty(), "our roles are members of nothing: {members:?}");
+    let definers = texts(
+        &mut conn,
+        "select proname::text from pg_proc where pronamespace = 'public'::regnamespace and prosecdef",
+    )
+    .await;
+    assert!(definers.is_empty(), "{definers:?}");
+    for role in ["opg_app", "opg_service"] {
+        for statement in [
+            "create table public.mine (id int)",
+            "create schema mine",
+            "truncate audit_events",
+            "alter table apps disable row level security",
+            "set session authorization postgres",
+        ] {
+            assert!(as_role(&mut conn, role, None, statement).await.is_err(), "{role}: {statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_transaction_reads_no_envelope_and_rewrites_no_history() {
+    let app = TestApp::start().await;
+    let mut conn = app.owner().await;
+    let mut sealed = 0;
+    for table in tables(&mut conn).await {
+        for column in columns(&mut conn, &table).await {
+            let secret =
+                column.starts_with("encrypted_") || column.ends_with("nonce") || column == "secret_hash";
+            if secret {
+                let read =
+                    as_role(&mut conn, "opg_app", None, &format!("select {column} from {table}")).await;
+                assert_eq!(read, Err(DENIED.to_owned()), "{table}.{column}");
+                sealed += 1;
+            }
+        }
+    }
+    assert!(sealed >= 9, "{sealed}");
+    for table in ["audit_events", "usage_events"] {
+        for role in ["opg_app", "opg_service"] {
+            for column in columns(&mut conn, table).await {
+                let changed =
+                    as_role(&mut conn, role, None, &format!("update {table} set {column} = {column}")).await;
+                assert_eq!(changed, Err(DENIED.to_owned()), "{role} changes {table}.{column}");
+            }
+            let deleted = as_role(&mut conn, role, None, &format!("delete from {table}")).await;
+            assert_eq!(deleted, Err(DENIED.to_owned()), "{role} deletes from {table}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
+    let app = TestApp::start().await;
+    for slug in ["tenant-a", "tenant-b"] {
+        fill(&app.tenant(slug).await).await;
+    }
+    let mut conn = app.owner().await;
+    // What no route makes yet.
+    sqlx::raw_sql("insert into users select gen_random_uuid(), slug || '@example.com', '', now() from apps;
+                   insert into app_members select app_id, user_id, 'owner', now() from apps join users on email = slug || '@example.com';
+                   insert into plugin_kv select app_id, 'tool/x', 'k', 'v', now() from apps on conflict do nothing")
+        .execute(&mut conn).await.unwrap();
+    let ids: BTreeMap<String, String> = sqlx::query_as("select slug, app_id::text from apps")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
+    let (a, b) = (&ids["tenant-a"], &ids["tenant-b"]);
+    for table in tables(&mut conn).await {
+        let total = as_role_count(&mut conn, "postgres_owner", None, &table).await;
+        assert!(total >= 2, "{table}: this test puts nothing there for both tenants; add it to `fill`");
+        for nobody in [None, Some(""), Some("00000000-0000-0000-0000-000000000000")] {
+            assert_eq!(
+                as_role_count(&mut conn, "opg_app", nobody, &table).await,
+                0,
+                "{table} with {nobody:?}"
+            );
+        }
+        let (of_a, of_b) = (
+            as_role_count(&mut conn, "opg_app", Some(a), &table).await,
+            as_role_count(&mut conn, "opg_app", Some(b), &table).await,
+        );
+        assert!(of_a > 0 && of_b > 0, "{table}: {of_a} and {of_b}");
+        assert!(of_a + of_b <= total, "{table}: {of_a} + {of_b} of {total}: somebody sees another's rows");
+        if !columns(&mut conn, &table).await.contains(&"app_id".to_owned()) {
+            assert_eq!(of_a + of_b, total, "{table}");
+            continue;
+        }
+        let foreign = format!("select from {table} where app_id <> '{a}'");
+        assert_eq!(as_role(&mut conn, "opg_app", Some(a), &foreign).await, Ok(0), "{table}");
+        // Nor can a row be written for B, moved to B, or taken from B.
+        for statement in [
+            format!("delete from {table} where app_id = '{b}'"),
+            format!("update {table} set app_id = '{b}'"),
+            format!("update {table} set app_id = app_id where app_id = '{b}'"),
+        ] {
+            let done = as_role(&mut conn, "opg_app", Some(a), &statement).await;
+            assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{statement}: {done:?}");
+        }
+    }
+    let forged = format!("insert into audit_events (audit_id, app_id, occurred_at, actor, surface, action, target, result, request_id)
+                          values (gen_random_uuid(), '{b}', now(), 'x', 'rest', 'x', 'x', 'ok', 'x')");
+    assert_eq!(as_role(&mut conn, "opg_app", Some(a), &forged).await, Err(DENIED.to_owned()));
+}
+
+async fn as_role_count(conn: &mut PgConnection, role: &str, app_id: Option<&str>, table: &str) -> u64 {
+    let key = "select 1 from";
+    if role == "postgres_owner" {
+        return sqlx::query(AssertSqlSafe(format!("{key} {table}")))
+            .execute(conn)
+            .await
+            .unwrap()
+            .rows_affected();
+    }
+    as_role(conn, role, app_id, &format!("{key} {table}")).await.unwrap()
+}
+
+/// Something in every table a route writes to.
+async fn fill(client: &Client) {
+    client.install_tool("grabby", guests::GRABBY).await;
+    let provider = json!({ "providers": { "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" } } });
+    assert_eq!(client.put("/v1/tenant", &provider).await.status, 200);
+    assert_eq!(client.put("/v1/tenant/secrets", &json!({ "set": { "API_KEY": "value" } })).await.status, 204);
+    let body = json!({ "model": "demo/assistant", "session_id": "new", "messages": [{ "role": "user", "content": "hello" }] });
+    let answer = client.post("/v1/chat/completions", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}

@@ -1,0 +1,299 @@
+//! No route answers somebody who may not: made from the list of routes, so that a new route is tested the
+//! moment it stands there.
+
+use opg_host::{
+    config::Config,
+    grants::{Action, On, Scopes},
+    http::render::is_openai_shaped,
+};
+use opg_tests::{
+    app::{Answer, Client, TestApp, send},
+    guests,
+    routes::{self, Case, fresh_ip},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+const AGENT: &str = "---\ndescription: Says little\n---\nYou are terse.";
+const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
+
+/// Each request may come from another address, as a proxy says: failures are limited by address.
+fn behind_a_proxy(config: &mut Config) {
+    config.trusted_proxies = vec![Ipv4Addr::LOCALHOST.into()];
+}
+
+async fn call(case: &Case, client: &Client, app: &str) -> Answer {
+    send(case.request(client, app, "some-name").header("x-forwarded-for", fresh_ip())).await
+}
+
+/// The error's code, after a look at its shape.
+fn code(case: &Case, answer: &Answer) -> String {
+    let json = answer.json();
+    let path = case.path("acme", "some-name");
+    if is_openai_shaped(&path) {
+        assert_eq!(answer.header("content-type"), "application/json", "{}", case.at());
+        assert!(json["error"]["message"].is_string() && json["error"]["type"].is_string(), "{json}");
+        return json["error"]["code"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(answer.header("content-type"), "application/problem+json", "{}", case.at());
+    assert_eq!(json["status"], answer.status, "{json}");
+    assert_eq!(json["request_id"], answer.header("x-request-id"), "{json}");
+    for member in ["type", "title", "detail"] {
+        assert!(json[member].is_string(), "{member}: {json}");
+    }
+    json["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn m041_no_route_answers_without_a_valid_credential() {
+    let app = TestApp::with(behind_a_proxy).await;
+    let acme = app.tenant("acme").await;
+    let ending = acme.post("/v1/tenant/tokens", &json!({ "expires_in": 1 })).await.json();
+    let revoked = acme.post("/v1/tenant/tokens", &json!({})).await.json();
+    let gone = acme.delete(&format!("/v1/tenant/tokens/{}", revoked["id"].as_str().unwrap())).await;
+    assert_eq!(gone.status, 204);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let nobodys = format!("ocs_acme_sk_{}", "x".repeat(43));
+    let credentials = [
+        ("none", None),
+        ("not ours", Some("not-an-admin-token")),
+        ("never issued", Some(nobodys.as_str())),
+        ("of a kind that does not exist", Some("opg_xyz_abcdefghijklmnop")),
+        ("expired", ending["token"].as_str()),
+        ("revoked", revoked["token"].as_str()),
+    ];
+    for case in routes::guarded() {
+        for (what, token) in credentials {
+            let answer = call(&case, &app.client(token), "acme").await;
+            assert_eq!(answer.status, 401, "{what}: {}: {}", case.at(), answer.text());
+            assert!(answer.header("www-authenticate").starts_with("Bearer "), "{what}: {}", case.at());
+            assert_eq!(code(&case, &answer), "invalid_credential", "{what}: {}", case.at());
+        }
+    }
+}
+
+#[tokio::test]
+async fn m008_a_credential_opens_no_other_apps_prefix() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    app.tenant("other").await;
+    for case in routes::guarded().iter().filter(|case| case.names_app()) {
+        let answer = case.call(&acme, "other", "some-name").await;
+        assert_eq!((answer.status, code(case, &answer).as_str()), (403, "app_mismatch"), "{}", case.at());
+        for nobody in ["nobody", "No_Slug", "%FF", "%00", "v1"] {
+            let answer = case.call(&acme, nobody, "some-name").await;
+            assert_eq!(answer.status, 404, "{} as {nobody}: {}", case.at(), answer.text());
+        }
+    }
+    assert_eq!(acme.get("/acme/v1/whoami").await.status, 200);
+}
+
+#[tokio::test]
+async fn m042_every_action_needs_its_scope_and_no_other() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let mut by_scopes: BTreeMap<Vec<&str>, Vec<Case>> = BTreeMap::new();
+    for case in routes::guarded() {
+        let Some(action) = case.action else { continue };
+        if action.on() == On::Platform {
+            continue;
+        }
+        let needed: Vec<_> = action.any_of().iter().map(|scope| scope.name()).collect();
+        by_scopes.entry(needed).or_default().push(case);
+    }
+    let everything = Scopes::app().names();
+    for (needed, cases) in by_scopes {
+        if needed.is_empty() {
+            assert!(cases.iter().all(|case| case.action == Some(Action::WhoAmI)), "{cases:?}");
+            continue;
+        }
+        let others: Vec<_> = everything.iter().filter(|name| !needed.contains(name)).collect();
+        let (without, id) = grant(&app, &acme, &others).await;
+        for case in &cases {
+            let answer = case.call(&without, "acme", "some-name").await;
+            assert_eq!(
+                (answer.status, code(case, &answer).as_str()),
+                (403, "insufficient_scope"),
+                "{} with everything but {needed:?}",
+                case.at()
+            );
+            if answer.header("content-type") == "application/problem+json" {
+                assert_eq!(answer.json()["required"], json!(needed), "{}", case.at());
+                assert_eq!(answer.json()["granted"], json!(others), "{}", case.at());
+            }
+        }
+        revoke(&acme, &id).await;
+        for scope in &needed {
+            let (with, id) = grant(&app, &acme, &[scope]).await;
+            for case in &cases {
+                let answer = case.call(&with, "acme", "some-name").await;
+                assert!(
+                    ![401, 403].contains(&answer.status) && answer.status < 500,
+                    "{} with {scope}: {}",
+                    case.at(),
+                    answer.text()
+                );
+            }
+            revoke(&acme, &id).await;
+        }
+    }
+}
+
+async fn grant(app: &TestApp, by: &Client, scopes: &[&&str]) -> (Client, String) {
+    let made = by.post("/v1/tenant/tokens", &json!({ "kind": "dev_grant", "scopes": scopes })).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    (app.client(made.json()["token"].as_str()), made.json()["id"].as_str().unwrap().to_owned())
+}
+
+async fn revoke(by: &Client, id: &str) {
+    assert_eq!(by.delete(&format!("/v1/tenant/tokens/{id}")).await.status, 204);
+}
+
+#[tokio::test]
+async fn m233_the_operator_is_no_tenant_and_a_tenant_no_operator() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    for case in routes::guarded() {
+        let Some(action) = case.action else {
+            assert_eq!(case.template, "/platform/v1/whoami", "the one route that takes any credential");
+            continue;
+        };
+        let wrong = if action.on() == On::Platform { &acme } else { &app.operator() };
+        let answer = case.call(wrong, "acme", "some-name").await;
+        assert_eq!(
+            (answer.status, code(&case, &answer).as_str()),
+            (403, "wrong_credential_kind"),
+            "{}",
+            case.at()
+        );
+    }
+    assert_eq!(app.operator().get("/v1/admin/tenants/acme").await.status, 200, "and nothing happened to it");
+}
+
+/// What tenant A has under the name of each kind of path, and a name of the same length that never was.
+struct Pair {
+    there: String,
+    never: String,
+}
+
+#[tokio::test]
+async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
+    let app = TestApp::start().await;
+    let (a, b) = (app.tenant("tenant-a").await, app.tenant("tenant-b").await);
+    a.install_tool("tool-one", guests::WORD_COUNT).await;
+    let agent = a.put_bytes("/v1/tenant/agents/agent-one", "text/markdown", AGENT).await;
+    assert_eq!(agent.status, 201, "{}", agent.text());
+    let tokens = a.get("/v1/tenant/tokens").await.json();
+    let token_id = tokens["data"][0]["id"].as_str().unwrap().to_owned();
+    let session_id = new_session(&a).await;
+    let configured = a
+        .put("/v1/tenant", &json!({ "providers": { "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" } } }))
+        .await;
+    assert_eq!(configured.status, 200, "{}", configured.text());
+
+    let mut cases: Vec<_> = routes::guarded().into_iter().filter(Case::names_one).collect();
+    // Last those that make something of that name for B.
+    cases.sort_by_key(Case::is_upload);
+    let mut tried = 0;
+    for case in &cases {
+        let pairs = pairs(case, &token_id, a.token(), &session_id);
+        assert!(!pairs.is_empty(), "{} has no case here: say what tenant A has under such a path", case.at());
+        for pair in pairs {
+            let of = |answer: Answer, name: &str| {
+                let text = answer.text().replace(name, "NAME");
+                let mut headers: Vec<_> = answer
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| *name != "date")
+                    .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                    .collect();
+                headers.sort();
+                (answer.status, headers, text)
+            };
+            let theirs = of(ask(case, &b, &pair.there).await, &pair.there);
+            let nobodys = of(ask(case, &b, &pair.never).await, &pair.never);
+            assert_eq!(theirs, nobodys, "{} tells {} from {}", case.at(), pair.there, pair.never);
+            let platform = case.action.is_some_and(|action| action.on() == On::Platform);
+            if !case.is_upload() && !platform {
+                assert_eq!(theirs.0, 404, "{}: {}", case.at(), theirs.2);
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= cases.len());
+
+    // The session id may come in a header or in the body as well (row M011).
+    for in_header in [true, false] {
+        let mut answers = vec![];
+        for id in [session_id.as_str(), NEVER_WAS] {
+            let mut body =
+                json!({ "model": "demo/assistant", "messages": [{ "role": "user", "content": "hi" }] });
+            let request = b.request("POST", "/v1/chat/completions").header("x-request-id", "same");
+            let answer = if in_header {
+                send(request.header("x-opg-session-id", id).json(&body)).await
+            } else {
+                body["session_id"] = json!(id);
+                send(request.json(&body)).await
+            };
+            answers.push((answer.status, answer.text()));
+        }
+        assert_eq!(answers[0].0, 404);
+        assert_eq!(answers[0], answers[1]);
+    }
+
+    // And A still has all of it.
+    for path in ["/v1/tenant/tools/tool-one", "/v1/tenant/agents/agent-one"] {
+        assert_eq!(a.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(a.get("/v1/tenant/tokens").await.json()["data"][0]["id"], json!(token_id));
+    assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
+}
+
+fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str) -> Vec<Pair> {
+    let pair = |there: &str, never: &str| Pair { there: there.to_owned(), never: never.to_owned() };
+    let template = case.template.strip_prefix("/{app}").unwrap_or(&case.template);
+    let families = [
+        ("/v1/tenant/tools/", vec![pair("tool-one", "tool-nil")]),
+        ("/v1/tenant/agents/", vec![pair("agent-one", "agent-nil")]),
+        (
+            "/v1/tenant/tokens/",
+            vec![pair(token_id, NEVER_WAS), pair(token, &format!("ocs_tenant-a_sk_{}", "x".repeat(43)))],
+        ),
+        ("/v1/predefined/", vec![pair("tool-one", "tool-nil"), pair("agent-one", "agent-nil")]),
+        ("/v1/models/", vec![pair("prov/some", "nope/some")]),
+        ("/v1/sessions/", vec![pair(session_id, NEVER_WAS)]),
+        ("/v1/admin/tenants/", vec![pair("tenant-a", "tenant-z")]),
+    ];
+    families
+        .into_iter()
+        .find(|(prefix, _)| template.starts_with(prefix))
+        .map(|(_, pairs)| pairs)
+        .unwrap_or_default()
+}
+
+/// Calls a route so that nothing but the name can be wrong.
+async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
+    let request = case.request(client, "tenant-b", name).header("x-request-id", "same");
+    let request = match case.template.rsplit('/').next() {
+        _ if case.is_upload() && case.template.contains("/agents/") => {
+            request.header("content-type", "text/markdown").body(AGENT)
+        }
+        _ if case.is_upload() => request.header("content-type", "application/wasm").body(guests::WORD_COUNT),
+        Some("review") => request.json(&json!({ "grant": "all" })),
+        Some("rollback") => request.json(&json!({ "version": 1 })),
+        Some("invoke") => request.json(&json!({ "input": { "text": "one two" } })),
+        _ => request,
+    };
+    send(request).await
+}
+
+async fn new_session(client: &Client) -> String {
+    let body: Value = json!({
+        "model": "demo/assistant",
+        "session_id": "new",
+        "messages": [{ "role": "user", "content": "hello" }],
+    });
+    let answer = client.post("/v1/chat/completions", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header("x-opg-session-id").to_owned()
+}

@@ -1,0 +1,98 @@
+//! Every route of the service, ready to be called: for tests made from the list of routes.
+
+use crate::app::{Answer, Client, send};
+use http::Method;
+use opg_host::{
+    grants::Action,
+    router::{Route, all_routes},
+};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A route as it stands in the list, under one of its prefixes.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its method.
+    pub method: Method,
+    /// Its path with `{…}` in it, `/{app}` first where it stands there.
+    pub template: String,
+    /// What its caller must be allowed.
+    pub action: Option<Action>,
+}
+
+/// Every route that asks for a credential, under each of its prefixes.
+pub fn guarded() -> Vec<Case> {
+    cases(|route| !route.public)
+}
+
+/// Every route that asks for none.
+pub fn public() -> Vec<Case> {
+    cases(|route| route.public)
+}
+
+/// Every route, under each of its prefixes.
+pub fn all() -> Vec<Case> {
+    cases(|_| true)
+}
+
+fn cases(wanted: impl Fn(&Route) -> bool) -> Vec<Case> {
+    let routes = all_routes().into_iter().filter(|(route, _)| wanted(route));
+    let cases = routes.map(|(route, template)| Case { method: route.method, template, action: route.action });
+    cases.collect()
+}
+
+impl Case {
+    /// The path with the app's slug and something in the place of each name.
+    pub fn path(&self, app: &str, name: &str) -> String {
+        self.template
+            .replace("{app}", app)
+            .replace("{name}", name)
+            .replace("{id}", name)
+            .replace("{*id}", name)
+    }
+
+    /// Whether it stands under `/{app}`.
+    pub fn names_app(&self) -> bool {
+        self.template.starts_with("/{app}")
+    }
+
+    /// Whether it names one thing of many.
+    pub fn names_one(&self) -> bool {
+        ["{name}", "{id}", "{*id}"].iter().any(|name| self.template.contains(name))
+    }
+
+    /// Whether it takes a body.
+    pub fn takes_body(&self) -> bool {
+        self.method == Method::POST || self.method == Method::PUT
+    }
+
+    /// Whether its body is JSON, or may be. An upload is not.
+    pub fn takes_json(&self) -> bool {
+        self.takes_body() && !self.is_upload()
+    }
+
+    /// Whether its body is a plugin.
+    pub fn is_upload(&self) -> bool {
+        self.method == Method::PUT && self.template.ends_with("/{name}")
+    }
+
+    /// A request to it, finished by the test.
+    pub fn request(&self, client: &Client, app: &str, name: &str) -> reqwest::RequestBuilder {
+        client.request(self.method.as_str(), &self.path(app, name))
+    }
+
+    /// Calls it without a body.
+    pub async fn call(&self, client: &Client, app: &str, name: &str) -> Answer {
+        send(self.request(client, app, name)).await
+    }
+
+    /// What to say when it did something wrong.
+    pub fn at(&self) -> String {
+        format!("{} {}", self.method, self.template)
+    }
+}
+
+/// An address nobody had before in this process: limits count by address.
+pub fn fresh_ip() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0x0a00_0000);
+    std::net::Ipv4Addr::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_string()
+}
