@@ -22,7 +22,7 @@ use std::{
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -64,6 +64,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Cancelled when the process is asked to stop.
     pub stopping: CancellationToken,
+    /// Cancelled when what still runs after that must end.
+    pub cut_off: CancellationToken,
     /// Ids in the order they were made.
     pub ids: Ids,
     /// Guest calls in flight, by app.
@@ -88,8 +90,8 @@ impl App {
     }
 
     /// Runs something that outlives its request.
-    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.background.spawn_on(work, &self.runtime);
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.background.spawn_on(work, &self.runtime)
     }
 
     /// A new id: UUIDv7 (RFC 9562), rising within this process.

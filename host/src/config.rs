@@ -31,8 +31,10 @@ pub struct Config {
     pub postgres_bin: Option<PathBuf>,
     /// Tokens that may do what an operator may (`ADMIN_TOKENS`, comma-separated).
     pub admin_tokens: Vec<SecretString>,
-    /// Master keys (`OPG_MASTER_KEY`, `OPENAGENT_MASTER_KEY`).
+    /// Master keys (`OPG_MASTER_KEY`).
     pub master_key: Option<SecretString>,
+    /// The same under the name of the runner's documents (`OPENAGENT_MASTER_KEY`).
+    pub master_key_alias: Option<SecretString>,
     /// A file with the same (`OPG_MASTER_KEY_FILE`).
     pub master_key_file: Option<PathBuf>,
     /// What tokens are hashed with (`OPG_TOKEN_PEPPER`); none: generated in `DATA_DIR`.
@@ -174,7 +176,8 @@ impl Reader {
             apps_database_url: self.secret("DATABASE_APPS_URL"),
             postgres_bin: self.path("OPG_POSTGRES_BIN"),
             admin_tokens: self.admin_tokens(production),
-            master_key: self.secret("OPG_MASTER_KEY").or_else(|| self.secret("OPENAGENT_MASTER_KEY")),
+            master_key: self.secret("OPG_MASTER_KEY"),
+            master_key_alias: self.secret("OPENAGENT_MASTER_KEY"),
             master_key_file: self.path("OPG_MASTER_KEY_FILE"),
             token_pepper: self.secret("OPG_TOKEN_PEPPER"),
             allow_self_registration: self.flag("ALLOW_SELF_REGISTRATION", false),

@@ -30,15 +30,26 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use secrecy::SecretString;
-use std::{fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
-use tokio::{net::TcpListener, task::JoinHandle};
+use std::{fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 /// How long a client may take to send its headers: longer is a client that holds a connection for nothing.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections at once: each holds a file descriptor, of which a process has 1024 unless told otherwise, and
+/// the database and the outside need some too.
+const CONNECTIONS_MAX: usize = 800;
+/// How long no connection is accepted after one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that run guests, for each core: they wait for models and hosts more than they compute.
 const GUEST_THREADS_PER_CORE: usize = 1;
+/// Where Ollama listens.
+const OLLAMA_PORT: u16 = 11434;
 /// Guest calls at once, for the whole process: below the pool's size.
 const GUEST_CALLS_MAX: u32 = 256;
 
@@ -182,13 +193,18 @@ async fn assemble(
         host: tokio::runtime::Handle::current(),
     })?;
     let predefined = Predefined::load(&sandbox, shipped, config.predefined_dir.as_deref()).await?;
-    let egress = |allow_private| Egress::new(EgressPolicy { allow_private, ..EgressPolicy::default() });
+    let egress = |allow_private, private_allowed| {
+        Egress::new(EgressPolicy { allow_private, private_allowed, ..EgressPolicy::default() })
+    };
+    // A model on the developer's own machine is what `ollama` means; in production an operator says so.
+    let own_machine =
+        if config.is_production() { vec![] } else { vec![("127.0.0.1".to_owned(), OLLAMA_PORT)] };
     Ok(App::new(Parts {
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
         authenticator: Authenticator::new(&config.admin_tokens),
         rate_limits: RateLimits::new(config.rate_limit_per_minute),
-        guest_egress: egress(config.allow_private_guest_http)?,
-        model_egress: egress(config.allow_private_upstreams)?,
+        guest_egress: egress(config.allow_private_guest_http, vec![])?,
+        model_egress: egress(config.allow_private_upstreams, own_machine)?,
         clock: surroundings.clock,
         entropy: surroundings.entropy,
         server,
@@ -199,6 +215,7 @@ async fn assemble(
         sandbox,
         metrics,
         stopping: CancellationToken::new(),
+        cut_off: CancellationToken::new(),
         ids: Ids::default(),
         in_flight: crate::guests::in_flight::InFlight::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
@@ -233,7 +250,7 @@ fn keyring(config: &Config, entropy: &Entropy) -> Result<Keyring, KeyringError> 
     let is_new = config.database_url.is_none() && !config.data_dir.join("postgres").exists();
     let source = KeySource {
         master_key: config.master_key.clone(),
-        master_key_alias: None,
+        master_key_alias: config.master_key_alias.clone(),
         file: config.master_key_file.clone(),
         generate_in: (has_key || is_new).then(|| config.data_dir.clone()),
     };
@@ -267,17 +284,19 @@ async fn serve(app: App, listener: TcpListener) {
     let graceful = GracefulShutdown::new();
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
             () = app.stopping.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            // Beyond the limit the kernel's queue holds what comes.
+            accepted = accept(&listener, &slots) => accepted,
         };
-        let (stream, peer) = match accepted {
+        let (stream, peer, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(cause) => {
                 // Out of file descriptors, most likely: wait for some to be free again.
                 tracing::warn!(%cause, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -288,13 +307,29 @@ async fn serve(app: App, listener: TcpListener) {
         });
         let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
+        let cut_off = app.cut_off.clone();
         tokio::spawn(async move {
-            // A client that breaks off is no event.
-            drop(connection.await);
+            tokio::select! {
+                // A client that breaks off is no event.
+                ended = connection => drop(ended),
+                () = cut_off.cancelled() => {}
+            }
+            drop(slot);
         });
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time and were cut off");
+        tracing::warn!("some requests did not end in time and are cut off");
     }
+    // What hangs on a connection (a run, a model's stream) ends with it, and is written down.
+    app.cut_off.cancel();
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
 }

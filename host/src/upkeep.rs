@@ -30,10 +30,10 @@ async fn rewrap_data_keys(app: &App) {
     match rotate::rotate(app).await {
         Ok(rotate::Rotated { rewrapped: 0, refused: 0 }) => {}
         Ok(done) => {
-            tracing::info!(done.rewrapped, done.refused, "data keys were wrapped by the newest master key")
+            tracing::info!(done.rewrapped, done.refused, "data keys were wrapped by the newest master key");
         }
         Err(cause) => {
-            tracing::error!(%cause, "data keys could not be wrapped anew; the next start tries again")
+            tracing::error!(%cause, "data keys could not be wrapped anew; the next start tries again");
         }
     }
 }

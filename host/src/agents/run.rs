@@ -79,12 +79,8 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
     let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app).await?;
     let plugin = &agent.plugin;
-    let grants = GuestGrants::new(
-        &chain.acting,
-        plugin.name.clone(),
-        plugin.requested.clone(),
-        plugin.granted.clone(),
-    );
+    let grants =
+        GuestGrants::new(&chain.acting, agent.name.clone(), plugin.requested.clone(), plugin.granted.clone());
     let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let limits = CallLimits { wall: chain.time_left(), cpu: TURN_CPU_MAX, ..CallLimits::default() };

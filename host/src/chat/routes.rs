@@ -155,7 +155,9 @@ impl From<ChatError> for ApiError {
                 ApiError::bad_request("tool_name_conflict", text).param("tools")
             }
             ChatError::NoModel => ApiError::bad_request("missing_model", text).param("model"),
+            ChatError::Denied(denied) => denied.into(),
             ChatError::Session(error) => error.into(),
+            ChatError::History(cause) => ApiError::internal("a session's messages cannot be read", cause),
             ChatError::Agent(ChooseError::NotFound(_)) => {
                 ApiError::new(StatusCode::NOT_FOUND, "agent_not_found", text).param("agent")
             }

@@ -7,7 +7,7 @@ use crate::{
         run::{self, RunError, Task},
     },
     app::App,
-    grants::{Allowed, action::may},
+    grants::{Allowed, Denied, action::may},
     guests::{Chain, Emitted},
     models::{
         ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
@@ -41,9 +41,15 @@ pub enum ChatError {
     /// There is no model to ask.
     #[error("no `model` was given, and the app has no default model")]
     NoModel,
+    /// The caller may chat, but not in a session.
+    #[error("{0}")]
+    Denied(#[from] Denied),
     /// The session.
     #[error("{0}")]
     Session(#[from] SessionError),
+    /// What the session holds cannot be read.
+    #[error("the session's messages cannot be read")]
+    History(serde_json::Error),
     /// The agent.
     #[error("{0}")]
     Agent(#[from] ChooseError),
@@ -70,25 +76,29 @@ pub async fn send(
 ) -> Result<(Answer, Asked), ChatError> {
     let (tenant, _providers) = configure::read(app, allowed).await?;
     let catalog = tools::catalog::load(app, allowed).await?.offered();
-    let mut request = read(body, &catalog, tenant.default_model.as_deref())?;
+    let named = body.get("agent").and_then(Value::as_str);
+    let agent = agents::choose(app, allowed, named).await?;
+    let own_model = agent.as_ref().filter(|_| named.is_some()).and_then(|agent| agent.model.as_deref());
+    let mut request = read(body, session, &catalog, own_model.or(tenant.default_model.as_deref()))?;
     let asked = Asked { stream: request.stream, include_usage: request.include_usage };
-    let agent = who_answers(app, allowed, &request, &catalog).await?;
+    let agent = agent.filter(|agent| request.agent.is_some() || agent.own || !catalog.is_empty());
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
             return Err(ChatError::ToolNameConflict(tool.name.clone()));
         }
     }
-    // A markdown agent's model stands in for a request that leaves the choice to the app.
     let (provider, model) = gateway::full_id(&request.model, tenant.default_model.as_deref())?;
 
-    let session = session_id(session, request.session_id.take())?;
-    let taken = match session {
-        Some(id) => Some(sessions::take(app, allowed, &id).await?),
+    let taken = match request.session_id.take() {
+        Some(id) => {
+            let in_sessions = Allowed::<may::SessionsUse>::judge(Some(allowed.caller()), None)?;
+            Some(sessions::take(app, &in_sessions, &id).await?)
+        }
         None => None,
     };
     if let Some(taken) = &taken {
-        let history = messages_of(&taken.history);
+        let history = messages_of(&taken.history)?;
         check_tool_answers(&[history, request.messages.clone()].concat()).map_err(ChatError::Request)?;
     }
 
@@ -116,12 +126,22 @@ pub struct Asked {
     pub include_usage: bool,
 }
 
-fn read(mut body: Value, catalog: &Catalog, default_model: Option<&str>) -> Result<ChatRequest, ChatError> {
-    if let Some(object) = body.as_object_mut()
-        && object.get("model").is_none_or(Value::is_null)
-    {
-        let model = default_model.ok_or(ChatError::NoModel)?;
-        object.insert("model".to_owned(), json!(model));
+/// Reads the request, with what the header and the app add to it.
+fn read(
+    mut body: Value,
+    session: Option<String>,
+    catalog: &Catalog,
+    default_model: Option<&str>,
+) -> Result<ChatRequest, ChatError> {
+    if let Some(object) = body.as_object_mut() {
+        if object.get("model").is_none_or(Value::is_null) {
+            let model = default_model.ok_or(ChatError::NoModel)?;
+            object.insert("model".to_owned(), json!(model));
+        }
+        let in_body = object.get("session_id").and_then(Value::as_str).map(str::to_owned);
+        if let Some(id) = session_id(session, in_body)? {
+            object.insert("session_id".to_owned(), json!(id));
+        }
     }
     let names: Vec<String> = catalog.definitions().into_iter().map(|tool| tool.name).collect();
     ChatRequest::from_value_with_tools(body, &names).map_err(ChatError::Request)
@@ -141,18 +161,10 @@ fn session_id(header: Option<String>, body: Option<String>) -> Result<Option<Str
     }
 }
 
-async fn who_answers(
-    app: &App,
-    allowed: &Allowed<may::ChatSend>,
-    request: &ChatRequest,
-    catalog: &Catalog,
-) -> Result<Option<Agent>, ChatError> {
-    let agent = agents::choose(app, allowed, request.agent.as_deref()).await?;
-    Ok(agent.filter(|agent| request.agent.is_some() || agent.own || !catalog.is_empty()))
-}
-
-fn messages_of(history: &[Value]) -> Vec<Message> {
-    history.iter().filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
+/// The messages a session holds. One that does not read would change what was said: then nothing is.
+fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
+    let read = history.iter().map(|value| serde_json::from_value(value.clone()));
+    read.collect::<Result<_, _>>().map_err(ChatError::History)
 }
 
 struct Job {
@@ -178,7 +190,7 @@ impl Job {
     async fn model_answers(&mut self) -> Result<(), ChatError> {
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         if let Some(taken) = &self.taken {
-            let history = messages_of(&taken.history);
+            let history = messages_of(&taken.history)?;
             self.request.messages.splice(0..0, history);
         }
         let origin = Origin { plugin: None, session_id: self.session_id() };

@@ -89,6 +89,7 @@ actions! {
     PredefinedRead "predefined.read" App [ChatRead, ToolsRead, AgentsRead];
     ModelsRead "models.read" App [ChatRead];
     ChatSend "chat.send" App [ChatWrite];
+    SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];
     UsageRead "usage.read" App [UsageRead];
     AuditRead "audit.read" App [AuditRead];

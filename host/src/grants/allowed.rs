@@ -87,8 +87,8 @@ where
 }
 
 /// Something that was proven to act inside one app. What a tenant's
-/// transaction asks for.
-pub trait InApp: Send + Sync {
+/// transaction asks for. Sealed: only what came out of the gate is one.
+pub trait InApp: sealed::Proven + Send + Sync {
     /// The app.
     fn app(&self) -> &AppRef;
     /// Who acts.
@@ -103,6 +103,15 @@ impl<A: Permission<Of = AppRef>> InApp for Allowed<A> {
         &self.caller
     }
 }
+
+mod sealed {
+    /// Implemented here and nowhere else.
+    pub trait Proven {}
+}
+
+impl<A: Permission<Of = AppRef>> sealed::Proven for Allowed<A> {}
+impl sealed::Proven for GuestGrants {}
+impl sealed::Proven for Acting {}
 
 /// The second door: what one plugin may reach for, on behalf of one caller.
 /// Made from a proof that the caller may run it; asks [`decide`] each time.

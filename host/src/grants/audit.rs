@@ -1,7 +1,8 @@
 //! The audit log: what was done, by whom, with what result. Append-only; there
 //! is no route and no database right to change or delete a row.
 //!
-//! A write and its audit row are one transaction: no audit, no write.
+//! A write over HTTP and its audit row are one transaction: no audit, no write.
+//! What a guest reached for, and what it was told, stands in the row of its run.
 
 use super::{Caller, InApp, Surface, store};
 use crate::{
@@ -34,8 +35,6 @@ pub struct Entry {
 pub enum Outcome {
     /// It was done.
     Ok,
-    /// The gate said no.
-    Denied,
     /// It was allowed and did not work.
     Failed,
 }
@@ -45,7 +44,6 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
-            Outcome::Denied => "denied",
             Outcome::Failed => "failed",
         }
     }

@@ -87,14 +87,17 @@ impl Authenticator {
 pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let context = request.extensions().get::<RequestContext>().cloned();
     let ip = context.as_ref().and_then(|context| context.ip);
-    let found = match token_of(&request) {
+    // `/metrics` has a token of its own, which is no credential.
+    let token = if request.uri().path() == "/metrics" { None } else { token_of(&request) };
+    let found = match token {
         None => Credential::Absent,
         Some(token) => identify(&app, &token, context).await,
     };
     let allowed = match &found {
         Credential::Valid(caller) => app.rate_limits.request(caller.credential_id),
         Credential::Invalid => app.rate_limits.auth_failure(ip),
-        Credential::Absent | Credential::Unreachable => Ok(()),
+        Credential::Absent => app.rate_limits.anonymous(ip),
+        Credential::Unreachable => Ok(()),
     };
     if let Err(error) = allowed {
         return error.into_response();

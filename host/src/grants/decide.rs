@@ -66,7 +66,7 @@ pub enum Denied {
     #[error("the plugin did not declare `{0}`; declare it with a reason and upload it again")]
     NotDeclared(String),
     /// The tenant did not grant this at review.
-    #[error("`{0}` is not granted to this plugin; grant it with POST /v1/tenant/tools/{{name}}/review")]
+    #[error("`{0}` is not granted to this plugin; an owner can grant it with a review (POST …/review)")]
     NotGranted(String),
 }
 

@@ -157,8 +157,13 @@ pub async fn list_audit(
 
 /// Who the credential belongs to, for any kind (row M068).
 pub async fn whoami(Extension(credential): Extension<Credential>) -> ApiResult<Json<Value>> {
-    let Credential::Valid(caller) = credential else { return Err(ApiError::not_signed_in()) };
-    Ok(Json(describe(&caller)))
+    match credential {
+        Credential::Valid(caller) => Ok(Json(describe(&caller))),
+        Credential::Unreachable => {
+            Err(ApiError::unavailable("credentials cannot be checked right now; try again"))
+        }
+        Credential::Absent | Credential::Invalid => Err(ApiError::not_signed_in()),
+    }
 }
 
 /// Who the credential belongs to, asked inside an app (row M100).

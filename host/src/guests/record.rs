@@ -107,14 +107,26 @@ impl Record {
         self.seen().logs.clone()
     }
 
-    /// Writes the run down.
+    /// Writes the run down. Once begun it is carried through, also where whoever waits for it is gone.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's, or that the process ends.
     pub async fn end(&self, status: Status) -> sqlx::Result<()> {
         if std::mem::replace(&mut *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return Ok(());
         }
+        let record = self.clone();
+        let writing = self.0.app.spawn(async move {
+            let written = record.write(status).await;
+            if let Err(cause) = &written {
+                tracing::error!(%cause, plugin = %record.0.plugin, "a run could not be written down");
+            }
+            written
+        });
+        writing.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+
+    async fn write(&self, status: Status) -> sqlx::Result<()> {
         let inner = &self.0;
         let what = Use {
             what: match inner.plugin.kind {
@@ -129,7 +141,9 @@ impl Record {
         let mut tx = inner.app.tenant_tx(&inner.acting).await?;
         usage::write(&inner.app, &mut tx, &inner.acting, &what).await?;
         audit::write_guest(&inner.app, &mut tx, &inner.acting, self.entry(status)).await?;
-        tx.commit().await
+        tx.commit().await?;
+        inner.app.metrics.used(&what);
+        Ok(())
     }
 
     fn entry(&self, status: Status) -> audit::Entry {
@@ -160,10 +174,6 @@ impl Drop for Guard {
             return;
         }
         let record = self.0.clone();
-        self.0.0.app.clone().spawn(async move {
-            if let Err(cause) = record.end(Status::Canceled).await {
-                tracing::error!(%cause, "a run that was broken off could not be written down");
-            }
-        });
+        self.0.0.app.spawn(async move { record.end(Status::Canceled).await });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{ApiError, FieldError},
-    limits::JSON_BYTES_MAX,
+    limits::{BODY_TIME_MAX, JSON_BYTES_MAX},
 };
 use axum::{
     body::Body,
@@ -70,7 +70,15 @@ pub async fn read_json(request: Request, bytes_max: usize) -> Result<Value, ApiE
 /// # Errors
 /// 413 over the limit; 400 where the client broke off.
 pub async fn read(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, bytes_max).collect().await {
+    let reading = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, bytes_max).collect());
+    let Ok(read) = reading.await else {
+        return Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "the body took too long; send it again",
+        ));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(bytes_max)),
         Err(_) => Err(ApiError::bad_request("incomplete_body", "the body ended early; send it again")),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 /// All buckets of this process.
 pub struct RateLimits {
     credentials: DefaultKeyedRateLimiter<Option<Uuid>>,
+    anonymous: DefaultKeyedRateLimiter<Option<IpAddr>>,
     auth_failures: DefaultKeyedRateLimiter<Option<IpAddr>>,
     registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
     per_minute: u32,
@@ -26,6 +27,7 @@ impl RateLimits {
     pub fn new(per_minute: u32) -> RateLimits {
         RateLimits {
             credentials: RateLimiter::keyed(Quota::per_minute(at_least_one(per_minute))),
+            anonymous: RateLimiter::keyed(Quota::per_minute(at_least_one(per_minute))),
             auth_failures: RateLimiter::keyed(Quota::per_minute(at_least_one(AUTH_FAILURES_PER_MINUTE))),
             registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
             per_minute,
@@ -46,6 +48,17 @@ impl RateLimits {
             let mut error = ApiError::rate_limited("rate_limited", text, seconds);
             error.headers.extend(headers(self.per_minute, seconds));
             error
+        })
+    }
+
+    /// Takes one request without a credential from an address's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn anonymous(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.anonymous, &ip).map_err(|wait| {
+            let text = "too many requests without a credential from this address; wait";
+            ApiError::rate_limited("rate_limited", text, whole_seconds(wait))
         })
     }
 
@@ -80,6 +93,7 @@ impl RateLimits {
     /// Forgets buckets that are full again.
     pub fn forget_idle(&self) {
         self.credentials.retain_recent();
+        self.anonymous.retain_recent();
         self.auth_failures.retain_recent();
         self.registrations.retain_recent();
     }

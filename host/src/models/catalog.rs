@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use uuid::Uuid;
@@ -28,9 +28,13 @@ const LIST_LIFE: chrono::Duration = chrono::Duration::minutes(5);
 /// How long a provider may take to give its list.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest list taken.
-const LIST_BYTES_MAX: usize = 4 << 20;
-/// Lists remembered before they are started anew.
-const LISTS_REMEMBERED_MAX: usize = 1000;
+const LIST_BYTES_MAX: usize = 1 << 20;
+/// How long a provider that gave no list is not asked again.
+const FAILURE_LIFE: chrono::Duration = chrono::Duration::seconds(30);
+/// Models taken of one provider's list: the longest known has some hundreds.
+const LIST_MODELS_MAX: usize = 2000;
+/// Lists remembered at once; those past their life go first.
+const LISTS_REMEMBERED_MAX: usize = 500;
 
 /// One model, as OpenAI lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,7 +49,13 @@ pub struct Model {
     pub owned_by: String,
 }
 
-type Lists = HashMap<(Uuid, String), (chrono::DateTime<chrono::Utc>, Vec<Model>)>;
+type Lists = HashMap<(Uuid, String), Remembered>;
+
+#[derive(Clone)]
+struct Remembered {
+    until: chrono::DateTime<chrono::Utc>,
+    models: Arc<[Model]>,
+}
 
 /// Lists remembered by this process.
 #[derive(Default)]
@@ -63,7 +73,8 @@ pub fn is_full_id(text: &str) -> bool {
 pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     let (row, configured) = configure::read(app, proof).await?;
     let asked = configured.iter().map(|provider| of_provider(app, row.app_id, &provider.provider));
-    let mut models: Vec<Model> = join_all(asked).await.into_iter().flatten().collect();
+    let lists = join_all(asked).await;
+    let mut models: Vec<Model> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
     if app.config.demo_provider {
         models.extend(DEMO_MODELS.iter().map(|model| described(DEMO, model, 0)));
     }
@@ -79,27 +90,30 @@ fn described(provider: &str, model: &str, created: i64) -> Model {
     Model { id: format!("{provider}/{model}"), object: "model", created, owned_by: provider.to_owned() }
 }
 
-async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Vec<Model> {
+async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Arc<[Model]> {
     let key = (app_id, provider.to_owned());
     let now = app.now();
     {
         let lists = app.model_catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, models)) = lists.get(&key).filter(|(at, _)| now - *at < LIST_LIFE) {
-            return models.clone();
+        if let Some(known) = lists.get(&key).filter(|known| now < known.until) {
+            return known.models.clone();
         }
     }
-    let models = match ask(app, app_id, provider).await {
-        Ok(models) => models,
+    let remembered = match ask(app, app_id, provider).await {
+        Ok(models) => Remembered { until: now + LIST_LIFE, models: models.into() },
         Err(cause) => {
             tracing::warn!(provider, cause, "a provider did not list its models");
-            return vec![];
+            Remembered { until: now + FAILURE_LIFE, models: Arc::default() }
         }
     };
+    let models = remembered.models.clone();
     let mut lists = app.model_catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
     if lists.len() >= LISTS_REMEMBERED_MAX {
-        lists.clear();
+        lists.retain(|_, known| now < known.until);
     }
-    lists.insert(key, (now, models.clone()));
+    if lists.len() < LISTS_REMEMBERED_MAX {
+        lists.insert(key, remembered);
+    }
     models
 }
 
@@ -140,5 +154,5 @@ async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, Stri
         .data
         .into_iter()
         .map(|model| described(provider, &model.id, model.created.unwrap_or_default()));
-    Ok(known.filter(|model| is_full_id(&model.id)).collect())
+    Ok(known.filter(|model| is_full_id(&model.id)).take(LIST_MODELS_MAX).collect())
 }

@@ -51,10 +51,11 @@ pub enum GatewayError {
 /// A reply on its way, with what will be written down of it.
 pub struct Metered {
     stream: EventStream,
-    record: Option<Record>,
-    usage: Option<Usage>,
+    record: Record,
 }
 
+/// What will be written down of a call, once, however it ends: a record that is
+/// dropped before it was settled was broken off, and is charged for what was seen.
 struct Record {
     app: App,
     acting: Acting,
@@ -63,6 +64,8 @@ struct Record {
     model: String,
     price: Option<Price>,
     started: Instant,
+    usage: Usage,
+    settled: bool,
 }
 
 /// Resolves a model id to a full one: `provider/model` as it is, a bare name
@@ -98,11 +101,13 @@ pub async fn ask(
         model: model.to_owned(),
         price: price::built_in(provider, model),
         started: Instant::now(),
+        usage: Usage::default(),
+        settled: false,
     };
     match upstream.stream(model, request).await {
-        Ok(stream) => Ok(Metered { stream, record: Some(record), usage: None }),
+        Ok(stream) => Ok(Metered { stream, record }),
         Err(error) => {
-            record.write(Usage::default(), Status::Failed).await;
+            record.settle(Status::Failed).await;
             Err(error.into())
         }
     }
@@ -135,51 +140,53 @@ impl Metered {
     /// The next event; none after the last, when the use is written down.
     pub async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
         let next = self.stream.next().await;
+        self.record.usage = match &next {
+            Some(Ok(Event::Usage(usage))) => *usage,
+            _ => self.stream.usage_so_far(),
+        };
         match &next {
-            Some(Ok(Event::Usage(usage))) => self.usage = Some(*usage),
             Some(Ok(_)) => {}
-            Some(Err(_)) => self.write(Status::Failed).await,
-            None => self.write(Status::Ok).await,
+            Some(Err(_)) => self.record.settle(Status::Failed).await,
+            None => self.record.settle(Status::Ok).await,
         }
         next
-    }
-
-    async fn write(&mut self, status: Status) {
-        let usage = self.usage.unwrap_or_else(|| self.stream.usage_so_far());
-        if let Some(mut record) = self.record.take() {
-            record.write(usage, status).await;
-        }
     }
 }
 
 impl Record {
-    async fn write(&mut self, usage: Usage, status: Status) {
-        let what = self.what(usage, status);
-        usage::record(&self.app, &self.acting, &what).await;
+    /// Writes the use down and waits for it. Once begun it is carried through,
+    /// also where whoever waits is gone.
+    async fn settle(&mut self, status: Status) {
+        if let Some(writing) = self.begin(status)
+            && let Err(cause) = writing.await
+        {
+            tracing::error!(%cause, "writing a use ended badly");
+        }
     }
 
-    fn what(&self, usage: Usage, status: Status) -> Use {
-        Use {
+    fn begin(&mut self, status: Status) -> Option<tokio::task::JoinHandle<()>> {
+        if std::mem::replace(&mut self.settled, true) {
+            return None;
+        }
+        let what = Use {
             what: What::Tokens {
                 provider: self.provider.clone(),
                 model: self.model.clone(),
-                usage,
+                usage: self.usage,
                 price: self.price,
             },
             plugin: self.origin.plugin.clone(),
             session_id: self.origin.session_id,
             took: self.started.elapsed(),
             status,
-        }
+        };
+        let (app, acting) = (self.app.clone(), self.acting.clone());
+        Some(self.app.spawn(async move { usage::record(&app, &acting, &what).await }))
     }
 }
 
-impl Drop for Metered {
-    /// Broken off: what was seen is charged.
+impl Drop for Record {
     fn drop(&mut self) {
-        let Some(record) = self.record.take() else { return };
-        let what = record.what(self.usage.unwrap_or_else(|| self.stream.usage_so_far()), Status::Canceled);
-        let app = record.app.clone();
-        app.clone().spawn(async move { usage::record(&app, &record.acting, &what).await });
+        drop(self.begin(Status::Canceled));
     }
 }

@@ -83,6 +83,30 @@ pub struct MarkdownError {
     pub message: String,
 }
 
+/// Front matter is a few lines; what is read of it is read several times over.
+const FRONT_MATTER_BYTES_MAX: usize = 8 << 10;
+
+/// Whether a line of YAML sets or uses an anchor. An alias of a list in a list of
+/// aliases multiplies: 20 KiB of them are half a GiB once read.
+fn has_anchor(line: &str) -> bool {
+    let mut before = ' ';
+    let mut quote = None;
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if (c == '"' || c == '\'') && !before.is_alphanumeric() => quote = Some(c),
+            None if c == '#' && before.is_whitespace() => return false,
+            None if (c == '&' || c == '*') && matches!(before, ' ' | '\t' | '[' | ',' | '{' | ':' | '-') => {
+                return true;
+            }
+            None => {}
+        }
+        before = c;
+    }
+    false
+}
+
 #[derive(Deserialize)]
 struct FrontMatter {
     description: Option<String>,
@@ -118,6 +142,15 @@ pub fn parse(text: &str) -> Result<Agent, MarkdownError> {
     if !closed {
         return Err(at(count, "the front matter does not end: expected a line `---`"));
     }
+    if yaml.len() > FRONT_MATTER_BYTES_MAX {
+        return Err(MarkdownError {
+            line: 1,
+            message: format!("the front matter is {FRONT_MATTER_BYTES_MAX} bytes at the most"),
+        });
+    }
+    if let Some(line) = yaml.lines().position(has_anchor) {
+        return Err(at(line + 2, "anchors and aliases (`&name`, `*name`) are not read here; write it out"));
+    }
     let front: Option<FrontMatter> = yaml_serde::from_str(&yaml).map_err(|error| MarkdownError {
         // The YAML starts on the file's second line.
         line: error.location().map_or(1, |location| location.line() + 1),
@@ -134,7 +167,8 @@ pub fn parse(text: &str) -> Result<Agent, MarkdownError> {
         return Err(at(2, "`temperature` is a number from 0 to 2"));
     }
     if front.steps.is_some_and(|steps| !(1..=crate::limits::STEPS_PER_TURN_MAX).contains(&steps)) {
-        return Err(at(2, "`steps` is a number from 1 to 16"));
+        let message = format!("`steps` is a number from 1 to {}", crate::limits::STEPS_PER_TURN_MAX);
+        return Err(MarkdownError { line: 2, message });
     }
     let instructions: String = lines.collect();
     let instructions = instructions.trim().to_owned();
@@ -172,6 +206,17 @@ mod tests {
     fn a_map_of_refusals_offers_the_others() {
         let tools = Tools::Map([("http".to_owned(), false)].into());
         assert!(tools.offers("word-count", "word-count") && !tools.offers("http", "http"));
+    }
+
+    #[test]
+    fn an_alias_is_refused_before_it_multiplies_and_a_star_in_quotes_is_none() {
+        let bomb = "---\ndescription: x\nq: &a [1,1,1,1]\ntools: [*a,*a,*a,*a]\n---\nhi";
+        assert_eq!(parse(bomb).unwrap_err().line, 3);
+        let agent =
+            parse("---\ndescription: R&D, 2 * 3 \ntools:\n  \"*\": false\n  http: true\n---\nhi").unwrap();
+        assert!(agent.tools.unwrap().offers("http", "http"));
+        let long = format!("---\ndescription: {}\n---\nhi", "x".repeat(9 << 10));
+        assert!(parse(&long).unwrap_err().message.contains("bytes"));
     }
 
     #[test]

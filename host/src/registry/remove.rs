@@ -1,4 +1,4 @@
-//! Deleting a plugin: its versions and grants go, calls under way finish.
+//! Deleting a plugin: its versions, its grants and what it stored go; calls under way finish.
 
 use super::{Description, PluginKind, PluginName, predefined::DEFAULT_AGENT, store};
 use crate::{

@@ -32,6 +32,9 @@ pub enum ReviewError {
     /// There is no such plugin, or not this version.
     #[error("no such plugin or version")]
     NotFound,
+    /// Several versions wait: which one the reviewer saw is theirs to say.
+    #[error("several versions wait for review ({}); say which one you mean with `version`", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    WhichVersion(Vec<i32>),
     /// More is granted than asked for.
     #[error("the review is wrong")]
     Invalid(Vec<FieldError>),
@@ -40,7 +43,9 @@ pub enum ReviewError {
     Db(#[from] sqlx::Error),
 }
 
-/// Grants capabilities to a plugin and lets the version run: the newest, unless given.
+/// Grants capabilities to a plugin and lets the version run: the newest, unless
+/// given; it must be given where several wait, so that nobody approves what came
+/// after they looked.
 ///
 /// # Errors
 /// [`ReviewError`]; nothing was changed then.
@@ -57,7 +62,13 @@ pub async fn review<A: Permission<Of = AppRef>>(
         Some(row) => {
             let found = match version {
                 Some(number) => store::find_version(&mut tx, row.plugin_id, number).await?,
-                None => store::newest_version(&mut tx, row.plugin_id).await?,
+                None => {
+                    let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
+                    if waiting.len() > 1 {
+                        return Err(ReviewError::WhichVersion(waiting));
+                    }
+                    store::newest_version(&mut tx, row.plugin_id).await?
+                }
             };
             let found = found.ok_or(ReviewError::NotFound)?;
             let requested = found.requested.iter().map(|wish| wish.capability.clone()).collect();

@@ -419,12 +419,12 @@ fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
 }
 
 fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option<&[Capability]>) -> Value {
-    let status = if row.active_version == Some(version.version) {
-        "active"
-    } else if row.active_version.is_some_and(|active| active > version.version) {
-        "superseded"
-    } else {
-        "pending_review"
+    let status = match row.active_version {
+        Some(active) if active == version.version => "active",
+        // It was active before a rollback or a newer upload, or could be at once.
+        _ if version.reviewed || version.requested.is_empty() => "inactive",
+        Some(active) if active > version.version => "superseded",
+        _ => "pending_review",
     };
     let mut meta = json!({
         "name": row.name,
@@ -437,7 +437,7 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
         "requested_capabilities": version.requested,
         "status": status,
         "created_at": row.created_at,
-        "uploaded_at": version.created_at,
+        "uploaded_at": version.uploaded_at,
         "updated_at": row.updated_at,
     });
     if let Some(granted) = granted {
@@ -551,6 +551,7 @@ impl From<ReviewError> for ApiError {
     fn from(error: ReviewError) -> ApiError {
         match error {
             ReviewError::NotFound => ApiError::not_found("plugin or version"),
+            ReviewError::WhichVersion(_) => ApiError::conflict("version_required", error.to_string()),
             ReviewError::Invalid(fields) => ApiError::invalid(fields),
             ReviewError::Db(cause) => cause.into(),
         }

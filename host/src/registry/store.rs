@@ -40,11 +40,15 @@ pub struct VersionRow {
     /// What it asks for.
     pub requested: Json<Vec<Requested>>,
     /// When it was uploaded.
-    pub created_at: DateTime<Utc>,
+    pub uploaded_at: DateTime<Utc>,
+    /// Whether somebody reviewed it.
+    pub reviewed: bool,
 }
 
 const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
-const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested, v.created_at";
+const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested,
+                       v.created_at as uploaded_at, exists (select from plugin_reviews r
+                         where r.plugin_id = v.plugin_id and r.version = v.version) as reviewed";
 
 /// How many tools the newest versions of all other plugins hold.
 pub(super) async fn count_tools_beside(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<i64> {
@@ -109,6 +113,10 @@ pub(super) async fn delete(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Resu
         .bind(&plugin.name)
         .execute(tx.conn())
         .await?;
+    sqlx::query("delete from plugin_kv where namespace = $1")
+        .bind(plugin.to_string())
+        .execute(tx.conn())
+        .await?;
     sqlx::query("delete from plugins where kind = $1 and name = $2")
         .bind(plugin.kind.name())
         .bind(&plugin.name)
@@ -153,7 +161,7 @@ pub(super) async fn insert_version(
     .bind(&version.description)
     .bind(&version.requested)
     .bind(created_by)
-    .bind(version.created_at)
+    .bind(version.uploaded_at)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -205,6 +213,19 @@ pub(super) async fn reviewed_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sql
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select {VERSION} from plugin_versions v join plugin_reviews using (plugin_id, version) where plugin_id = $1"
     )))
+    .bind(plugin_id)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// The versions that ask for something and were never reviewed, newer than what runs.
+pub(super) async fn waiting_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar(
+        "select v.version from plugin_versions v join plugins p using (plugin_id)
+         where plugin_id = $1 and v.version > coalesce(p.active_version, 0) and v.requested <> '[]'::jsonb
+           and not exists (select from plugin_reviews r where r.plugin_id = v.plugin_id and r.version = v.version)
+         order by v.version",
+    )
     .bind(plugin_id)
     .fetch_all(tx.conn())
     .await
@@ -300,9 +321,7 @@ pub(super) struct ListedRow {
     pub version: VersionRow,
 }
 
-const LISTED: &str =
-    "p.plugin_id, p.name, p.active_version, p.created_at, p.updated_at, v.version, v.format, v.sha256,
-                      v.size_bytes, v.description, v.requested";
+const LISTED: &str = "p.plugin_id, p.name, p.active_version, p.created_at, p.updated_at";
 
 /// Plugins with their newest version, by name, `limit` of them after `after`.
 pub(super) async fn list(
@@ -312,7 +331,7 @@ pub(super) async fn list(
     limit: i64,
 ) -> sqlx::Result<Vec<ListedRow>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select {LISTED} from plugins p
+        "select {LISTED}, {VERSION} from plugins p
          join lateral (select * from plugin_versions where plugin_id = p.plugin_id order by version desc limit 1) v on true
          where p.kind = $1 and ($2::text is null or p.name > $2) order by p.name limit $3"
     )))
@@ -326,7 +345,7 @@ pub(super) async fn list(
 /// Plugins that run, with the version that does, by name.
 pub(super) async fn list_active(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<Vec<ListedRow>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select {LISTED} from plugins p join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+        "select {LISTED}, {VERSION} from plugins p join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
          where p.kind = $1 order by p.name"
     )))
     .bind(kind.name())

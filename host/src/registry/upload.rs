@@ -228,7 +228,8 @@ async fn record<A: Permission<Of = AppRef>>(
         size_bytes: i64::try_from(new.size_bytes).unwrap_or(i64::MAX),
         description: sqlx::types::Json(new.description),
         requested: sqlx::types::Json(new.requested),
-        created_at: app.now(),
+        uploaded_at: app.now(),
+        reviewed: false,
     };
     let by = allowed.caller().credential_id;
     store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;

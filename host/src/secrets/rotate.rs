@@ -52,7 +52,7 @@ async fn rotate_table(app: &App, place: Place, done: &mut Rotated) -> sqlx::Resu
                 }
                 Ok(None) => {}
                 Err(OpenError::UnknownKey { .. } | OpenError::Refused | OpenError::NoRandomness) => {
-                    done.refused += 1
+                    done.refused += 1;
                 }
             }
         }

@@ -162,6 +162,14 @@ pub(super) async fn replace(
 ) -> Result<(), StoreError> {
     let present = store::list_providers(conn, app_id).await?;
     for old in &present {
+        let moved = wanted
+            .get(&old.provider)
+            .is_some_and(|input| input.api_key.is_none() && input.base_url != old.base_url);
+        if moved && old.last4.is_some() {
+            return Err(StoreError::KeyForNewAddress(old.provider.clone()));
+        }
+    }
+    for old in &present {
         match wanted.get(&old.provider) {
             Some(input) if input.api_key.is_none() => {
                 store::update_base_url(conn, old.provider_key_id, input.base_url.as_deref(), app.now())
@@ -218,6 +226,9 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
 /// Why providers could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A key that was given for one address is not sent to another.
+    #[error("the address of `{0}` changes; give its key again")]
+    KeyForNewAddress(String),
     /// A key.
     #[error("a provider's key could not be sealed")]
     Seal(#[from] SealError),

@@ -243,6 +243,12 @@ impl From<ConfigureError> for ApiError {
     fn from(error: ConfigureError) -> ApiError {
         match error {
             ConfigureError::Invalid(fields) => ApiError::invalid(fields),
+            ConfigureError::Providers(ref moved @ StoreError::KeyForNewAddress(ref provider)) => {
+                ApiError::invalid(vec![FieldError::new(
+                    format!("/providers/{provider}/apiKey"),
+                    moved.to_string(),
+                )])
+            }
             ConfigureError::Providers(StoreError::Seal(cause)) => {
                 ApiError::internal("a provider's key could not be sealed", cause)
             }

@@ -78,7 +78,6 @@ pub enum What {
 /// The database's.
 pub async fn write(app: &App, tx: &mut TenantTx, acting: &impl InApp, what: &Use) -> sqlx::Result<()> {
     let usage_id = app.new_id();
-    app.metrics.used(what);
     store::insert(
         tx,
         store::NewUse { usage_id, at: app.now(), app_id: acting.app().app_id, caller: acting.caller(), what },
@@ -94,6 +93,7 @@ pub async fn record(app: &App, acting: &Acting, what: &Use) {
         write(app, &mut tx, acting, what).await?;
         tx.commit().await
     };
+    app.metrics.used(what);
     if let Err(cause) = written.await {
         tracing::error!(%cause, app = acting.app().slug, ?what, "a use could not be written to the ledger");
     }

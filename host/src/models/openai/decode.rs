@@ -6,6 +6,7 @@
 
 use crate::models::error::{ErrorDetail, UpstreamError};
 use crate::models::sse::{Frame, SseReader};
+use crate::models::stream::TOOL_CALLS_MAX;
 use crate::models::{Event, FinishReason, Usage};
 use serde_json::Value;
 use std::mem;
@@ -156,8 +157,12 @@ impl Decoder {
             events.push(Event::Text(text.to_owned()));
         }
         match delta.get("tool_calls") {
-            Some(Value::Array(calls)) => calls.iter().for_each(|call| events.push(self.calls.read(call))),
-            Some(call @ Value::Object(_)) => events.push(self.calls.read(call)),
+            Some(Value::Array(calls)) => {
+                for call in calls {
+                    events.push(self.calls.read(call)?);
+                }
+            }
+            Some(call @ Value::Object(_)) => events.push(self.calls.read(call)?),
             _ => {}
         }
         if let Some(error) = choice.get("error").filter(|error| error.is_object()) {
@@ -209,8 +214,13 @@ fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
     })
 }
 
+/// What one reply can have used, in tokens: a thousand times the largest context there is.
+const TOKENS_MAX: u64 = 1_000_000_000;
+
 fn read_usage(usage: &Value) -> Usage {
-    let count = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64);
+    // A provider's word: held where no sum of a ledger's lifetime can overflow.
+    let count =
+        |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).map(|count| count.min(TOKENS_MAX));
     let prompt_tokens = count("/prompt_tokens").unwrap_or(0);
     let completion_tokens = count("/completion_tokens").unwrap_or(0);
     // Some providers leave reasoning out of `completion_tokens` and put it into the total only.
@@ -270,7 +280,11 @@ impl Completeness {
 }
 
 impl CallNumbers {
-    fn read(&mut self, piece: &Value) -> Event {
+    /// The piece as an event, under the number of its call.
+    ///
+    /// # Errors
+    /// Where there are more calls than a reply may have: each new one is looked for among all before it.
+    fn read(&mut self, piece: &Value) -> Result<Event, UpstreamError> {
         let function = piece.get("function").unwrap_or(piece);
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let id = text(piece.get("id"));
@@ -281,20 +295,26 @@ impl CallNumbers {
             Some(value) => value.to_string(),
         };
         let wire_index = piece.get("index").and_then(Value::as_u64);
-        let position = self.position(wire_index, &id, &name).unwrap_or_else(|| {
-            let (id, name) = (id.clone(), name.clone());
-            self.calls.push(SeenCall { wire_index, id, name, arguments: Completeness::default() });
-            self.calls.len() - 1
-        });
+        let position = match self.position(wire_index, &id, &name) {
+            Some(position) => position,
+            None if self.calls.len() >= TOOL_CALLS_MAX => {
+                return Err(UpstreamError::bad_reply("it has too many tool calls"));
+            }
+            None => {
+                let (id, name) = (id.clone(), name.clone());
+                self.calls.push(SeenCall { wire_index, id, name, arguments: Completeness::default() });
+                self.calls.len() - 1
+            }
+        };
         self.calls[position].arguments.read(&arguments);
         let some = |text: String| (!text.is_empty()).then_some(text);
-        Event::ToolCall {
+        Ok(Event::ToolCall {
             index: u32::try_from(position).unwrap_or(u32::MAX),
             id: some(id),
             name: some(name),
             arguments,
             extra_content: piece.get("extra_content").filter(|extra| extra.is_object()).cloned(),
-        }
+        })
     }
 
     /// The call a piece continues; None where it starts a new one.
