@@ -28,7 +28,7 @@ pub(super) fn steps(story: &Story, once: bool, style: Style) -> String {
     -H "Content-Type: application/wasm" --data-binary @{GUEST}
 
   {three}
-  less README.md wit/README.md
+  less docs/getting-started.md docs/write-a-tool.md ARCHITECTURE.md
 
 "##,
         try_next = heading("Try next, in another terminal"),
