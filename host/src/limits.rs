@@ -46,6 +46,14 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Calls of guests one app may have in flight: one tenant's flood must not take another's slots.
 pub const CALLS_IN_FLIGHT_PER_APP_MAX: usize = 64;
+/// How long one call of a tool may take unless configured: longer than any client waits for one.
+pub const TOOL_TIME: Duration = Duration::from_secs(30);
+/// How long a turn of an agent may take unless configured: several model calls and tools in a row.
+pub const TURN_TIME: Duration = Duration::from_secs(10 * 60);
+/// CPU time of an agent's own code in a turn: it waits for models most of the time.
+pub const TURN_CPU_TIME_MAX: Duration = Duration::from_secs(30);
+/// The longest time limit that can be configured: a session's lease must outlive a turn.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(14 * 60);
 /// Model calls in one turn of an agent.
 pub const STEPS_PER_TURN_MAX: u32 = 16;
 /// How deep a chain of guest calls may go (row M361).

@@ -21,7 +21,7 @@ pub struct Capability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CapabilityKind {
-    /// Requests to a host: `api.example.com`, `*.example.com`, `host:8080`, `*`.
+    /// Requests to a host: `api.example.com`, `*.example.com`, `host:8080`, `host:*`, `*`.
     Http,
     /// A secret, for one host: `NAME@api.example.com`.
     Secret,
@@ -147,6 +147,19 @@ impl Capability {
     }
 }
 
+impl Reach<'_> {
+    /// The capability that opens this and nothing else, where a grant can be that narrow.
+    pub fn narrowest(&self) -> Option<Capability> {
+        match self {
+            Reach::Http(host) => Some(Capability::new(CapabilityKind::Http, host.to_string())),
+            Reach::SecretTo { name, host } => {
+                Some(Capability::new(CapabilityKind::Secret, format!("{name}@{host}")))
+            }
+            Reach::SecretName(_) | Reach::KvRead | Reach::KvWrite | Reach::Model(_) | Reach::Tool(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.target)
@@ -214,7 +227,7 @@ fn model_matches(pattern: &str, model: &str) -> bool {
             .is_some_and(|provider| model.split_once('/').is_some_and(|(p, _)| p == provider))
 }
 
-/// `*`, `host`, `*.host`, each with an optional `:port`. A bare IPv6 address is not a pattern.
+/// `*`, `host`, `*.host`, the latter with an optional `:port` or `:*` for any. A bare IPv6 address is not a pattern.
 fn is_host_pattern(target: &str) -> bool {
     if target == "*" {
         return true;
@@ -231,7 +244,7 @@ fn is_host_pattern(target: &str) -> bool {
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         });
-    labels_ok && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    labels_ok && port.is_none_or(|port| port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn split_port(target: &str) -> (&str, Option<&str>) {
@@ -248,6 +261,7 @@ fn host_matches(pattern: &str, at: &HostPort<'_>) -> bool {
     }
     let (host, port) = split_port(pattern);
     let port_ok = match port {
+        Some("*") => true,
         Some(port) => port.parse() == Ok(at.port),
         None => at.default_port,
     };
@@ -266,7 +280,7 @@ fn host_pattern_within(narrow: &str, wide: &str) -> bool {
         return is_host_pattern(narrow);
     }
     let ((narrow_host, narrow_port), (wide_host, wide_port)) = (split_port(narrow), split_port(wide));
-    narrow_port == wide_port
+    (narrow_port == wide_port || wide_port == Some("*"))
         && (narrow_host == wide_host
             || name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
 }

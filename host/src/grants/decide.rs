@@ -122,7 +122,11 @@ fn guest(
         return Err(Denied::WrongKind { action });
     }
     in_service(app)?;
-    if !requested.iter().any(|capability| capability.opens(reach)) {
+    // A wish covers what may be granted of it: of `*`, which by itself stands for the schemes' own
+    // ports, also `localhost:8080`.
+    let needed = reach.narrowest();
+    let covers = |wish: &Capability| wish.opens(reach) || needed.as_ref().is_some_and(|n| n.within(wish));
+    if !requested.iter().any(covers) {
         return Err(Denied::NotDeclared(reach.to_string()));
     }
     if !granted.iter().any(|capability| capability.opens(reach)) {

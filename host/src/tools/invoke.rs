@@ -7,6 +7,7 @@ use crate::{
     guests::{Chain, Door, Record, record::LogLine},
     registry::resolve::CodeError,
     sandbox::{CallError, CallLimits, Spent, ToolError},
+    tools::catalog::Tool,
     usage::Status,
 };
 use std::sync::Arc;
@@ -91,6 +92,14 @@ impl InvokeError {
 /// [`InvokeError`]
 pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Result<Done, InvokeError> {
     let tool = chain.tools.find(name).ok_or(InvokeError::NotFound)?;
+    run(app, chain, tool, input).await
+}
+
+/// Runs this tool, whether or not the chain's guests may call it.
+///
+/// # Errors
+/// [`InvokeError`]
+pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result<Done, InvokeError> {
     check_input(&tool.definition.input_schema, &input)?;
     let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(InvokeError::TooMany)?;
     let component = tool.plugin.component(app).await?;
@@ -106,7 +115,8 @@ pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Resu
         Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let default = CallLimits::default();
-    let limits = CallLimits { wall: default.wall.min(chain.time_left()), ..default };
+    let wall = app.config.tool_time_limit.min(chain.time_left());
+    let limits = CallLimits { wall, cpu: default.cpu.min(wall), ..default };
     let called =
         app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
 

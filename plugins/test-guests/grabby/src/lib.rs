@@ -14,7 +14,7 @@ fn fetch(url: String) -> Seen {
 }
 
 /// Sends a GET with a secret in a header.
-#[tool(http("*", "to take what it can get"), secret("API_KEY@localhost", "to take it along"))]
+#[tool(http("*", "to take what it can get"), secret("API_KEY@localhost:*", "to take it along"))]
 fn fetch_with_secret(url: String, header: String, name: String) -> Seen {
     let request = http::get(url).secret_header(header, "Bearer ", &name);
     Seen::from(
