@@ -90,7 +90,7 @@ pub async fn ask(
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
-    let mut record = Record {
+    let record = Record {
         app: app.clone(),
         acting: Acting::of(proof),
         origin,
@@ -99,11 +99,28 @@ pub async fn ask(
         price: price::built_in(provider, model),
         started: Instant::now(),
     };
-    match upstream.stream(model, request).await {
-        Ok(stream) => Ok(Metered { stream, record: Some(record), usage: None }),
+    let mut waiting = Waiting(Some(record));
+    let answer = upstream.stream(model, request).await;
+    let record = waiting.0.take();
+    match answer {
+        Ok(stream) => Ok(Metered { stream, record, usage: None }),
         Err(error) => {
-            record.write(Usage::default(), Status::Failed).await;
+            if let Some(mut record) = record {
+                record.write(Usage::default(), Status::Failed).await;
+            }
             Err(error.into())
+        }
+    }
+}
+
+/// A call before its first event. Broken off there, it is written down, with
+/// nothing to charge: nothing was seen.
+struct Waiting(Option<Record>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(record) = self.0.take() {
+            record.write_canceled(Usage::default());
         }
     }
 }
@@ -158,6 +175,12 @@ impl Record {
         usage::record(&self.app, &self.acting, &what).await;
     }
 
+    fn write_canceled(self, usage: Usage) {
+        let what = self.what(usage, Status::Canceled);
+        let app = self.app.clone();
+        app.clone().spawn(async move { usage::record(&app, &self.acting, &what).await });
+    }
+
     fn what(&self, usage: Usage, status: Status) -> Use {
         Use {
             what: What::Tokens {
@@ -177,9 +200,8 @@ impl Record {
 impl Drop for Metered {
     /// Broken off: what was seen is charged.
     fn drop(&mut self) {
-        let Some(record) = self.record.take() else { return };
-        let what = record.what(self.usage.unwrap_or_else(|| self.stream.usage_so_far()), Status::Canceled);
-        let app = record.app.clone();
-        app.clone().spawn(async move { usage::record(&app, &record.acting, &what).await });
+        if let Some(record) = self.record.take() {
+            record.write_canceled(self.usage.unwrap_or_else(|| self.stream.usage_so_far()));
+        }
     }
 }

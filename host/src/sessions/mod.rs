@@ -16,6 +16,10 @@ use crate::{
     limits::{SESSION_LEASE, SESSION_MESSAGES_MAX},
 };
 use serde_json::Value;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use uuid::Uuid;
 
 /// What to write instead of an id, for a new session.
@@ -50,6 +54,23 @@ pub struct Taken {
     token: Uuid,
     /// The messages it holds, oldest first.
     pub history: Vec<Value>,
+    known: Known,
+}
+
+/// Whether the client knows the session's id. One made for a turn that failed
+/// before anything was said goes again: nobody could ever name it.
+#[derive(Clone, Default)]
+pub struct Known(Arc<AtomicBool>);
+
+impl Known {
+    /// The client was told.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Takes the session of this id for one turn, or makes a new one.
@@ -61,6 +82,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let token = app.new_id();
     let (now, expires_at) = (app.now(), app.now() + app.config.session_ttl);
     let busy_until = now + SESSION_LEASE;
+    let known = Known::default();
     let mut tx = app.tenant_tx(&acting).await?;
     let (session_id, history) = if id == NEW {
         let session_id = app.new_id();
@@ -81,13 +103,19 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
             return Err(SessionError::Full);
         }
         store::take(&mut tx, session_id, token, busy_until, now, expires_at).await?;
+        known.set();
         (session_id, store::messages(&mut tx, session_id).await?)
     };
     tx.commit().await?;
-    Ok(Taken { app: app.clone(), acting, session_id, token, history })
+    Ok(Taken { app: app.clone(), acting, session_id, token, history, known })
 }
 
 impl Taken {
+    /// To say that the client knows the session's id.
+    pub fn known(&self) -> Known {
+        self.known.clone()
+    }
+
     /// Adds the messages of a turn and gives the session back, in one transaction.
     ///
     /// # Errors
@@ -116,10 +144,16 @@ impl Drop for Taken {
         }
         let (app, acting, session_id, token) =
             (self.app.clone(), self.acting.clone(), self.session_id, self.token);
+        let known = self.known.get();
         self.app.spawn(async move {
             let released = async {
                 let mut tx = app.tenant_tx(&acting).await?;
-                store::release(&mut tx, session_id, token, app.now(), app.now() + app.config.session_ttl).await?;
+                if known {
+                    let expires_at = app.now() + app.config.session_ttl;
+                    store::release(&mut tx, session_id, token, app.now(), expires_at).await?;
+                } else {
+                    store::delete(&mut tx, session_id).await?;
+                }
                 tx.commit().await
             };
             if let Err(cause) = released.await {

@@ -247,6 +247,10 @@ impl CompletionBuilder {
     /// The answer as a `chat.completion`; None while it has not finished.
     pub fn completion(&self, head: &Head) -> Option<Value> {
         let reason = self.finish?.as_str();
+        let mut message = self.message().to_value();
+        if self.tool_calls.is_empty() {
+            message["tool_calls"] = Value::Null;
+        }
         Some(json!({
             "id": head.id,
             "object": "chat.completion",
@@ -254,7 +258,7 @@ impl CompletionBuilder {
             "model": head.model,
             "choices": [{
                 "index": 0,
-                "message": self.message().to_value(),
+                "message": message,
                 "logprobs": null,
                 "finish_reason": reason,
             }],
