@@ -7,6 +7,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
+use crate::upstream::ScriptedUpstream;
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
@@ -28,6 +29,8 @@ use std::{
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
 /// The operator's token in tests.
 pub const ADMIN_TOKEN: &str = "admin_secret";
+/// The key of a tenant's upstream.
+pub const UPSTREAM_KEY: &str = "sk-upstream-canary-0123456789";
 /// A master key for tests.
 const MASTER_KEY: &str = "fNOnk8u5t7IZBFyEBUqqbyyuXb4+NL4wVDM1irptYMQ=";
 
@@ -50,6 +53,10 @@ impl TestApp {
 
     /// One with a configuration of the test's.
     pub async fn with(change: impl FnOnce(&mut Config)) -> TestApp {
+        TestApp::begin(Clock::system(), change).await
+    }
+
+    async fn begin(clock: Clock, change: impl FnOnce(&mut Config)) -> TestApp {
         capture_logs();
         let unique: String = Entropy::os().bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
         let dir = std::env::temp_dir().join(format!("opg-test-{unique}"));
@@ -65,7 +72,23 @@ impl TestApp {
         config.rate_limit_per_minute = 1_000_000;
         change(&mut config);
         let names = DatabaseNames { control: format!("opg_{unique}"), apps: format!("opg_{unique}_apps") };
-        TestApp::open(config, names, dir, Clock::system()).await
+        TestApp::open(config, names, dir, clock).await
+    }
+
+    /// One whose clock the test moves.
+    pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> TestApp {
+        TestApp::begin(clock, change).await
+    }
+
+    /// One that may reach servers on this machine, for models and for guests.
+    pub async fn local() -> TestApp {
+        TestApp::with(TestApp::allow_local).await
+    }
+
+    /// What [`TestApp::local`] allows.
+    pub fn allow_local(config: &mut Config) {
+        config.allow_private_upstreams = true;
+        config.allow_private_guest_http = true;
     }
 
     async fn open(config: Config, names: DatabaseNames, dir: PathBuf, clock: Clock) -> TestApp {
@@ -110,6 +133,18 @@ impl TestApp {
     /// A new tenant; its first token speaks.
     pub async fn tenant(&self, slug: &str) -> Client {
         self.tenant_with(json!({ "id": slug, "name": slug })).await
+    }
+
+    /// A new tenant whose provider `openai` is this upstream, with [`UPSTREAM_KEY`], and whose default
+    /// model is `openai/scripted`.
+    pub async fn tenant_of(&self, slug: &str, upstream: &ScriptedUpstream) -> Client {
+        self.tenant_with(json!({
+            "id": slug,
+            "name": slug,
+            "providers": { "openai": { "apiKey": UPSTREAM_KEY, "baseUrl": upstream.base_url() } },
+            "defaultModel": { "providerId": "openai", "modelId": "scripted" },
+        }))
+        .await
     }
 
     /// A new tenant with this configuration.
@@ -241,6 +276,30 @@ impl Client {
     /// Runs a tool once.
     pub async fn invoke(&self, tool: &str, input: Value) -> Answer {
         self.post(&format!("/v1/tenant/tools/{tool}/invoke"), &json!({ "input": input })).await
+    }
+
+    /// Grants a plugin exactly this: `[("http", "localhost:8080")]`.
+    pub async fn grant(&self, kind: &str, name: &str, capabilities: &[(&str, &str)]) {
+        let grant: Vec<_> =
+            capabilities.iter().map(|(kind, target)| json!({ "kind": kind, "target": target })).collect();
+        let path = format!("/v1/tenant/{kind}/{name}/review");
+        let reviewed = self.post(&path, &json!({ "grant": grant })).await;
+        assert_eq!(reviewed.status, 200, "{}", reviewed.text());
+    }
+
+    /// Somebody with no more than these scopes of the same tenant.
+    pub async fn with_scopes(&self, scopes: &[&str]) -> Client {
+        let made = self.post("/v1/tenant/tokens", &json!({ "kind": "dev_grant", "scopes": scopes })).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        Client { token: made.json()["token"].as_str().map(str::to_owned), ..self.clone() }
+    }
+
+    /// Rows of the ledger, oldest first.
+    pub async fn uses(&self) -> Vec<Value> {
+        let listed = self.get("/v1/usage/ai-logs?limit=200").await.json();
+        let mut rows = listed["data"].as_array().expect("a list").clone();
+        rows.reverse();
+        rows
     }
 
     /// Asks a model; the answer whole.

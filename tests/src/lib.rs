@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod site;
 pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.
