@@ -440,7 +440,7 @@ mod tests {
         assert_eq!(builder.completion(&head()), None);
         builder.push(&Event::Finish(FinishReason::Stop));
         let message = builder.completion(&head()).expect("it finished")["choices"][0]["message"].clone();
-        assert_eq!(message, json!({ "role": "assistant", "content": "" }));
+        assert_eq!(message, json!({ "role": "assistant", "content": "", "tool_calls": null }));
     }
 
     #[test]
