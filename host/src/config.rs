@@ -2,6 +2,7 @@
 //!
 //! Every variable may also be written with `OPG_` before it, which wins.
 
+use crate::limits::{CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -43,6 +44,10 @@ pub struct Config {
     pub allow_self_registration: bool,
     /// How long a session lives after its last use (`SESSION_TTL`, default `24h`).
     pub session_ttl: Duration,
+    /// How long one call of a tool may take, host waits included (`OPG_TOOL_TIME_LIMIT_MS`, default 30000).
+    pub tool_time_limit: Duration,
+    /// How long one turn of an agent may take (`OPG_AGENT_TIME_LIMIT_MS`, default 600000).
+    pub agent_time_limit: Duration,
     /// Whether model providers may be at private addresses (`OPG_ALLOW_PRIVATE_UPSTREAMS`).
     pub allow_private_upstreams: bool,
     /// Whether guests may reach private addresses they were granted (`OPG_ALLOW_PRIVATE_GUEST_HTTP`).
@@ -123,6 +128,8 @@ impl Config {
             ("OPG_TOKEN_PEPPER", secret(self.token_pepper.is_some())),
             ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
             ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
+            ("OPG_TOOL_TIME_LIMIT_MS", self.tool_time_limit.as_millis().to_string()),
+            ("OPG_AGENT_TIME_LIMIT_MS", self.agent_time_limit.as_millis().to_string()),
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
             ("OPG_ALLOW_PRIVATE_GUEST_HTTP", self.allow_private_guest_http.to_string()),
             ("OPG_DEMO_PROVIDER", self.demo_provider.to_string()),
@@ -190,6 +197,8 @@ impl Reader {
                 "a number and `m`, `h` or `d`, such as 30m, 24h or 7d",
                 parse_ttl,
             ),
+            tool_time_limit: self.time_limit("OPG_TOOL_TIME_LIMIT_MS", TOOL_TIME),
+            agent_time_limit: self.time_limit("OPG_AGENT_TIME_LIMIT_MS", TURN_TIME),
             allow_private_upstreams: self.flag("OPG_ALLOW_PRIVATE_UPSTREAMS", false),
             allow_private_guest_http: self.flag("OPG_ALLOW_PRIVATE_GUEST_HTTP", false),
             demo_provider: self.flag("OPG_DEMO_PROVIDER", !production),
@@ -230,6 +239,14 @@ impl Reader {
         parse(text.trim()).unwrap_or_else(|| {
             self.errors.push(format!("{name}: expected {expected}, got `{text}`"));
             default
+        })
+    }
+
+    fn time_limit(&mut self, name: &str, default: Duration) -> Duration {
+        let expected = format!("milliseconds, 1 to {}", CALL_TIME_MAX.as_millis());
+        self.parsed(name, default, &expected, |v| {
+            let limit = Duration::from_millis(v.parse().ok()?);
+            (limit > Duration::ZERO && limit <= CALL_TIME_MAX).then_some(limit)
         })
     }
 
@@ -325,6 +342,18 @@ mod tests {
     fn m004_short_admin_tokens_do_not_boot_in_production() {
         let errors = read(&[("OPG_ENV", "production")]).unwrap_err().to_string();
         assert!(errors.contains("32 characters") && !errors.contains("admin_secret"), "{errors}");
+    }
+
+    #[test]
+    fn a_time_limit_is_a_number_of_milliseconds() {
+        assert_eq!(read(&[]).unwrap().tool_time_limit, TOOL_TIME);
+        let config = read(&[("OPG_TOOL_TIME_LIMIT_MS", "250"), ("OPG_AGENT_TIME_LIMIT_MS", "1000")]).unwrap();
+        assert_eq!(config.tool_time_limit, Duration::from_millis(250));
+        assert_eq!(config.agent_time_limit, Duration::from_secs(1));
+        for text in ["0", "-1", "30s", "999999999999"] {
+            let errors = read(&[("OPG_TOOL_TIME_LIMIT_MS", text)]).unwrap_err().to_string();
+            assert!(errors.contains("OPG_TOOL_TIME_LIMIT_MS"), "{text}: {errors}");
+        }
     }
 
     #[test]

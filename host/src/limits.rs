@@ -53,6 +53,14 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Calls of guests one app may have in flight: one tenant's flood must not take another's slots.
 pub const CALLS_IN_FLIGHT_PER_APP_MAX: usize = 64;
+/// How long one call of a tool may take unless configured: longer than any client waits for one.
+pub const TOOL_TIME: Duration = Duration::from_secs(30);
+/// How long a turn of an agent may take unless configured: several model calls and tools in a row.
+pub const TURN_TIME: Duration = Duration::from_secs(10 * 60);
+/// CPU time of an agent's own code in a turn: it waits for models most of the time.
+pub const TURN_CPU_TIME_MAX: Duration = Duration::from_secs(30);
+/// The longest time limit that can be configured: a session's lease must outlive a turn.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(14 * 60);
 /// Model calls in one turn of an agent.
 pub const STEPS_PER_TURN_MAX: u32 = 16;
 /// How deep a chain of guest calls may go (row M361).
@@ -61,8 +69,12 @@ pub const CALL_DEPTH_MAX: u32 = 4;
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Messages one session keeps: beyond it the model would not read them anyway.
 pub const SESSION_MESSAGES_MAX: i64 = 2000;
-/// How long a session stays taken when the host that runs its turn died.
-pub const SESSION_LEASE: Duration = Duration::from_secs(15 * 60);
+/// What a session's messages may hold, in bytes of JSON, before no further turn is taken: it is read whole for each.
+pub const SESSION_BYTES_MAX: i64 = 8 << 20;
+/// How long a session stays taken when the host that runs its turn died; while it lives it renews the lease.
+pub const SESSION_LEASE: Duration = Duration::from_secs(60);
+/// How often a lease is renewed: two renewals may fail.
+pub const SESSION_LEASE_RENEWED_EVERY: Duration = Duration::from_secs(20);
 
 /// One value in a plugin's key-value store.
 pub const KV_VALUE_BYTES_MAX: usize = 256 << 10;

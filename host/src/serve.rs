@@ -51,7 +51,7 @@ const GUEST_THREADS_PER_CORE: usize = 1;
 /// Where Ollama listens.
 const OLLAMA_PORT: u16 = 11434;
 /// Guest calls at once, for the whole process: below the pool's size.
-const GUEST_CALLS_MAX: u32 = 256;
+const GUEST_CALLS_MAX: u32 = 512;
 
 /// Why OPG did not start.
 #[derive(Debug, thiserror::Error)]

@@ -54,6 +54,10 @@ pub struct ToolCallFragment {
     /// A piece of the JSON text of the input.
     #[serde(default)]
     pub arguments: String,
+    /// What the provider wants back with the call, unread: put it into the
+    /// call's `extra_content` of the assistant message.
+    #[serde(default)]
+    pub extra_content: Option<serde_json::Value>,
 }
 
 impl Event {
@@ -130,8 +134,14 @@ mod tests {
                 id: id.map(Into::into),
                 name: name.map(Into::into),
                 arguments: arguments.into(),
+                extra_content: None,
             })
         };
+        let signed = Event::ToolCall(ToolCallFragment {
+            index: 0,
+            extra_content: Some(serde_json::json!({"google": {"thought_signature": "s"}})),
+            ..ToolCallFragment::default()
+        });
         let cases = [
             (r#"{"type":"text","text":"hi"}"#, Event::Text("hi".into())),
             (r#"{"type":"reasoning","text":"hm"}"#, Event::Reasoning("hm".into())),
@@ -140,6 +150,10 @@ mod tests {
                 call(Some("c"), Some("n"), "{"),
             ),
             (r#"{"type":"tool_call","index":1,"arguments":"}"}"#, call(None, None, "}")),
+            (
+                r#"{"type":"tool_call","index":0,"arguments":"","extra_content":{"google":{"thought_signature":"s"}}}"#,
+                signed,
+            ),
             (r#"{"type":"finish","reason":"length"}"#, Event::Finish(Some(FinishReason::Length))),
             (r#"{"type":"finish","reason":"bored"}"#, Event::Finish(None)),
             (

@@ -7,6 +7,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
+use crate::upstream::ScriptedUpstream;
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
@@ -28,6 +29,8 @@ use std::{
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
 /// The operator's token in tests.
 pub const ADMIN_TOKEN: &str = "admin_secret";
+/// The key of a tenant's upstream.
+pub const UPSTREAM_KEY: &str = "sk-upstream-canary-0123456789";
 /// A master key for tests.
 const MASTER_KEY: &str = "fNOnk8u5t7IZBFyEBUqqbyyuXb4+NL4wVDM1irptYMQ=";
 
@@ -94,6 +97,22 @@ impl TestApp {
         TestApp::open(config, names, dir, setup).await
     }
 
+    /// One whose clock the test moves.
+    pub async fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> TestApp {
+        TestApp::set_up(Setup { clock, ..Setup::default() }, change).await
+    }
+
+    /// One that may reach servers on this machine, for models and for guests.
+    pub async fn local() -> TestApp {
+        TestApp::with(TestApp::allow_local).await
+    }
+
+    /// What [`TestApp::local`] allows.
+    pub fn allow_local(config: &mut Config) {
+        config.allow_private_upstreams = true;
+        config.allow_private_guest_http = true;
+    }
+
     async fn open(config: Config, names: DatabaseNames, dir: PathBuf, setup: Setup) -> TestApp {
         let Setup { clock, own_database } = setup;
         let location = if own_database { embedded(&dir) } else { location(&dir) };
@@ -145,6 +164,18 @@ impl TestApp {
     /// A new tenant; its first token speaks.
     pub async fn tenant(&self, slug: &str) -> Client {
         self.tenant_with(json!({ "id": slug, "name": slug })).await
+    }
+
+    /// A new tenant whose provider `openai` is this upstream, with [`UPSTREAM_KEY`], and whose default
+    /// model is `openai/scripted`.
+    pub async fn tenant_of(&self, slug: &str, upstream: &ScriptedUpstream) -> Client {
+        self.tenant_with(json!({
+            "id": slug,
+            "name": slug,
+            "providers": { "openai": { "apiKey": UPSTREAM_KEY, "baseUrl": upstream.base_url() } },
+            "defaultModel": { "providerId": "openai", "modelId": "scripted" },
+        }))
+        .await
     }
 
     /// A new tenant with this configuration.
@@ -297,6 +328,30 @@ impl Client {
     /// Runs a tool once.
     pub async fn invoke(&self, tool: &str, input: Value) -> Answer {
         self.post(&format!("/v1/tenant/tools/{tool}/invoke"), &json!({ "input": input })).await
+    }
+
+    /// Grants a plugin exactly this: `[("http", "localhost:8080")]`.
+    pub async fn grant(&self, kind: &str, name: &str, capabilities: &[(&str, &str)]) {
+        let grant: Vec<_> =
+            capabilities.iter().map(|(kind, target)| json!({ "kind": kind, "target": target })).collect();
+        let path = format!("/v1/tenant/{kind}/{name}/review");
+        let reviewed = self.post(&path, &json!({ "grant": grant })).await;
+        assert_eq!(reviewed.status, 200, "{}", reviewed.text());
+    }
+
+    /// Somebody with no more than these scopes of the same tenant.
+    pub async fn with_scopes(&self, scopes: &[&str]) -> Client {
+        let made = self.post("/v1/tenant/tokens", &json!({ "kind": "dev_grant", "scopes": scopes })).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        Client { token: made.json()["token"].as_str().map(str::to_owned), ..self.clone() }
+    }
+
+    /// Rows of the ledger, oldest first.
+    pub async fn uses(&self) -> Vec<Value> {
+        let listed = self.get("/v1/usage/ai-logs?limit=200").await.json();
+        let mut rows = listed["data"].as_array().expect("a list").clone();
+        rows.reverse();
+        rows
     }
 
     /// Asks a model; the answer whole.

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod process;
 pub mod routes;
+pub mod site;
 pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.

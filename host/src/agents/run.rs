@@ -5,19 +5,14 @@ use crate::{
     app::App,
     grants::{GuestGrants, InApp},
     guests::{Chain, Door, Record},
-    limits::STEPS_PER_TURN_MAX,
+    limits::{STEPS_PER_TURN_MAX, TURN_CPU_TIME_MAX},
     models::{FinishReason, gateway::GatewayError},
     registry::resolve::CodeError,
     sandbox::{AgentError, CallError, CallLimits, Outcome, Turn},
     usage::Status,
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
-
-/// How long a turn may take: several model calls and tools in a row.
-pub const TURN_TIME_MAX: Duration = Duration::from_secs(10 * 60);
-/// CPU time of an agent's own code in a turn: it waits for models most of the time.
-const TURN_CPU_MAX: Duration = Duration::from_secs(30);
+use std::sync::Arc;
 
 /// What is asked of an agent.
 pub struct Task {
@@ -76,14 +71,15 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]
 pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<Ended, RunError> {
-    let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(RunError::TooMany)?;
+    let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app).await?;
     let plugin = &agent.plugin;
     let grants =
         GuestGrants::new(&chain.acting, agent.name.clone(), plugin.requested.clone(), plugin.granted.clone());
     let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
-    let limits = CallLimits { wall: chain.time_left(), cpu: TURN_CPU_MAX, ..CallLimits::default() };
+    let wall = chain.time_left();
+    let limits = CallLimits { wall, cpu: TURN_CPU_TIME_MAX.min(wall), ..CallLimits::default() };
     let turn = Turn {
         model: task.model,
         instructions: agent.instructions.clone(),

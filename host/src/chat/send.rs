@@ -10,7 +10,7 @@ use crate::{
     grants::{Allowed, Denied, action::may},
     guests::{Chain, Emitted},
     models::{
-        ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
+        self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
         gateway::{self, GatewayError, Origin},
         openai::{
             chunks::{CompletionBuilder, Head},
@@ -76,19 +76,23 @@ pub async fn send(
 ) -> Result<(Answer, Asked), ChatError> {
     let (tenant, _providers) = configure::read(app, allowed).await?;
     let catalog = tools::catalog::load(app, allowed).await?.offered();
-    let named = body.get("agent").and_then(Value::as_str);
-    let agent = agents::choose(app, allowed, named).await?;
-    let own_model = agent.as_ref().filter(|_| named.is_some()).and_then(|agent| agent.model.as_deref());
-    let mut request = read(body, session, &catalog, own_model.or(tenant.default_model.as_deref()))?;
+    // A name that is no text is refused with the rest of the body.
+    let named = body.get("agent").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let agent = who_answers(app, allowed, named, &catalog).await?;
+    let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
+    let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
     let asked = Asked { stream: request.stream, include_usage: request.include_usage };
-    let agent = agent.filter(|agent| request.agent.is_some() || agent.own || !catalog.is_empty());
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
             return Err(ChatError::ToolNameConflict(tool.name.clone()));
         }
     }
-    let (provider, model) = gateway::full_id(&request.model, tenant.default_model.as_deref())?;
+    // Whoever names an agent names its model with it.
+    if let Some(model) = wanted.filter(|_| request.agent.is_some()) {
+        request.model = ModelId::parse(model).map_err(ChatError::Request)?;
+    }
+    let (provider, model) = full_id(app, allowed, &request.model, tenant.default_model.as_deref()).await?;
 
     let taken = match request.session_id.take() {
         Some(id) => {
@@ -108,13 +112,18 @@ pub async fn send(
         model: format!("{provider}/{model}"),
     };
     let session_id = taken.as_ref().map(|taken| taken.session_id);
+    let known = taken.as_ref().map(Taken::known);
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let job = Job { app: app.clone(), allowed: allowed.clone(), request, provider, model, taken, sender };
     let making = match agent {
         Some(agent) => tokio::spawn(job.by_agent(agent, catalog)),
         None => tokio::spawn(job.by_model()),
     };
-    Ok((Answer::begin(head, session_id, events, making).await?, asked))
+    let answer = Answer::begin(head, session_id, events, making).await?;
+    if let Some(known) = known {
+        known.set();
+    }
+    Ok((answer, asked))
 }
 
 /// How the client wants its answer.
@@ -138,9 +147,14 @@ fn read(
             let model = default_model.ok_or(ChatError::NoModel)?;
             object.insert("model".to_owned(), json!(model));
         }
-        let in_body = object.get("session_id").and_then(Value::as_str).map(str::to_owned);
-        if let Some(id) = session_id(session, in_body)? {
-            object.insert("session_id".to_owned(), json!(id));
+        // Into the body before it is checked: tool messages may answer calls of the session's history.
+        match (session, object.get("session_id").filter(|id| !id.is_null())) {
+            (Some(header), Some(body)) if *body != json!(header) => return Err(session_conflict()),
+            (Some(header), None) if header != sessions::NEW && Uuid::parse_str(&header).is_err() => {
+                return Err(SessionError::NotFound.into());
+            }
+            (Some(header), None) => drop(object.insert("session_id".to_owned(), json!(header))),
+            (_, _) => {}
         }
     }
     let names: Vec<String> = catalog.definitions().into_iter().map(|tool| tool.name).collect();
@@ -148,23 +162,58 @@ fn read(
 }
 
 /// The header and the body may both name the session, if they agree (row M011).
-fn session_id(header: Option<String>, body: Option<String>) -> Result<Option<String>, ChatError> {
-    match (header, body) {
-        (Some(a), Some(b)) if a != b => Err(ChatError::Request(RequestError {
-            message:
-                "`session_id` and the header X-OPG-Session-Id name different sessions; send one of them."
-                    .into(),
-            param: Some("session_id".into()),
-            code: "session_conflict",
-        })),
-        (a, b) => Ok(a.or(b)),
-    }
+fn session_conflict() -> ChatError {
+    ChatError::Request(RequestError {
+        message: "`session_id` and the header X-OPG-Session-Id name different sessions; send one of them."
+            .into(),
+        param: Some("session_id".into()),
+        code: "session_conflict",
+    })
 }
 
 /// The messages a session holds. One that does not read would change what was said: then nothing is.
 fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
     let read = history.iter().map(|value| serde_json::from_value(value.clone()));
     read.collect::<Result<_, _>>().map_err(ChatError::History)
+}
+
+async fn who_answers(
+    app: &App,
+    allowed: &Allowed<may::ChatSend>,
+    named: Option<&str>,
+    catalog: &Catalog,
+) -> Result<Option<Agent>, ChatError> {
+    let agent = agents::choose(app, allowed, named).await?;
+    Ok(agent.filter(|agent| named.is_some() || agent.own || !catalog.is_empty()))
+}
+
+/// The provider and the model of an id. A bare name is the app's default
+/// model's, or that of the one model the app can name that is called so (row M013).
+async fn full_id(
+    app: &App,
+    allowed: &Allowed<may::ChatSend>,
+    id: &ModelId,
+    default_model: Option<&str>,
+) -> Result<(String, String), ChatError> {
+    let unknown = match gateway::full_id(id, default_model) {
+        Ok(found) => return Ok(found),
+        Err(unknown) => unknown,
+    };
+    let models = models::catalog::list(app, allowed).await?;
+    let mut called_so =
+        models.iter().filter_map(|model| model.id.split_once('/')).filter(|(_, name)| *name == id.model);
+    match (called_so.next(), called_so.next()) {
+        (Some((provider, model)), None) => Ok((provider.to_owned(), model.to_owned())),
+        (Some((a, _)), Some((b, _))) => Err(ChatError::Request(RequestError {
+            message: format!(
+                "`{}` is a model of several providers; name one: `{a}/{}`, `{b}/{}`.",
+                id.model, id.model, id.model
+            ),
+            param: Some("model".into()),
+            code: "model_ambiguous",
+        })),
+        (None, _) => Err(unknown.into()),
+    }
 }
 
 struct Job {
@@ -226,9 +275,10 @@ impl Job {
     async fn agent_answers(&mut self, agent: Agent, catalog: Catalog) -> Result<(), ChatError> {
         let catalog = Arc::new(catalog.chosen(agent.tools.as_ref()));
         let (emit, mut emitted) = mpsc::channel(EVENTS_WAITING_MAX);
-        let chain = Chain::start(&self.allowed, catalog, self.session_id(), run::TURN_TIME_MAX, Some(emit));
+        let time_limit = self.app.config.agent_time_limit;
+        let chain = Chain::start(&self.allowed, catalog, self.session_id(), time_limit, Some(emit));
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
-        let task = self.task(&agent, &new)?;
+        let task = self.task(&agent, &new);
 
         // The chain holds the sending half; it must be gone before the receiving half can end.
         let running = {
@@ -257,20 +307,14 @@ impl Job {
         self.say(Event::Usage(chain.usage())).await
     }
 
-    fn task(&self, agent: &Agent, new: &[Value]) -> Result<Task, ChatError> {
+    fn task(&self, agent: &Agent, new: &[Value]) -> Task {
         let history = self.taken.as_ref().map(|taken| taken.history.as_slice()).unwrap_or_default();
-        let model = match &agent.model {
-            Some(model) if self.request.agent.is_some() => {
-                ModelId::parse(model).map_err(ChatError::Request)?.to_string()
-            }
-            _ => format!("{}/{}", self.provider, self.model),
-        };
-        Ok(Task {
-            model,
+        Task {
+            model: format!("{}/{}", self.provider, self.model),
             messages: [history, new].concat(),
             options: options(&self.request, agent.temperature),
-            client_tools: self.request.tools.iter().map(crate::models::Tool::to_value).collect(),
-        })
+            client_tools: self.request.tools.iter().map(models::Tool::to_value).collect(),
+        }
     }
 
     fn session_id(&self) -> Option<Uuid> {
@@ -314,7 +358,7 @@ fn options(request: &ChatRequest, temperature: Option<f64>) -> Value {
     set("max_tokens", request.max_tokens.map(|n| json!(n)));
     set("max_completion_tokens", request.max_completion_tokens.map(|n| json!(n)));
     set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
-    set("tool_choice", request.tool_choice.as_ref().map(crate::models::ToolChoice::to_value));
+    set("tool_choice", request.tool_choice.as_ref().map(models::ToolChoice::to_value));
     Value::Object(options)
 }
 

@@ -147,6 +147,19 @@ impl Capability {
     }
 }
 
+impl Reach<'_> {
+    /// The capability that opens this and nothing else, where a grant can be that narrow.
+    pub fn narrowest(&self) -> Option<Capability> {
+        match self {
+            Reach::Http(host) => Some(Capability::new(CapabilityKind::Http, host.to_string())),
+            Reach::SecretTo { name, host } => {
+                Some(Capability::new(CapabilityKind::Secret, format!("{name}@{host}")))
+            }
+            Reach::SecretName(_) | Reach::KvRead | Reach::KvWrite | Reach::Model(_) | Reach::Tool(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.target)

@@ -122,11 +122,11 @@ fn guest(
         return Err(Denied::WrongKind { action });
     }
     in_service(app)?;
-    let opens = |capability: &&Capability| capability.opens(reach);
-    // What was granted within a wider wish counts as declared: `localhost:8080` within `*`, which by
-    // itself stands for the schemes' own ports.
-    let within_a_wish = |given: &Capability| requested.iter().any(|wish| given.within(wish));
-    if !requested.iter().any(|wish| wish.opens(reach)) && !granted.iter().filter(opens).any(within_a_wish) {
+    // A wish covers what may be granted of it: of `*`, which by itself stands for the schemes' own
+    // ports, also `localhost:8080`.
+    let needed = reach.narrowest();
+    let covers = |wish: &Capability| wish.opens(reach) || needed.as_ref().is_some_and(|n| n.within(wish));
+    if !requested.iter().any(covers) {
         return Err(Denied::NotDeclared(reach.to_string()));
     }
     if !granted.iter().any(|capability| capability.opens(reach)) {

@@ -78,7 +78,7 @@ pub async fn issue(
         kind: wanted.kind,
         name: &wanted.name,
         scopes,
-        expires_at: wanted.expires_in.map(|life| app.now() + life),
+        expires_at: earlier(wanted.expires_in.map(|life| app.now() + life), allowed.caller().expires_at),
         created_by: allowed.caller().credential_id,
     };
     let issued = insert(app, tx.conn(), allowed.app().app_id, &allowed.app().slug, made).await?;
@@ -88,6 +88,14 @@ pub async fn issue(
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     Ok(issued)
+}
+
+/// A credential does not outlive the one that makes it (row M005).
+fn earlier(wanted: Option<DateTime<Utc>>, own: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    match (wanted, own) {
+        (Some(wanted), Some(own)) => Some(wanted.min(own)),
+        (wanted, own) => wanted.or(own),
+    }
 }
 
 /// What goes into a new credential, judged already.

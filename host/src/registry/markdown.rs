@@ -224,7 +224,7 @@ mod tests {
         for (text, line) in [
             ("You count.", 1),
             ("---\ndescription: x\nYou count.", 3),
-            ("---\ndescription: x\ntemperature: [\n---\nhi", 4),
+            ("---\ndescription: x\ntemperature: [\n---\nhi", 3),
             ("---\n---\nhi", 2),
             ("---\nmode: x\n---\nhi", 2),
             ("---\ndescription: x\nmodel: gpt\n---\nhi", 2),

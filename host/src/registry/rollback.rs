@@ -1,6 +1,6 @@
 //! Rolling back: an older version runs again.
 
-use super::{PluginName, store};
+use super::{PluginName, store, upload};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
@@ -46,8 +46,7 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
             older.into_iter().next().ok_or(RollbackError::NothingOlder)?
         }
     };
-    let reviewed = store::reviewed_versions(&mut tx, row.plugin_id).await?;
-    if !version.requested.is_empty() && !reviewed.iter().any(|v| v.version == version.version) {
+    if !upload::needs_no_review(&mut tx, row.plugin_id, &version).await? {
         return Err(RollbackError::NotReviewed(version.version));
     }
     store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;

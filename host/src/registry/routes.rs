@@ -369,12 +369,19 @@ async fn get<A: Permission<Of = AppRef>>(
     };
     let etag = format!("\"{}\"", version.sha256);
     let format = if version.format == Format::Markdown.name() { Format::Markdown } else { Format::Component };
+    let vary = (header::VARY, header::ACCEPT.as_str().to_owned());
     if wants_bytes(headers, format) {
+        // Bytes never change under their digest; what is said about them does.
+        let has_it = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        if has_it.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {
+            return Ok((StatusCode::NOT_MODIFIED, [vary, (header::ETAG, etag)]).into_response());
+        }
         let bytes = app.blobs.get(&version.sha256).await?;
-        let content = [(header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
+        let content = [vary, (header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
         return Ok((content, bytes).into_response());
     }
-    Ok(([(header::ETAG, etag)], Json(meta(plugin.kind, &row, &version, Some(&granted)))).into_response())
+    let meta = meta(plugin.kind, &row, &version, Some(&granted));
+    Ok(([vary, (header::ETAG, etag)], Json(meta)).into_response())
 }
 
 fn wants_bytes(headers: &HeaderMap, format: Format) -> bool {

@@ -258,7 +258,7 @@ async fn insert_plugin(
 }
 
 /// A version that asks for nothing, or says and asks no more than one already reviewed.
-async fn needs_no_review(
+pub(super) async fn needs_no_review(
     tx: &mut TenantTx,
     plugin_id: Uuid,
     version: &store::VersionRow,

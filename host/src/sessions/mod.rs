@@ -13,9 +13,13 @@ pub mod sweep;
 use crate::{
     app::App,
     grants::{Acting, InApp},
-    limits::{SESSION_LEASE, SESSION_MESSAGES_MAX},
+    limits::{SESSION_BYTES_MAX, SESSION_LEASE, SESSION_LEASE_RENEWED_EVERY, SESSION_MESSAGES_MAX},
 };
 use serde_json::Value;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use uuid::Uuid;
 
 /// What to write instead of an id, for a new session.
@@ -34,7 +38,10 @@ pub enum SessionError {
     #[error("a turn is running in this session; wait for it to end")]
     Busy,
     /// It is full.
-    #[error("this session holds {SESSION_MESSAGES_MAX} messages; start another with `X-OPG-Session-Id: new`")]
+    #[error(
+        "this session is full ({SESSION_MESSAGES_MAX} messages or {SESSION_BYTES_MAX} bytes); start another with \
+         `X-OPG-Session-Id: new`"
+    )]
     Full,
     /// The database.
     #[error("the session could not be read or written")]
@@ -50,6 +57,32 @@ pub struct Taken {
     token: Uuid,
     /// The messages it holds, oldest first.
     pub history: Vec<Value>,
+    known: Known,
+    _renewing: AbortOnDrop,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Whether the client knows the session's id. One made for a turn that failed
+/// before anything was said goes again: nobody could ever name it.
+#[derive(Clone, Default)]
+pub struct Known(Arc<AtomicBool>);
+
+impl Known {
+    /// The client was told.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Takes the session of this id for one turn, or makes a new one.
@@ -61,6 +94,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let token = app.new_id();
     let (now, expires_at) = (app.now(), app.now() + app.config.session_ttl);
     let busy_until = now + SESSION_LEASE;
+    let known = Known::default();
     let mut tx = app.tenant_tx(&acting).await?;
     let (session_id, history) = if id == NEW {
         let session_id = app.new_id();
@@ -77,17 +111,44 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         if row.busy_until.is_some_and(|until| until > now) {
             return Err(SessionError::Busy);
         }
-        if store::count_messages(&mut tx, session_id).await? >= SESSION_MESSAGES_MAX {
+        let (messages, bytes) = store::size(&mut tx, session_id).await?;
+        if messages >= SESSION_MESSAGES_MAX || bytes >= SESSION_BYTES_MAX {
             return Err(SessionError::Full);
         }
         store::take(&mut tx, session_id, token, busy_until, now, expires_at).await?;
+        known.set();
         (session_id, store::messages(&mut tx, session_id).await?)
     };
+    // Before the commit: whoever goes away during it leaves a session that is given back.
+    let renewing = AbortOnDrop(tokio::spawn(renew(app.clone(), acting.clone(), session_id, token)));
+    let taken = Taken { app: app.clone(), acting, session_id, token, history, known, _renewing: renewing };
     tx.commit().await?;
-    Ok(Taken { app: app.clone(), acting, session_id, token, history })
+    Ok(taken)
+}
+
+/// Renews the lease of a turn until it is dropped with the turn.
+async fn renew(app: App, acting: Acting, session_id: Uuid, token: Uuid) {
+    loop {
+        tokio::time::sleep(SESSION_LEASE_RENEWED_EVERY).await;
+        let renewed = async {
+            let mut tx = app.tenant_tx(&acting).await?;
+            let ours = store::renew(&mut tx, session_id, token, app.now() + SESSION_LEASE).await?;
+            tx.commit().await.map(|()| ours)
+        };
+        match renewed.await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(cause) => tracing::warn!(%cause, %session_id, "a session's lease could not be renewed"),
+        }
+    }
 }
 
 impl Taken {
+    /// To say that the client knows the session's id.
+    pub fn known(&self) -> Known {
+        self.known.clone()
+    }
+
     /// Adds the messages of a turn and gives the session back, in one transaction.
     ///
     /// # Errors
@@ -116,10 +177,16 @@ impl Drop for Taken {
         }
         let (app, acting, session_id, token) =
             (self.app.clone(), self.acting.clone(), self.session_id, self.token);
+        let known = self.known.get();
         self.app.spawn(async move {
             let released = async {
                 let mut tx = app.tenant_tx(&acting).await?;
-                store::release(&mut tx, session_id, token, app.now(), app.now() + app.config.session_ttl).await?;
+                if known {
+                    let expires_at = app.now() + app.config.session_ttl;
+                    store::release(&mut tx, session_id, token, app.now(), expires_at).await?;
+                } else {
+                    store::delete(&mut tx, session_id).await?;
+                }
                 tx.commit().await
             };
             if let Err(cause) = released.await {

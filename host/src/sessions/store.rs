@@ -66,6 +66,22 @@ pub(super) async fn take(
     .map(drop)
 }
 
+/// Keeps a session taken for longer; false where somebody else has it now.
+pub(super) async fn renew(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    token: Uuid,
+    busy_until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query("update sessions set busy_until = $3 where session_id = $1 and busy_token = $2")
+        .bind(session_id)
+        .bind(token)
+        .bind(busy_until)
+        .execute(tx.conn())
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
 /// Gives a session back; false where somebody else has it now.
 pub(super) async fn release(
     tx: &mut TenantTx,
@@ -87,11 +103,15 @@ pub(super) async fn release(
     .map(|done| done.rows_affected() == 1)
 }
 
-pub(super) async fn count_messages(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from session_messages where session_id = $1")
-        .bind(session_id)
-        .fetch_one(tx.conn())
-        .await
+/// How many messages a session holds, and how many bytes of JSON they are.
+pub(super) async fn size(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<(i64, i64)> {
+    sqlx::query_as(
+        "select count(*), coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages
+         where session_id = $1",
+    )
+    .bind(session_id)
+    .fetch_one(tx.conn())
+    .await
 }
 
 pub(super) async fn messages(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<Value>> {

@@ -1,6 +1,6 @@
 //! The tools an app has, under the names they are called by.
 
-use super::exposed_name;
+use super::{exposed_name, sets_up};
 use crate::{
     app::App,
     grants::InApp,
@@ -72,7 +72,12 @@ impl Catalog {
         self.tools.is_empty()
     }
 
-    /// Those worth offering to a model: not a predefined one that could do
+    /// Those guests and models may call: all but the ones that set a plugin up.
+    pub fn for_guests(self) -> Catalog {
+        Catalog { tools: self.tools.into_iter().filter(|tool| !sets_up(&tool.inner_name)).collect() }
+    }
+
+    /// Those worth offering to a model: none that sets a plugin up, and not a predefined one that could do
     /// nothing because the app granted it none of the outside it is for.
     pub fn offered(self) -> Catalog {
         let can_work = |tool: &Tool| {
@@ -81,7 +86,7 @@ impl Catalog {
                 || !tool.plugin.requested.iter().any(outside)
                 || tool.plugin.granted.iter().any(outside)
         };
-        Catalog { tools: self.tools.into_iter().filter(can_work).collect() }
+        Catalog { tools: self.for_guests().tools.into_iter().filter(can_work).collect() }
     }
 
     /// Those a markdown agent is offered; its list may name a tool or its plugin.

@@ -7,6 +7,7 @@ use crate::{
     guests::{Chain, Door, Record, record::LogLine},
     registry::resolve::CodeError,
     sandbox::{CallError, CallLimits, Spent, ToolError},
+    tools::catalog::Tool,
     usage::Status,
 };
 use std::sync::Arc;
@@ -91,8 +92,16 @@ impl InvokeError {
 /// [`InvokeError`]
 pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Result<Done, InvokeError> {
     let tool = chain.tools.find(name).ok_or(InvokeError::NotFound)?;
-    check_input(&tool.definition.input_schema, &input)?;
-    let _slot = app.in_flight.take(chain.acting.app().app_id).ok_or(InvokeError::TooMany)?;
+    run(app, chain, tool, input).await
+}
+
+/// Runs this tool, whether or not the chain's guests may call it.
+///
+/// # Errors
+/// [`InvokeError`]
+pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result<Done, InvokeError> {
+    super::schema::fit(&tool.definition.input_schema, &input).map_err(InvokeError::BadInput)?;
+    let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(InvokeError::TooMany)?;
     let component = tool.plugin.component(app).await?;
 
     let plugin = &tool.plugin;
@@ -106,7 +115,8 @@ pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Resu
         Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let default = CallLimits::default();
-    let limits = CallLimits { wall: default.wall.min(chain.time_left()), ..default };
+    let wall = app.config.tool_time_limit.min(chain.time_left());
+    let limits = CallLimits { wall, cpu: default.cpu.min(wall), ..default };
     let called =
         app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
 
@@ -129,20 +139,4 @@ fn stopped(error: CallError, left: Left) -> InvokeError {
         CallError::Busy => InvokeError::Busy,
         other => InvokeError::Trap(other.to_string(), left),
     }
-}
-
-/// Checks JSON text against a schema, all of it at once.
-fn check_input(schema: &str, input: &str) -> Result<(), InvokeError> {
-    let wrong =
-        |pointer: &str, message: String| InvokeError::BadInput(vec![FieldError::new(pointer, message)]);
-    let value: serde_json::Value =
-        serde_json::from_str(input).map_err(|error| wrong("", format!("the input is not JSON: {error}")))?;
-    let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
-    let validator =
-        jsonschema::validator_for(&schema).map_err(|_| wrong("", "the tool's schema is broken".into()))?;
-    let fields: Vec<_> = validator
-        .iter_errors(&value)
-        .map(|error| FieldError::new(error.instance_path().to_string(), error.masked().to_string()))
-        .collect();
-    if fields.is_empty() { Ok(()) } else { Err(InvokeError::BadInput(fields)) }
 }

@@ -4,16 +4,29 @@
 //! its plugin's where the plugin holds one tool, or where it is called like its
 //! plugin; the other tools of a plugin are `plugin_tool`. A plugin's name has no
 //! `_`, so no two plugins can come to one name.
+//!
+//! A tool named `configure_…` sets its plugin up for all later calls. It is for
+//! a person who may change tools: neither a model nor another guest sees or
+//! calls it, or a text on some web page could repoint the app's web search.
 
 pub mod catalog;
 pub mod invoke;
 pub mod routes;
+pub mod schema;
 
 use crate::{models::openai::request::is_tool_name, sandbox::door::ToolDefinition};
 use std::collections::BTreeSet;
 
 /// Tools in one plugin: more than that, and a model no longer finds the right one.
 const TOOLS_PER_PLUGIN_MAX: usize = 64;
+
+/// How the name of a set-up tool starts.
+const SET_UP: &str = "configure_";
+
+/// Whether a tool of this name, inside its plugin, sets the plugin up.
+pub fn sets_up(inner_name: &str) -> bool {
+    inner_name.starts_with(SET_UP)
+}
 
 /// Whether this may name a tool: `^[a-zA-Z0-9_-]{1,64}$`, as every provider takes it.
 pub fn is_name(name: &str) -> bool {
@@ -66,20 +79,10 @@ pub fn check_definitions(plugin: &str, tools: &[ToolDefinition]) -> Result<(), S
                 tool.name
             ));
         }
-        check_schema(&tool.input_schema)
+        schema::check(&tool.input_schema)
             .map_err(|message| format!("the input schema of `{}`: {message}", tool.name))?;
     }
     Ok(())
-}
-
-fn check_schema(text: &str) -> Result<(), String> {
-    let schema: serde_json::Value = serde_json::from_str(text).map_err(|_| "it is not JSON".to_owned())?;
-    if schema.get("type").and_then(|t| t.as_str()) != Some("object") {
-        return Err("expected an object: `\"type\": \"object\"`".to_owned());
-    }
-    jsonschema::validator_for(&schema)
-        .map(drop)
-        .map_err(|error| format!("it is not a JSON Schema: {}", error.masked()))
 }
 
 #[cfg(test)]

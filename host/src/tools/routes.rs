@@ -11,7 +11,8 @@ use crate::{
     guests::Chain,
     http::{Json, Params, body},
     limits::JSON_BYTES_MAX,
-    sandbox::{CallLimits, Spent},
+    sandbox::Spent,
+    tools,
 };
 use axum::extract::{Request, State};
 use http::StatusCode;
@@ -26,6 +27,7 @@ pub struct ToolPath {
 }
 
 /// Runs a tool once: `{"input": {…}}` in, output, logs and cost out (row M221).
+/// One that sets its plugin up takes a caller who may change tools.
 pub async fn invoke_tool(
     State(app): State<App>,
     allowed: Allowed<may::ToolsInvoke>,
@@ -39,9 +41,14 @@ pub async fn invoke_tool(
         }
         _ => return Err(ApiError::unprocessable("invalid_request", "expected `{\"input\": {…}}`")),
     };
-    let tools = Arc::new(catalog::load(&app, &allowed).await?);
-    let chain = Chain::start(&allowed, tools, None, CallLimits::default().wall, None);
-    let done = invoke::invoke(&app, &chain, &path.name, input.to_string()).await?;
+    let tools = catalog::load(&app, &allowed).await?;
+    let tool = tools.find(&path.name).ok_or(InvokeError::NotFound)?.clone();
+    if tools::sets_up(&tool.inner_name) {
+        Allowed::<may::ToolsWrite>::judge(Some(allowed.caller()), None)?;
+    }
+    let tools = Arc::new(tools.for_guests());
+    let chain = Chain::start(&allowed, tools, None, app.config.tool_time_limit, None);
+    let done = invoke::run(&app, &chain, &tool, input.to_string()).await?;
     let output: Value = serde_json::from_str(&done.output).unwrap_or(Value::String(done.output));
     let mut answer = spent(&done.spent);
     answer["output"] = output;

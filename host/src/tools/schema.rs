@@ -28,8 +28,19 @@ const ERRORS_MAX: usize = 20;
 
 /// Keywords that make checking cost more than the schema is long.
 const REFUSED: &[&str] = &[
-    "$ref", "$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor", "$anchor", "$id", "uniqueItems",
-    "unevaluatedProperties", "unevaluatedItems", "contains", "dependentSchemas", "$vocabulary",
+    "$ref",
+    "$dynamicRef",
+    "$recursiveRef",
+    "$dynamicAnchor",
+    "$recursiveAnchor",
+    "$anchor",
+    "$id",
+    "uniqueItems",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "contains",
+    "dependentSchemas",
+    "$vocabulary",
 ];
 
 /// Whether a schema may be a tool's.
@@ -52,7 +63,9 @@ pub fn check(text: &str) -> Result<(), String> {
 fn walk(value: &Value, depth: usize, alternatives: usize, nodes: &mut usize) -> Result<(), String> {
     *nodes += 1;
     if *nodes > NODES_MAX || depth > DEPTH_MAX {
-        return Err(format!("it is too large: {NODES_MAX} keywords and values, {DEPTH_MAX} deep, at the most"));
+        return Err(format!(
+            "it is too large: {NODES_MAX} keywords and values, {DEPTH_MAX} deep, at the most"
+        ));
     }
     match value {
         Value::Object(map) => {
@@ -94,12 +107,14 @@ fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
 /// What does not fit, the first [`ERRORS_MAX`] of it.
 pub fn fit(schema: &str, input: &str) -> Result<(), Vec<FieldError>> {
     let wrong = |message: String| vec![FieldError::new("", message)];
-    let value: Value = serde_json::from_str(input).map_err(|error| wrong(format!("the input is not JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_str(input).map_err(|error| wrong(format!("the input is not JSON: {error}")))?;
     let schema: Value = serde_json::from_str(schema).unwrap_or_default();
     if count(&value).saturating_mul(count(&schema)) > WORK_MAX {
         return Err(wrong("the input holds too many values for this tool's schema; send less".to_owned()));
     }
-    let validator = compile(&schema).map_err(|_| wrong("the tool's schema is broken; upload the tool again".into()))?;
+    let validator =
+        compile(&schema).map_err(|_| wrong("the tool's schema is broken; upload the tool again".into()))?;
     if validator.is_valid(&value) {
         return Ok(());
     }
@@ -125,10 +140,14 @@ mod tests {
 
     #[test]
     fn a_schema_that_would_take_hours_is_refused_at_upload() {
-        let mut doubling = String::from(r#"{"type":"object","$ref":"#/$defs/a0","$defs":{"#);
+        let mut doubling = String::from(r##"{"type":"object","$ref":"#/$defs/a0","$defs":{"##);
         for level in 0..40 {
             let next = level + 1;
-            write!(doubling, r##""a{level}":{{"allOf":[{{"$ref":"#/$defs/a{next}"}},{{"$ref":"#/$defs/a{next}"}}]}},"##).unwrap();
+            write!(
+                doubling,
+                r##""a{level}":{{"allOf":[{{"$ref":"#/$defs/a{next}"}},{{"$ref":"#/$defs/a{next}"}}]}},"##
+            )
+            .unwrap();
         }
         doubling.push_str(r#""a40":{}}}"#);
         assert!(check(&doubling).unwrap_err().contains("`$"), "references");
@@ -162,7 +181,8 @@ mod tests {
 
     #[test]
     fn of_a_flood_of_errors_a_few_are_told() {
-        let schema = json!({ "type": "object", "properties": { "x": { "items": { "type": "string" } } } }).to_string();
+        let schema =
+            json!({ "type": "object", "properties": { "x": { "items": { "type": "string" } } } }).to_string();
         let input = json!({ "x": vec![1; 1000] }).to_string();
         let errors = fit(&schema, &input).unwrap_err();
         assert_eq!(errors.len(), ERRORS_MAX);

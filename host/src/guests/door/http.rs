@@ -11,10 +11,15 @@ use crate::{
     grants::{HostPort, InApp, Reach},
     sandbox::door::{DoorError, HttpRequest, HttpResponse},
 };
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use url::Url;
 
 /// What a guest may get back: half of what its memory may hold would be too much to parse.
@@ -30,6 +35,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Set by the host; a guest that sets them could smuggle a second request.
 const REFUSED_HEADERS: &[&str] = &[
+    "accept-encoding",
     "host",
     "content-length",
     "connection",
@@ -67,8 +73,16 @@ pub(super) async fn send(
     permit_host(door, &url)?;
     let (headers, values) = headers_with_secrets(door, &url, &request.headers).await?;
 
-    let check =
-        |next: &Url| permit_host(door, next).map_err(|denied| Refusal::NotAllowed(denied.to_string()));
+    let redirected = AtomicBool::new(false);
+    let check = |next: &Url| {
+        // The first is the one judged above, now in canonical form: one reach, counted once.
+        let judged = if redirected.swap(true, Ordering::Relaxed) {
+            permit_host(door, next)
+        } else {
+            still_permitted(door, next)
+        };
+        judged.map_err(|denied| Refusal::NotAllowed(denied.to_string()))
+    };
     let outgoing = EgressRequest {
         method,
         url,
@@ -80,11 +94,16 @@ pub(super) async fn send(
         check: &check,
     };
     let answer = door.app.guest_egress.send(outgoing).await.map_err(|error| refused(&error))?;
-    Ok(without_secrets(answer, &values))
+    without_secrets(answer, &values)
 }
 
 fn permit_host(door: &Door, url: &Url) -> Result<(), DoorError> {
     door.permit(&Reach::Http(host_of(url)?))
+}
+
+fn still_permitted(door: &Door, url: &Url) -> Result<(), DoorError> {
+    let reach = Reach::Http(host_of(url)?);
+    door.grants.permit(&reach).map_err(|denied| DoorError::Denied(denied.to_string()))
 }
 
 fn host_of(url: &Url) -> Result<HostPort<'_>, DoorError> {
@@ -135,10 +154,19 @@ async fn headers_with_secrets(
         value.set_sensitive(!names.is_empty() || matches!(name.as_str(), "authorization" | "cookie"));
         headers.append(name, value);
     }
+    if !values.is_empty() {
+        // Half of an answer may hold half of a value.
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
     Ok((headers, values))
 }
 
 async fn reveal(door: &Door, name: &str, url: &Url) -> Result<SecretString, DoorError> {
+    // In the clear anybody on the way could read it. On one's own machine there is no way.
+    if url.scheme() != "https" && !door.app.config.allow_private_guest_http {
+        return Err(DoorError::Invalid("a secret goes out over https only".to_owned()));
+    }
     door.permit(&Reach::SecretTo { name, host: host_of(url)? })?;
     let found = crate::secrets::reveal(&door.app, door.grants.app().app_id, name).await.map_err(|cause| {
         tracing::error!(%cause, name, "a secret could not be opened");
@@ -158,27 +186,53 @@ fn refused(error: &EgressError) -> DoorError {
     }
 }
 
-fn without_secrets(answer: EgressResponse, values: &Values) -> HttpResponse {
-    let mut headers = vec![];
-    for (name, value) in &answer.headers {
-        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        headers.push((
-            name.as_str().to_owned(),
-            values.iter().fold(text, |text, (name, value)| {
-                String::from_utf8_lossy(&scrub(text.into_bytes(), name, value)).into_owned()
-            }),
+fn without_secrets(answer: EgressResponse, values: &Values) -> Result<HttpResponse, DoorError> {
+    // Asked for none; in a packed body no value could be found.
+    let packed = answer.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    if packed && !values.is_empty() {
+        return Err(DoorError::Failed(
+            "the answer is compressed although that was not asked for, so it cannot be searched for secrets"
+                .into(),
         ));
     }
-    let body = values.iter().fold(answer.body.to_vec(), |body, (name, value)| scrub(body, name, value));
-    HttpResponse { status: answer.status.as_u16(), headers, body }
+    if answer.status == StatusCode::PARTIAL_CONTENT && !values.is_empty() {
+        return Err(DoorError::Failed("the answer is a part, in which no secret could be found".into()));
+    }
+    // The longest first: one value may stand inside another.
+    let mut longest_first: Vec<_> = values.iter().collect();
+    longest_first.sort_by_key(|(_, value)| std::cmp::Reverse(value.expose_secret().len()));
+    let clean =
+        |bytes: Vec<u8>| longest_first.iter().fold(bytes, |bytes, (name, value)| scrub(bytes, name, value));
+    let headers = answer.headers.iter().map(|(name, value)| {
+        let value = clean(value.as_bytes().to_vec());
+        (name.as_str().to_owned(), String::from_utf8_lossy(&value).into_owned())
+    });
+    Ok(HttpResponse {
+        status: answer.status.as_u16(),
+        headers: headers.collect(),
+        body: clean(answer.body.to_vec()),
+    })
 }
 
 /// Shorter values would match by chance and garble what is there.
 const SCRUBBED_BYTES_MIN: usize = 6;
 
+/// Removes a value as it was sent, and as JSON, a form or a header of basic authentication would repeat it.
 fn scrub(bytes: Vec<u8>, name: &str, value: &SecretString) -> Vec<u8> {
-    let needle = value.expose_secret().as_bytes();
-    if needle.len() < SCRUBBED_BYTES_MIN || bytes.len() < needle.len() {
+    let value = value.expose_secret();
+    if value.len() < SCRUBBED_BYTES_MIN {
+        return bytes;
+    }
+    let quoted = serde_json::Value::from(value).to_string();
+    let form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let mut spellings =
+        vec![value.to_owned(), quoted.trim_matches('"').to_owned(), form, BASE64_STANDARD.encode(value)];
+    spellings.dedup();
+    spellings.iter().fold(bytes, |bytes, spelling| replace(bytes, spelling.as_bytes(), name))
+}
+
+fn replace(bytes: Vec<u8>, needle: &[u8], name: &str) -> Vec<u8> {
+    if bytes.len() < needle.len() {
         return bytes;
     }
     let mut clean = Vec::with_capacity(bytes.len());
@@ -193,4 +247,28 @@ fn scrub(bytes: Vec<u8>, name: &str, value: &SecretString) -> Vec<u8> {
         }
     }
     clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubbed(text: &str, value: &str) -> String {
+        let clean = scrub(text.as_bytes().to_vec(), "KEY", &SecretString::from(value));
+        String::from_utf8(clean).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_found_as_it_is_and_as_json_forms_and_basic_authentication_repeat_it() {
+        for text in ["sec/\"ret", r#"sec/\"ret"#, "sec%2F%22ret", "c2VjLyJyZXQ="] {
+            assert_eq!(scrubbed(&format!("a {text} b"), "sec/\"ret"), "a {{secret:KEY}} b");
+        }
+        assert_eq!(scrubbed("secre", "secret"), "secre");
+        assert_eq!(scrubbed("secretsecret", "secret"), "{{secret:KEY}}{{secret:KEY}}");
+    }
+
+    #[test]
+    fn a_value_too_short_to_be_told_from_chance_stays() {
+        assert_eq!(scrubbed("abcde", "abcde"), "abcde");
+    }
 }

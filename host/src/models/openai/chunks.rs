@@ -247,6 +247,10 @@ impl CompletionBuilder {
     /// The answer as a `chat.completion`; None while it has not finished.
     pub fn completion(&self, head: &Head) -> Option<Value> {
         let reason = self.finish?.as_str();
+        let mut message = self.message().to_value();
+        if self.tool_calls.is_empty() {
+            message["tool_calls"] = Value::Null;
+        }
         Some(json!({
             "id": head.id,
             "object": "chat.completion",
@@ -254,7 +258,7 @@ impl CompletionBuilder {
             "model": head.model,
             "choices": [{
                 "index": 0,
-                "message": self.message().to_value(),
+                "message": message,
                 "logprobs": null,
                 "finish_reason": reason,
             }],
@@ -436,7 +440,7 @@ mod tests {
         assert_eq!(builder.completion(&head()), None);
         builder.push(&Event::Finish(FinishReason::Stop));
         let message = builder.completion(&head()).expect("it finished")["choices"][0]["message"].clone();
-        assert_eq!(message, json!({ "role": "assistant", "content": "" }));
+        assert_eq!(message, json!({ "role": "assistant", "content": "", "tool_calls": null }));
     }
 
     #[test]

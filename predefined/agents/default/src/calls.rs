@@ -15,6 +15,9 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// The JSON text of an object, or what is wrong with what the model wrote.
     pub(crate) input: Result<String, String>,
+    /// What the provider wants back with the call, unread (Gemini refuses a
+    /// conversation without its signatures).
+    pub(crate) extra_content: Option<Value>,
 }
 
 impl Call {
@@ -27,11 +30,15 @@ impl Call {
 
     /// As it stands in an assistant message.
     pub(crate) fn to_message(&self) -> Value {
-        json!({
+        let mut call = json!({
             "id": self.id,
             "type": "function",
             "function": {"name": self.name, "arguments": self.input_text()},
-        })
+        });
+        if let Some(extra) = &self.extra_content {
+            call["extra_content"] = extra.clone();
+        }
+        call
     }
 }
 
@@ -44,6 +51,7 @@ struct Pieces {
     id: String,
     name: String,
     arguments: String,
+    extra_content: Option<Value>,
 }
 
 impl Collector {
@@ -57,6 +65,7 @@ impl Collector {
             pieces.name = fragment.name.unwrap_or_default();
         }
         pieces.arguments.push_str(&fragment.arguments);
+        pieces.extra_content = pieces.extra_content.take().or(fragment.extra_content);
     }
 
     /// The calls in the order of their index. Without an id of its own, a call
@@ -70,7 +79,8 @@ impl Collector {
                 id = format!("call_{step}_{place}");
             }
             ids.insert(id.clone());
-            calls.push(Call { id, name: pieces.name, input: read_input(pieces.arguments) });
+            let (name, input) = (pieces.name, read_input(pieces.arguments));
+            calls.push(Call { id, name, input, extra_content: pieces.extra_content });
         }
         calls
     }
@@ -98,7 +108,13 @@ mod tests {
 
     fn fragment(index: u32, id: &str, name: &str, arguments: &str) -> ToolCallFragment {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        ToolCallFragment { index, id: some(id), name: some(name), arguments: arguments.to_owned() }
+        ToolCallFragment {
+            index,
+            id: some(id),
+            name: some(name),
+            arguments: arguments.to_owned(),
+            extra_content: None,
+        }
     }
 
     fn collect(fragments: impl IntoIterator<Item = ToolCallFragment>) -> Vec<Call> {
@@ -120,6 +136,7 @@ mod tests {
             id: id.into(),
             name: name.into(),
             input: Ok(input.into()),
+            extra_content: None,
         });
         assert_eq!(calls, expected);
     }
@@ -129,6 +146,16 @@ mod tests {
         let calls = collect([fragment(0, "a", "n", ""), fragment(4, "a", "n", ""), fragment(7, "", "n", "")]);
         let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
         assert_eq!(ids, ["a", "call_2_1", "call_2_2"]);
+    }
+
+    #[test]
+    fn what_the_provider_wants_back_stands_in_the_message() {
+        let signature = json!({"google": {"thought_signature": "s"}});
+        let signed =
+            ToolCallFragment { extra_content: Some(signature.clone()), ..fragment(0, "a", "n", "{") };
+        let calls = collect([signed, fragment(0, "", "", "}"), fragment(1, "b", "n", "")]);
+        assert_eq!(calls[0].to_message()["extra_content"], signature);
+        assert_eq!(calls[1].to_message().get("extra_content"), None);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Predefined tool: web search.
 //!
 //! The source is any service with a SearXNG-style JSON API. Its address is
-//! configuration of the tenant, kept in the plugin's own `kv`: call
-//! `configure_websearch` once and grant `http` for its host.
+//! configuration of the tenant, kept in the plugin's own `kv`: invoke
+//! `configure_websearch` once and grant `http` for its host. By its name it is
+//! a set-up tool: no model is offered it, so nothing a model reads can change
+//! whom it asks.
 //!
 //! Deliberately absent: a source that works out of the box. There is none
 //! without an account, and searches tell much about who makes them.
@@ -35,8 +37,9 @@ fn websearch(
     }
     let Some(source) = kv::get::<String>(URL_KEY)? else {
         return Err(Error::failed(
-            "no search source is configured; call `configure_websearch` with the URL of a SearXNG-style \
-             instance and grant `http` for its host",
+            "no search source is configured; a person who may change tools invokes \
+             `websearch_configure_websearch` with the URL of a SearXNG-style instance, and grants \
+             `http` for its host",
         ));
     };
     let count = count.unwrap_or(COUNT_DEFAULT).clamp(1, COUNT_MAX);

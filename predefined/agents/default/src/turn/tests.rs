@@ -69,7 +69,14 @@ fn text(text: &str) -> Result<Event, Error> {
 
 fn call(index: u32, name: &str, arguments: &str) -> Result<Event, Error> {
     let id = Some(format!("id{index}"));
-    Ok(Event::ToolCall(ToolCallFragment { index, id, name: Some(name.into()), arguments: arguments.into() }))
+    let name = Some(name.into());
+    Ok(Event::ToolCall(ToolCallFragment {
+        index,
+        id,
+        name,
+        arguments: arguments.into(),
+        extra_content: None,
+    }))
 }
 
 fn finish(reason: FinishReason) -> Result<Event, Error> {

@@ -1,0 +1,136 @@
+//! A web site for guests to reach: a real HTTP server on 127.0.0.1 that keeps every request.
+//!
+//! - `/echo`: the request's headers, as JSON in the body, and `authorization` again in the header `x-echo`.
+//! - `/redirect?<url>`: 302 to that URL. `/hop/<n>`: 302 to `/hop/<n-1>`, and an answer at 0.
+//! - `/hang`: no answer. `/meet/<n>`: an answer once `n` requests wait there.
+//! - `/packed`: an answer that says it is compressed. `/big/<n>`: `n` bytes.
+//! - `/search`: results as SearXNG writes them. Anything else: `hello`.
+//!
+//! The server ends with the [`Site`].
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// A request the site received.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub uri: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct Site {
+    /// Its port.
+    pub port: u16,
+    visits: Arc<watch::Sender<Vec<Visit>>>,
+    server: JoinHandle<()>,
+}
+
+impl Site {
+    /// Starts on a free port of 127.0.0.1.
+    pub async fn start() -> Site {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("127.0.0.1 has a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let visits = Arc::new(watch::Sender::default());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&visits));
+        let server = tokio::spawn(async move {
+            axum::serve(listener, router).await.expect("a bound socket serves");
+        });
+        Site { port, visits, server }
+    }
+
+    /// `localhost:<port>`, to grant.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// The same site by another name: `127.0.0.1:<port>`.
+    pub fn other_host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A URL by the first name.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.host())
+    }
+
+    /// What was asked of it, oldest first.
+    pub fn visits(&self) -> Vec<Visit> {
+        self.visits.borrow().clone()
+    }
+
+    /// Waits until so many requests came; panics after ten seconds.
+    pub async fn wait_for(&self, count: usize) {
+        let mut visits = self.visits.subscribe();
+        let wait = visits.wait_for(|visits| visits.len() >= count);
+        drop(tokio::time::timeout(Duration::from_secs(10), wait).await.expect("they come within 10 s"));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(visits): State<Arc<watch::Sender<Vec<Visit>>>>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let visit = Visit {
+        method: parts.method.to_string(),
+        uri: parts.uri.to_string(),
+        headers: parts.headers.clone(),
+    };
+    visits.send_modify(|all| all.push(visit));
+    let path = parts.uri.path().to_owned();
+    let (first, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let number: usize = rest.parse().unwrap_or_default();
+    match first {
+        "echo" => echo(&parts.headers),
+        "redirect" => redirect(parts.uri.query().unwrap_or_default()),
+        "hop" if number > 0 => redirect(&format!("/hop/{}", number - 1)),
+        "hang" => std::future::pending().await,
+        "meet" => {
+            let here = |all: &Vec<Visit>| all.iter().filter(|visit| is_at(&visit.uri, &path)).count();
+            drop(visits.subscribe().wait_for(|all| here(all) >= number).await);
+            "met".into_response()
+        }
+        "packed" => ([(header::CONTENT_ENCODING, "gzip")], "not really").into_response(),
+        "big" => "x".repeat(number).into_response(),
+        "search" => axum::Json(json!({ "results": [
+            { "title": "One", "url": "https://one.example", "content": "first" },
+            { "title": "Two", "url": "https://two.example", "content": "second" },
+        ]}))
+        .into_response(),
+        _ => "hello".into_response(),
+    }
+}
+
+fn is_at(uri: &str, path: &str) -> bool {
+    uri.parse::<Uri>().is_ok_and(|uri| uri.path() == path)
+}
+
+fn echo(headers: &HeaderMap) -> Response {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let all: Map<String, Value> =
+        headers.iter().map(|(name, value)| (name.to_string(), json!(text(value)))).collect();
+    let again = headers.get(header::AUTHORIZATION).map(text).unwrap_or_default();
+    let body = Body::from(Value::Object(all).to_string());
+    Response::builder().header("x-echo", again).body(body).expect("the header was one before")
+}
+
+fn redirect(to: &str) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, to.to_owned())]).into_response()
+}
