@@ -141,7 +141,7 @@ async fn m246_m247_a_session_ends_its_time_after_its_last_use() {
     let late = say(&acme, &id, &request).await;
     assert_eq!((late.status, &late.json()["error"]["code"]), (410, &json!("session_expired")));
     app.clock.advance(chrono_minutes(24 * 60 + 1));
-    assert_eq!(opg_host::sessions::sweep::once(&app.running.app).await.unwrap(), 1);
+    assert_eq!(opg_host::sessions::sweep::expired(&app.running.app).await.unwrap(), 1);
     assert_eq!(say(&acme, &id, &request).await.status, 404);
     assert_eq!(app.sql("select count(*)::text from session_messages").await, ["0"]);
 }
