@@ -65,10 +65,10 @@ async fn m001_the_first_three_examples_of_the_seed_work_as_written() {
     let token = created["token"].as_str().unwrap();
     assert!(token.starts_with("ocs_acme_"), "{created}");
 
-    // The real provider is elsewhere; from here on it is the scripted one. Its key stays.
+    // The real provider is elsewhere; from here on it is the scripted one, which wants the key again.
     let acme = app.client(Some(token));
     let mut config = acme.get("/v1/tenant").await.json();
-    config["providers"] = json!({ "anthropic": { "baseUrl": upstream.base_url() } });
+    config["providers"] = json!({ "anthropic": { "apiKey": "sk-ant-...", "baseUrl": upstream.base_url() } });
     let put = acme.put("/v1/tenant", &config).await;
     assert_eq!(put.status, 200, "{}", put.text());
 

@@ -428,9 +428,9 @@ fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
 fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option<&[Capability]>) -> Value {
     let status = match row.active_version {
         Some(active) if active == version.version => "active",
-        // It was active before a rollback or a newer upload, or could be at once.
-        _ if version.reviewed || version.requested.is_empty() => "inactive",
         Some(active) if active > version.version => "superseded",
+        // Newer than what runs, after a rollback; it could run at once.
+        _ if version.reviewed || version.requested.is_empty() => "inactive",
         _ => "pending_review",
     };
     let mut meta = json!({
