@@ -6,7 +6,7 @@
 //!
 //! and in the crate itself:
 //!
-//! ```ignore
+//! ```text
 //! mod guests {
 //!     include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 //! }

@@ -1,7 +1,7 @@
 //! OPG: a self-hosted backend for one-person groups and their agents.
 //!
 //! **One gate, two doors**: people calling over HTTP and guests calling out of
-//! the sandbox are judged by the same [`grants::decide`].
+//! the sandbox are judged by the same [`grants::decide()`].
 //!
 //! A domain is a folder: `mod.rs` says what it is and its rules, files are named
 //! by what they do, `store.rs` holds its SQL, `routes.rs` its HTTP. Start with

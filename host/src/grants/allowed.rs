@@ -1,4 +1,4 @@
-//! Proofs: a value that can only be had by asking [`decide`].
+//! Proofs: a value that can only be had by asking [`decide()`].
 
 use super::{
     AppRef, Caller, Capability, Denied, Principal, Reach, Resource,
@@ -114,7 +114,7 @@ impl sealed::Proven for GuestGrants {}
 impl sealed::Proven for Acting {}
 
 /// The second door: what one plugin may reach for, on behalf of one caller.
-/// Made from a proof that the caller may run it; asks [`decide`] each time.
+/// Made from a proof that the caller may run it; asks [`decide()`] each time.
 #[derive(Clone, Debug)]
 pub struct GuestGrants {
     caller: Caller,

@@ -99,7 +99,7 @@ pub async fn write(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry: Entr
 /// Writes one row for something a guest did.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn write_guest(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry: Entry) -> sqlx::Result<()> {
     let row = row(app, proof.caller(), Surface::Wasm, Some(proof.app().app_id), &entry);
     store::insert_audit(tx.conn(), row).await
@@ -108,7 +108,7 @@ pub async fn write_guest(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry
 /// Writes one row for something the platform did.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) async fn write_platform(
     app: &App,
     tx: &mut ServiceTx,

@@ -2,7 +2,7 @@
 //!
 //! A plugin *requests* them in `describe`, each with a reason; a tenant
 //! *grants* some at review. What a call may use is what stands in both, and
-//! what the caller itself may do ([`super::decide`]).
+//! what the caller itself may do ([`super::decide()`]).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! No grant means no. **One gate, two doors**: people come in over HTTP, guests
 //! come out of the sandbox, and both are judged by the same pure function,
-//! [`decide`]. What passed carries a proof, [`Allowed`], that cannot be made
+//! [`decide()`]. What passed carries a proof, [`Allowed`], that cannot be made
 //! anywhere else; what touches a tenant's rows asks for one.
 //!
 //! - [`scope`]: what a credential may be used for.

@@ -94,7 +94,7 @@ pub async fn review<A: Permission<Of = AppRef>>(
         store::activate(&mut tx, plugin_id, number, app.now()).await?;
     }
     let denied: Vec<_> =
-        requested.into_iter().filter(|wish| !granted.iter().any(|g| g.within(wish))).collect();
+        requested.into_iter().filter(|wish| !granted.iter().any(|given| wish.within(given))).collect();
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
         .detail(json!({ "version": uploaded.map(|(_, v)| v), "granted": granted, "denied": denied }));
     audit::write(app, &mut tx, allowed, entry).await?;

@@ -104,7 +104,7 @@ fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
 /// Checks an input against a schema that passed [`check`].
 ///
 /// # Errors
-/// What does not fit, the first [`ERRORS_MAX`] of it.
+/// What does not fit, the first `ERRORS_MAX` of it.
 pub fn fit(schema: &str, input: &str) -> Result<(), Vec<FieldError>> {
     let wrong = |message: String| vec![FieldError::new("", message)];
     let value: Value =

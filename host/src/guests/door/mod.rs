@@ -1,6 +1,6 @@
 //! The host's door: one file for each thing a guest can reach.
 //!
-//! Each asks the gate first ([`Door::permit`]), then does it.
+//! Each asks the gate first (`Door::permit`), then does it.
 
 mod events;
 mod http;
