@@ -89,20 +89,24 @@ const FRONT_MATTER_BYTES_MAX: usize = 8 << 10;
 /// Whether a line of YAML sets or uses an anchor. An alias of a list in a list of
 /// aliases multiplies: 20 KiB of them are half a GiB once read.
 fn has_anchor(line: &str) -> bool {
-    let mut before = ' ';
     let mut quote = None;
-    for c in line.chars() {
+    // What stands before, spaces aside: an anchor stands where a value begins.
+    let mut before = '\n';
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        let begins = matches!(before, '\n' | ':' | '-' | '[' | ',' | '{' | '?' | '!');
         match quote {
             Some(open) if c == open => quote = None,
             Some(_) => {}
-            None if (c == '"' || c == '\'') && !before.is_alphanumeric() => quote = Some(c),
-            None if c == '#' && before.is_whitespace() => return false,
-            None if (c == '&' || c == '*') && matches!(before, ' ' | '\t' | '[' | ',' | '{' | ':' | '-') => {
+            None if begins && matches!(c, '"' | '\'') => quote = Some(c),
+            None if begins && matches!(c, '&' | '*') && chars.peek().is_some_and(|n| !n.is_whitespace()) => {
                 return true;
             }
             None => {}
         }
-        before = c;
+        if !c.is_whitespace() {
+            before = c;
+        }
     }
     false
 }
@@ -213,7 +217,8 @@ mod tests {
         let bomb = "---\ndescription: x\nq: &a [1,1,1,1]\ntools: [*a,*a,*a,*a]\n---\nhi";
         assert_eq!(parse(bomb).unwrap_err().line, 3);
         let agent =
-            parse("---\ndescription: R&D, 2 * 3 \ntools:\n  \"*\": false\n  http: true\n---\nhi").unwrap();
+            parse("---\ndescription: R&D is 2 * 3 and *fast*\ntools:\n  \"*\": false\n  http: true\n---\nhi")
+                .unwrap();
         assert!(agent.tools.unwrap().offers("http", "http"));
         let long = format!("---\ndescription: {}\n---\nhi", "x".repeat(9 << 10));
         assert!(parse(&long).unwrap_err().message.contains("bytes"));
