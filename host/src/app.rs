@@ -14,7 +14,7 @@ use crate::{
     secrets::keyring::Keyring,
     telemetry::Metrics,
 };
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, SubsecRound, TimeZone, Utc};
 use std::{
     ops::Deref,
     sync::{
@@ -131,6 +131,9 @@ impl Ids {
     }
 }
 
+/// Digits of a second that PostgreSQL keeps: what is answered is what is stored.
+const STORED_DIGITS: u16 = 6;
+
 /// The clock. A test may hold it still and move it.
 #[derive(Clone)]
 pub struct Clock(Option<Arc<AtomicI64>>);
@@ -158,7 +161,7 @@ impl Clock {
         match &self.0 {
             Some(micros) => Utc.timestamp_micros(micros.load(Ordering::SeqCst)).single().unwrap_or_default(),
             #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
-            None => Utc::now(),
+            None => Utc::now().trunc_subsecs(STORED_DIGITS),
         }
     }
 }

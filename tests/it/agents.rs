@@ -190,3 +190,19 @@ async fn m226_a_model_that_never_stops_calling_tools_is_stopped_at_the_agents_st
     let most = acme.post("/v1/chat/completions", &ask(None, "go")).await.json();
     assert_eq!((&most["choices"][0]["finish_reason"], upstream.received().len()), (&json!("length"), 2 + 16));
 }
+
+#[tokio::test]
+async fn an_alias_that_multiplies_is_refused_before_it_is_read() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let list = vec!["1"; 2000].join(",");
+    let uses = vec!["*a"; 2000].join(",");
+    let bomb = format!("---\ndescription: x\nq: &a [{list}]\ntools: [{uses}]\n---\nhi");
+    let answer = acme.put_bytes("/v1/tenant/agents/bomb", "text/markdown", bomb).await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].clone()),
+        (422, json!("bad_markdown")),
+        "{}",
+        answer.text()
+    );
+}

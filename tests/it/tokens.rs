@@ -280,3 +280,18 @@ async fn m241_each_of_the_admin_tokens_opens_the_platform() {
         assert_eq!(app.client(Some(token)).get("/v1/admin/tenants").await.status, 401, "{token}");
     }
 }
+
+#[tokio::test]
+async fn m005_a_grant_does_not_outlive_what_made_it() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let brief = json!({ "kind": "dev_grant", "scopes": ["tokens:*"], "expires_in": 60 });
+    let brief = made(&acme, brief).await;
+    let ends = brief["expires_at"].clone();
+    let brief = app.client(brief["token"].as_str());
+    for wanted in [json!({}), json!({ "expires_in": 3600 })] {
+        assert_eq!(made(&brief, wanted).await["expires_at"], ends);
+    }
+    let shorter = made(&brief, json!({ "expires_in": 5 })).await;
+    assert!(shorter["expires_at"].as_str() < ends.as_str());
+}

@@ -421,3 +421,32 @@ async fn visit(url: &str) {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[tokio::test]
+async fn m220_where_several_versions_wait_a_review_says_which_one_it_saw() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    upload(&acme, "thing", guests::SLOW).await;
+    let looked_at = upload(&acme, "thing", rebuilt(guests::SLOW, b'a')).await.json()["version"].clone();
+    upload(&acme, "thing", guests::GRABBY).await;
+
+    let review = format!("{}/review", path("thing"));
+    let blind = acme.post(&review, &json!({ "grant": "all" })).await;
+    assert_eq!((blind.status, blind.json()["code"].clone()), (409, json!("version_required")));
+    assert_eq!(status_of(&acme, "thing").await["active_version"], json!(null));
+
+    let seen = acme.post(&review, &json!({ "grant": "all", "version": looked_at })).await;
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    assert_eq!(status_of(&acme, "thing").await["active_version"], looked_at);
+}
+
+#[tokio::test]
+async fn m221_of_a_flood_of_wrong_values_a_few_are_told() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let huge = json!({ "text": "a", "flood": vec![1; 100_000] });
+    let answer = acme.invoke("word-count", huge).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(answer.json()["errors"].as_array().unwrap().len() <= 20);
+}
