@@ -12,7 +12,12 @@ use crate::{
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    ops, registry, secrets, sessions, tenants, tools, usage,
+    ops,
+    registry::{
+        self,
+        routes::{Agents, Tools},
+    },
+    secrets, sessions, tenants, tools, usage,
 };
 use axum::{
     Router,
@@ -77,31 +82,31 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/whoami" => grants::routes::app_whoami, WhoAmI;
     GET "/v1/tenant" => tenants::routes::get_own, TenantRead;
     PUT "/v1/tenant" => tenants::routes::put_own, TenantWrite;
-    GET "/v1/tenant/tools" => registry::routes::list_tools, ToolsRead;
-    GET "/v1/tenant/tools/{name}" => registry::routes::get_tool, ToolsRead;
+    GET "/v1/tenant/tools" => registry::routes::list::<Tools>, ToolsRead;
+    GET "/v1/tenant/tools/{name}" => registry::routes::get::<Tools>, ToolsRead;
     PUT "/v1/tenant/tools/{name}" => registry::routes::put_tool, ToolsWrite;
-    DELETE "/v1/tenant/tools/{name}" => registry::routes::delete_tool, ToolsWrite;
-    POST "/v1/tenant/tools/{name}/review" => registry::routes::review_tool, ToolsReview;
+    DELETE "/v1/tenant/tools/{name}" => registry::routes::delete::<Tools>, ToolsWrite;
+    POST "/v1/tenant/tools/{name}/review" => registry::routes::review::<Tools>, ToolsReview;
     POST "/v1/tenant/tools/{name}/invoke" => tools::routes::invoke_tool, ToolsInvoke;
-    GET "/v1/tenant/tools/{name}/versions" => registry::routes::list_tool_versions, ToolsRead;
-    POST "/v1/tenant/tools/{name}/rollback" => registry::routes::rollback_tool, ToolsWrite;
-    GET "/v1/tenant/agents" => registry::routes::list_agents, AgentsRead;
-    GET "/v1/tenant/agents/{name}" => registry::routes::get_agent, AgentsRead;
+    GET "/v1/tenant/tools/{name}/versions" => registry::routes::versions::<Tools>, ToolsRead;
+    POST "/v1/tenant/tools/{name}/rollback" => registry::routes::rollback::<Tools>, ToolsWrite;
+    GET "/v1/tenant/agents" => registry::routes::list::<Agents>, AgentsRead;
+    GET "/v1/tenant/agents/{name}" => registry::routes::get::<Agents>, AgentsRead;
     PUT "/v1/tenant/agents/{name}" => registry::routes::put_agent, AgentsWrite;
-    DELETE "/v1/tenant/agents/{name}" => registry::routes::delete_agent, AgentsWrite;
-    POST "/v1/tenant/agents/{name}/review" => registry::routes::review_agent, AgentsReview;
-    GET "/v1/tenant/agents/{name}/versions" => registry::routes::list_agent_versions, AgentsRead;
-    POST "/v1/tenant/agents/{name}/rollback" => registry::routes::rollback_agent, AgentsWrite;
+    DELETE "/v1/tenant/agents/{name}" => registry::routes::delete::<Agents>, AgentsWrite;
+    POST "/v1/tenant/agents/{name}/review" => registry::routes::review::<Agents>, AgentsReview;
+    GET "/v1/tenant/agents/{name}/versions" => registry::routes::versions::<Agents>, AgentsRead;
+    POST "/v1/tenant/agents/{name}/rollback" => registry::routes::rollback::<Agents>, AgentsWrite;
     GET "/v1/tenant/secrets" => secrets::routes::list, SecretsRead;
     PUT "/v1/tenant/secrets" => secrets::routes::put, SecretsWrite;
     GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
     POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
     DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;
     GET "/v1/tenant/audit" => grants::routes::list_audit, AuditRead;
-    GET "/v1/predefined/tools" => registry::routes::list_predefined_tools, PredefinedRead;
-    GET "/v1/predefined/tools/{name}" => registry::routes::get_predefined_tool, PredefinedRead;
-    GET "/v1/predefined/agents" => registry::routes::list_predefined_agents, PredefinedRead;
-    GET "/v1/predefined/agents/{name}" => registry::routes::get_predefined_agent, PredefinedRead;
+    GET "/v1/predefined/tools" => registry::routes::list_predefined::<Tools>, PredefinedRead;
+    GET "/v1/predefined/tools/{name}" => registry::routes::get_predefined::<Tools>, PredefinedRead;
+    GET "/v1/predefined/agents" => registry::routes::list_predefined::<Agents>, PredefinedRead;
+    GET "/v1/predefined/agents/{name}" => registry::routes::get_predefined::<Agents>, PredefinedRead;
     GET "/v1/models" => chat::routes::list_models, ModelsRead;
     GET "/v1/models/{*id}" => chat::routes::get_model, ModelsRead;
     POST "/v1/chat/completions" => chat::routes::completions, ChatSend;

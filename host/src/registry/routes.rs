@@ -43,25 +43,148 @@ pub struct Force {
     force: bool,
 }
 
-// === tools ===
+// === tools and agents ===
 
-/// Lists tools, by name.
-pub async fn list_tools(
-    State(app): State<App>,
-    allowed: Allowed<may::ToolsRead>,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    list(&app, &allowed, PluginKind::Tool, page).await
+/// A kind of plugin, as routes: the same handlers, each kind under scopes of its own.
+pub trait Kind: Send + Sync + 'static {
+    /// The kind.
+    const KIND: PluginKind;
+    /// What looking takes.
+    type Read: Permission<Of = AppRef>;
+    /// What changing takes.
+    type Write: Permission<Of = AppRef>;
+    /// What granting takes.
+    type Review: Permission<Of = AppRef>;
 }
 
-/// Shows a tool; with `Accept: application/wasm`, its bytes.
-pub async fn get_tool(
+/// `/v1/tenant/tools`
+pub enum Tools {}
+
+impl Kind for Tools {
+    const KIND: PluginKind = PluginKind::Tool;
+    type Read = may::ToolsRead;
+    type Write = may::ToolsWrite;
+    type Review = may::ToolsReview;
+}
+
+/// `/v1/tenant/agents`
+pub enum Agents {}
+
+impl Kind for Agents {
+    const KIND: PluginKind = PluginKind::Agent;
+    type Read = may::AgentsRead;
+    type Write = may::AgentsWrite;
+    type Review = may::AgentsReview;
+}
+
+impl Named {
+    fn plugin<K: Kind>(self) -> PluginName {
+        PluginName { kind: K::KIND, name: self.name }
+    }
+}
+
+/// Lists plugins, by name.
+pub async fn list<K: Kind>(
     State(app): State<App>,
-    allowed: Allowed<may::ToolsRead>,
+    allowed: Allowed<K::Read>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let rows = store::list(&mut tx, K::KIND, page.after::<String>()?.as_deref(), page.fetch()).await?;
+    let rows = page.of(rows, |row| row.plugin.name.clone());
+    let data = rows.data.iter().map(|row| meta(K::KIND, &row.plugin, &row.version, None)).collect();
+    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
+}
+
+/// Shows a plugin; with an `Accept` of its own media type, its bytes.
+pub async fn get<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Read>,
     Params(path): Params<Named>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    get(&app, &allowed, &PluginName::tool(path.name), &headers).await
+    let plugin = path.plugin::<K>();
+    let (row, version, granted) = {
+        let mut tx = app.tenant_tx(&allowed).await?;
+        let row =
+            store::find(&mut tx, &plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
+        let version = store::newest_version(&mut tx, row.plugin_id).await?;
+        let version = version.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
+        let granted: Vec<_> =
+            store::list_grants(&mut tx, Some(&plugin)).await?.into_iter().map(|(_, c)| c).collect();
+        (row, version, granted)
+    };
+    let etag = format!("\"{}\"", version.sha256);
+    let format = if version.format == Format::Markdown.name() { Format::Markdown } else { Format::Component };
+    let vary = (header::VARY, header::ACCEPT.as_str().to_owned());
+    if wants_bytes(&headers, format) {
+        // Bytes never change under their digest; what is said about them does.
+        let has_it = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        if has_it.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {
+            return Ok((StatusCode::NOT_MODIFIED, [vary, (header::ETAG, etag)]).into_response());
+        }
+        let bytes = app.blobs.get(&version.sha256).await?;
+        let content = [vary, (header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
+        return Ok((content, bytes).into_response());
+    }
+    let meta = meta(plugin.kind, &row, &version, Some(&granted));
+    Ok(([vary, (header::ETAG, etag)], Json(meta)).into_response())
+}
+
+/// Deletes a plugin.
+pub async fn delete<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Write>,
+    Params(path): Params<Named>,
+    Queried(query): Queried<Force>,
+) -> ApiResult<NoContent> {
+    remove::remove(&app, &allowed, &path.plugin::<K>(), query.force).await?;
+    Ok(NoContent)
+}
+
+/// Reviews a plugin.
+pub async fn review<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Review>,
+    Params(path): Params<Named>,
+    Json(input): Json<ReviewInput>,
+) -> ApiResult<Json<Value>> {
+    let plugin = path.plugin::<K>();
+    let done = review::review(&app, &allowed, &plugin, input.version, input.grant.check()?).await?;
+    Ok(Json(json!({
+        "name": plugin.name,
+        "version": done.version,
+        "status": "active",
+        "granted": done.granted,
+        "denied": done.denied,
+    })))
+}
+
+/// Lists a plugin's versions.
+pub async fn versions<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Read>,
+    Params(path): Params<Named>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
+    let plugin = path.plugin::<K>();
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let row = store::find(&mut tx, &plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
+    let rows = store::list_versions(&mut tx, row.plugin_id, page.after()?, page.fetch()).await?;
+    let rows = page.of(rows, |version| version.version.to_string());
+    let data = rows.data.iter().map(|version| meta(plugin.kind, &row, version, None)).collect();
+    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
+}
+
+/// Rolls a plugin back.
+pub async fn rollback<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Write>,
+    Params(path): Params<Named>,
+    Json(input): Json<RollbackInput>,
+) -> ApiResult<Json<Value>> {
+    let version = rollback::rollback(&app, &allowed, &path.plugin::<K>(), input.version).await?;
+    Ok(Json(json!({ "version": version, "status": "active" })))
 }
 
 /// Uploads a tool.
@@ -85,69 +208,6 @@ pub async fn put_tool(
     let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
     let uploaded = upload::component(&app, &allowed, &plugin, wasm).await?;
     Ok(answer(&plugin, &uploaded))
-}
-
-/// Deletes a tool.
-pub async fn delete_tool(
-    State(app): State<App>,
-    allowed: Allowed<may::ToolsWrite>,
-    Params(path): Params<Named>,
-    Queried(query): Queried<Force>,
-) -> ApiResult<NoContent> {
-    remove::remove(&app, &allowed, &PluginName::tool(path.name), query.force).await?;
-    Ok(NoContent)
-}
-
-/// Reviews a tool.
-pub async fn review_tool(
-    State(app): State<App>,
-    allowed: Allowed<may::ToolsReview>,
-    Params(path): Params<Named>,
-    Json(input): Json<ReviewInput>,
-) -> ApiResult<Json<Value>> {
-    reviewed(&app, &allowed, PluginName::tool(path.name), input).await
-}
-
-/// Lists a tool's versions.
-pub async fn list_tool_versions(
-    State(app): State<App>,
-    allowed: Allowed<may::ToolsRead>,
-    Params(path): Params<Named>,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    versions(&app, &allowed, &PluginName::tool(path.name), page).await
-}
-
-/// Rolls a tool back.
-pub async fn rollback_tool(
-    State(app): State<App>,
-    allowed: Allowed<may::ToolsWrite>,
-    Params(path): Params<Named>,
-    Json(input): Json<RollbackInput>,
-) -> ApiResult<Json<Value>> {
-    let version = rollback::rollback(&app, &allowed, &PluginName::tool(path.name), input.version).await?;
-    Ok(Json(json!({ "version": version, "status": "active" })))
-}
-
-// === agents ===
-
-/// Lists agents, by name.
-pub async fn list_agents(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsRead>,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    list(&app, &allowed, PluginKind::Agent, page).await
-}
-
-/// Shows an agent; with `Accept: application/wasm` or `text/markdown`, its bytes.
-pub async fn get_agent(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsRead>,
-    Params(path): Params<Named>,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    get(&app, &allowed, &PluginName::agent(path.name), &headers).await
 }
 
 /// Uploads an agent: a component, or markdown.
@@ -174,86 +234,26 @@ pub async fn put_agent(
     Ok(answer(&plugin, &uploaded))
 }
 
-/// Deletes an agent.
-pub async fn delete_agent(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsWrite>,
-    Params(path): Params<Named>,
-    Queried(query): Queried<Force>,
-) -> ApiResult<NoContent> {
-    remove::remove(&app, &allowed, &PluginName::agent(path.name), query.force).await?;
-    Ok(NoContent)
-}
-
-/// Reviews an agent.
-pub async fn review_agent(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsReview>,
-    Params(path): Params<Named>,
-    Json(input): Json<ReviewInput>,
-) -> ApiResult<Json<Value>> {
-    reviewed(&app, &allowed, PluginName::agent(path.name), input).await
-}
-
-/// Lists an agent's versions.
-pub async fn list_agent_versions(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsRead>,
-    Params(path): Params<Named>,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    versions(&app, &allowed, &PluginName::agent(path.name), page).await
-}
-
-/// Rolls an agent back.
-pub async fn rollback_agent(
-    State(app): State<App>,
-    allowed: Allowed<may::AgentsWrite>,
-    Params(path): Params<Named>,
-    Json(input): Json<RollbackInput>,
-) -> ApiResult<Json<Value>> {
-    let version = rollback::rollback(&app, &allowed, &PluginName::agent(path.name), input.version).await?;
-    Ok(Json(json!({ "version": version, "status": "active" })))
-}
-
 // === predefined ===
 
-/// Lists the tools we ship.
-pub async fn list_predefined_tools(
+/// Lists what we ship of a kind.
+pub async fn list_predefined<K: Kind>(
     State(app): State<App>,
     _allowed: Allowed<may::PredefinedRead>,
 ) -> Json<Value> {
-    Json(list_shipped(&app, PluginKind::Tool))
+    let data: Vec<_> = app.predefined.all(K::KIND).map(shipped_meta).collect();
+    Json(json!({ "data": data, "next_cursor": null, "has_more": false }))
 }
 
-/// Shows one of them; `?source=1` its source, `Accept: application/wasm` its bytes.
-pub async fn get_predefined_tool(
+/// Shows one of it; `?source=1` its source, `Accept: application/wasm` its bytes.
+pub async fn get_predefined<K: Kind>(
     State(app): State<App>,
     _allowed: Allowed<may::PredefinedRead>,
     Params(path): Params<Named>,
     Queried(query): Queried<Source>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    get_shipped(&app, PluginKind::Tool, &path.name, &query, &headers)
-}
-
-/// Lists the agents we ship.
-pub async fn list_predefined_agents(
-    State(app): State<App>,
-    _allowed: Allowed<may::PredefinedRead>,
-) -> Json<Value> {
-    Json(list_shipped(&app, PluginKind::Agent))
-}
-
-/// Shows one of them; `?source=1` its source, `Accept: application/wasm` its bytes.
-pub async fn get_predefined_agent(
-    State(app): State<App>,
-    _allowed: Allowed<may::PredefinedRead>,
-    Params(path): Params<Named>,
-    Queried(query): Queried<Source>,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    get_shipped(&app, PluginKind::Agent, &path.name, &query, &headers)
+    get_shipped(&app, K::KIND, &path.name, &query, &headers)
 }
 
 /// `?source=1`
@@ -322,68 +322,6 @@ impl GrantInput {
     }
 }
 
-async fn reviewed<A: Permission<Of = AppRef>>(
-    app: &App,
-    allowed: &Allowed<A>,
-    plugin: PluginName,
-    input: ReviewInput,
-) -> ApiResult<Json<Value>> {
-    let done = review::review(app, allowed, &plugin, input.version, input.grant.check()?).await?;
-    Ok(Json(json!({
-        "name": plugin.name,
-        "version": done.version,
-        "status": "active",
-        "granted": done.granted,
-        "denied": done.denied,
-    })))
-}
-
-async fn list<A: Permission<Of = AppRef>>(
-    app: &App,
-    allowed: &Allowed<A>,
-    kind: PluginKind,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    let mut tx = app.tenant_tx(allowed).await?;
-    let rows = store::list(&mut tx, kind, page.after::<String>()?.as_deref(), page.fetch()).await?;
-    let rows = page.of(rows, |row| row.plugin.name.clone());
-    let data = rows.data.iter().map(|row| meta(kind, &row.plugin, &row.version, None)).collect();
-    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
-}
-
-async fn get<A: Permission<Of = AppRef>>(
-    app: &App,
-    allowed: &Allowed<A>,
-    plugin: &PluginName,
-    headers: &HeaderMap,
-) -> ApiResult<Response> {
-    let (row, version, granted) = {
-        let mut tx = app.tenant_tx(allowed).await?;
-        let row =
-            store::find(&mut tx, plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-        let version = store::newest_version(&mut tx, row.plugin_id).await?;
-        let version = version.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-        let granted: Vec<_> =
-            store::list_grants(&mut tx, Some(plugin)).await?.into_iter().map(|(_, c)| c).collect();
-        (row, version, granted)
-    };
-    let etag = format!("\"{}\"", version.sha256);
-    let format = if version.format == Format::Markdown.name() { Format::Markdown } else { Format::Component };
-    let vary = (header::VARY, header::ACCEPT.as_str().to_owned());
-    if wants_bytes(headers, format) {
-        // Bytes never change under their digest; what is said about them does.
-        let has_it = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-        if has_it.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {
-            return Ok((StatusCode::NOT_MODIFIED, [vary, (header::ETAG, etag)]).into_response());
-        }
-        let bytes = app.blobs.get(&version.sha256).await?;
-        let content = [vary, (header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
-        return Ok((content, bytes).into_response());
-    }
-    let meta = meta(plugin.kind, &row, &version, Some(&granted));
-    Ok(([vary, (header::ETAG, etag)], Json(meta)).into_response())
-}
-
 fn wants_bytes(headers: &HeaderMap, format: Format) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wanted = match format {
@@ -393,20 +331,6 @@ fn wants_bytes(headers: &HeaderMap, format: Format) -> bool {
     accept
         .split(',')
         .any(|part| part.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
-}
-
-async fn versions<A: Permission<Of = AppRef>>(
-    app: &App,
-    allowed: &Allowed<A>,
-    plugin: &PluginName,
-    page: Page,
-) -> ApiResult<Json<Paged<Value>>> {
-    let mut tx = app.tenant_tx(allowed).await?;
-    let row = store::find(&mut tx, plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-    let rows = store::list_versions(&mut tx, row.plugin_id, page.after()?, page.fetch()).await?;
-    let rows = page.of(rows, |version| version.version.to_string());
-    let data = rows.data.iter().map(|version| meta(plugin.kind, &row, version, None)).collect();
-    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
 }
 
 fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
@@ -492,11 +416,6 @@ fn shipped_meta(plugin: &predefined::Plugin) -> Value {
         "requested_capabilities": plugin.requested,
         "wit": wit_of(plugin.name.kind),
     })
-}
-
-fn list_shipped(app: &App, kind: PluginKind) -> Value {
-    let data: Vec<_> = app.predefined.all(kind).map(shipped_meta).collect();
-    json!({ "data": data, "next_cursor": null, "has_more": false })
 }
 
 fn get_shipped(
