@@ -21,9 +21,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
 };
+use tempfile::TempDir;
 
 /// Where a server for many tests is, if `opg-test-env` started one.
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
@@ -40,7 +41,8 @@ pub struct TestApp {
     pub running: Running,
     /// Its clock, to move.
     pub clock: Clock,
-    dir: PathBuf,
+    /// Gone with the test.
+    dir: TempDir,
     config: Config,
     names: DatabaseNames,
     own_database: bool,
@@ -81,12 +83,15 @@ impl TestApp {
     pub async fn set_up(setup: Setup, change: impl FnOnce(&mut Config)) -> TestApp {
         capture_logs();
         let unique: String = Entropy::os().bytes::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
-        let dir = std::env::temp_dir().join(format!("opg-test-{unique}"));
+        let dir = tempfile::Builder::new()
+            .prefix("opg-test-")
+            .tempdir()
+            .expect("a temporary directory can be made");
         let vars = [
             ("ADMIN_TOKENS", ADMIN_TOKEN),
             ("PORT", "0"),
             ("OPG_MASTER_KEY", MASTER_KEY),
-            ("DATA_DIR", dir.to_str().expect("a temporary directory has a plain name")),
+            ("DATA_DIR", dir.path().to_str().expect("a temporary directory has a plain name")),
             ("OPG_CACHE_DIR", concat!(env!("OUT_DIR"), "/component-cache")),
         ];
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -113,9 +118,9 @@ impl TestApp {
         config.allow_private_guest_http = true;
     }
 
-    async fn open(config: Config, names: DatabaseNames, dir: PathBuf, setup: Setup) -> TestApp {
+    async fn open(config: Config, names: DatabaseNames, dir: TempDir, setup: Setup) -> TestApp {
         let Setup { clock, own_database } = setup;
-        let location = if own_database { embedded(&dir) } else { location(&dir) };
+        let location = if own_database { embedded(dir.path()) } else { location(dir.path()) };
         let postgres = PostgresConfig { location, databases: names.clone() };
         let surroundings =
             Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
@@ -143,7 +148,7 @@ impl TestApp {
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     /// Somebody without a credential.
