@@ -71,8 +71,10 @@ impl Fixture {
             ["function app_other__lookup(int)", "function app_other__trg()", "procedure app_other__purge()"]
         {
             // With a path of its own it works from wherever it is called.
-            let statement =
-                format!("alter {function} owner to {other}; alter {function} set search_path = {theirs}");
+            let statement = format!(
+                "alter {function} owner to {other}; alter {function} set search_path = {theirs};
+                 grant execute on {function} to public"
+            );
             self.run(conn, theirs, &statement).await;
         }
         let canary = format!(
@@ -91,7 +93,10 @@ impl Fixture {
             // The first schema is where they go, the second where the view finds what it leaks.
             self.run(conn, &format!("{own}, {theirs}"), section("planted traps")).await;
             for function in ["app_demo__leak()", "app_demo__peek(app_demo__customers)"] {
-                let statement = format!("alter function {function} set search_path = {theirs}");
+                let statement = format!(
+                    "alter function {function} set search_path = {theirs};
+                     grant execute on function {function} to public"
+                );
                 self.run(conn, own, &statement).await;
             }
         }

@@ -40,7 +40,11 @@ async fn m144_an_app_has_two_logins_that_may_do_their_work_and_nothing_else() {
             (format!("has_schema_privilege('{role}', '{}', 'usage')", theirs.schema), false),
             (format!("has_schema_privilege('{role}', '{}', 'create')", theirs.schema), false),
             (format!("has_schema_privilege('{role}', 'public', 'create')"), false),
-            (format!("has_schema_privilege('{role}', 'opg', 'usage')"), false),
+            (format!("has_schema_privilege('{role}', 'opg', 'create')"), false),
+            (
+                format!("has_any_column_privilege('{role}', 'opg.workspaces', 'select, insert, update')"),
+                false,
+            ),
             (format!("has_database_privilege('{role}', current_database(), 'connect')"), true),
             (format!("has_database_privilege('{role}', current_database(), 'temporary')"), false),
             (format!("has_database_privilege('{role}', current_database(), 'create')"), false),

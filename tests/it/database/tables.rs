@@ -50,7 +50,7 @@ async fn m095_the_manifest_says_the_namespace_the_limits_and_what_is_allowed() {
     assert!(!manifest["statements"]["query"].as_array().unwrap().is_empty());
     assert!(!manifest["statements"]["execute"].as_array().unwrap().is_empty());
     // It tells of no way to the database itself.
-    for word in ["postgres", "password", "host", "opg_", "socket"] {
+    for word in ["postgres", "password", "opg_", "socket", "127.0.0.1"] {
         assert!(!manifest.to_string().to_lowercase().contains(word), "{word}: {manifest}");
     }
 
@@ -99,6 +99,7 @@ async fn m096_tables_are_listed_with_their_columns_keys_and_indexes_and_no_other
         "INSERT INTO app_demo__customers (email) SELECT g || '@example.com' FROM generate_series(1, 500) g",
     )
     .await;
+    demo.apply("ANALYZE app_demo__customers").await;
 
     let answer = demo.client.get(TABLES).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -134,7 +135,7 @@ async fn m096_tables_are_listed_with_their_columns_keys_and_indexes_and_no_other
     assert_eq!(plan["unique"], false);
     assert!(plan["definition"].as_str().is_some_and(|text| text.contains("(plan)")), "{plan}");
     assert!(customers["bytes"].as_u64() >= Some(8192), "{customers}");
-    assert!(customers["rows_estimate"].is_number(), "{customers}");
+    assert_eq!(customers["rows_estimate"], 500, "{customers}");
     assert_eq!(find(&listed, "app_demo__lines").await["primary_key"], json!(["order_id", "n"]));
     let paying = find(&listed, "app_demo__paying").await;
     assert_eq!((&paying["kind"], &paying["columns"][1]["name"]), (&json!("view"), &json!("email")));
