@@ -3,6 +3,7 @@
 
 use crate::{
     config::Config,
+    db_proxy::Database,
     egress::Egress,
     grants::{authenticate::Authenticator, credential::Pepper},
     guests::in_flight::InFlight,
@@ -42,6 +43,8 @@ pub struct Parts {
     pub server: Server,
     /// Connections; taken through `tenant_tx` and `service_tx` alone.
     pub(crate) pools: Pools,
+    /// The apps' own databases.
+    pub database: Database,
     /// Master keys.
     pub keyring: Keyring,
     /// What tokens are hashed with.

@@ -2,6 +2,7 @@
 //!
 //! Every variable may also be written with `OPG_` before it, which wins.
 
+use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
 use crate::limits::{CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -56,6 +57,10 @@ pub struct Config {
     pub demo_provider: bool,
     /// Proxies whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpAddr>,
+    /// What an app's tables may hold on disk, in bytes (`OPG_DATABASE_BYTES_PER_APP`, default 1 GiB).
+    pub database_bytes_max: u64,
+    /// How many tables an app may have (`OPG_DATABASE_TABLES_PER_APP`, default 200).
+    pub database_tables_max: u32,
     /// Requests per minute for one credential (`OPG_RATE_LIMIT_PER_MINUTE`).
     pub rate_limit_per_minute: u32,
     /// `json` or `text` (`LOG_FORMAT`).
@@ -137,6 +142,8 @@ impl Config {
                 "TRUSTED_PROXIES",
                 self.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             ),
+            ("OPG_DATABASE_BYTES_PER_APP", self.database_bytes_max.to_string()),
+            ("OPG_DATABASE_TABLES_PER_APP", self.database_tables_max.to_string()),
             ("OPG_RATE_LIMIT_PER_MINUTE", self.rate_limit_per_minute.to_string()),
             ("LOG_FORMAT", if self.log_json { "json" } else { "text" }.to_owned()),
             ("LOG_LEVEL", self.log_filter.clone()),
@@ -205,6 +212,18 @@ impl Reader {
             trusted_proxies: self.parsed("TRUSTED_PROXIES", vec![], "IP addresses, comma-separated", |v| {
                 v.split(',').map(|ip| ip.trim().parse().ok()).collect()
             }),
+            database_bytes_max: self.parsed(
+                "OPG_DATABASE_BYTES_PER_APP",
+                APP_BYTES,
+                "a number of bytes above 0",
+                |v| v.parse().ok().filter(|n| *n > 0),
+            ),
+            database_tables_max: self.parsed(
+                "OPG_DATABASE_TABLES_PER_APP",
+                APP_TABLES,
+                "a number above 0",
+                |v| v.parse().ok().filter(|n| *n > 0),
+            ),
             rate_limit_per_minute: self.parsed(
                 "OPG_RATE_LIMIT_PER_MINUTE",
                 crate::limits::REQUESTS_PER_MINUTE,

@@ -13,6 +13,7 @@ pub mod agents;
 pub mod app;
 pub mod chat;
 pub mod config;
+pub mod db_proxy;
 pub mod egress;
 pub mod error;
 pub mod grants;

@@ -8,7 +8,7 @@
 
 use crate::{
     app::App,
-    chat,
+    chat, db_proxy,
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
@@ -75,6 +75,7 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
     GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;
     GET "/v1/admin/tenants/{id}" => tenants::routes::get_tenant, AppsRead;
+    GET "/v1/admin/tenants/{id}/database/backup" => db_proxy::routes::get_backup_of, AppsBackup;
     DELETE "/v1/admin/tenants/{id}" => tenants::routes::delete_tenant, AppsDelete;
 }
 
@@ -113,6 +114,13 @@ routes! { app_routes, APP_ROUTES:
     DELETE "/v1/sessions/{id}" => sessions::routes::delete, SessionsDelete;
     GET "/v1/usage/ai-logs" => usage::routes::list, UsageRead;
     GET "/v1/usage/summary" => usage::routes::summary, UsageRead;
+    GET "/v1/sdk/database/manifest" => db_proxy::routes::get_manifest, DbRead;
+    GET "/v1/sdk/database/tables" => db_proxy::routes::list_tables, DbRead;
+    POST "/v1/sdk/database/query" => db_proxy::routes::post_query, DbRead;
+    POST "/v1/sdk/database/execute" => db_proxy::routes::post_execute, DbWrite;
+    GET "/v1/sdk/database/history" => db_proxy::routes::list_history, DbRead;
+    GET "/v1/sdk/database/backup" => db_proxy::routes::get_backup, DbRead;
+    GET "/v1/sdk/types" => db_proxy::routes::get_types, DbRead;
 }
 
 /// Every route: [`PROCESS_ROUTES`], and [`APP_ROUTES`] under both of their prefixes.

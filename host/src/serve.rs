@@ -8,11 +8,15 @@
 use crate::{
     app::{App, Clock, Entropy, Ids, Parts},
     config::Config,
+    db_proxy::Database,
     egress::{Egress, EgressError, EgressPolicy},
     grants::{authenticate::Authenticator, credential::Pepper},
     http::rate_limit::RateLimits,
     limits::DRAIN_TIME_MAX,
-    postgres::{self, EmbeddedConfig, Location, MIGRATOR, MigrationStatus, Pools, PostgresConfig, Server},
+    postgres::{
+        self, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, Pools,
+        PostgresConfig, Server,
+    },
     registry::{
         blobs::{BlobError, Blobs},
         predefined::{Predefined, PredefinedError, Shipped},
@@ -61,7 +65,10 @@ pub enum StartError {
     Database(#[from] postgres::OpenError),
     /// The migrations.
     #[error("{0}")]
-    Migrate(#[from] postgres::MigrateError),
+    Migrate(#[from] MigrateError),
+    /// The apps' database.
+    #[error("{0}")]
+    AppsDatabase(#[from] crate::db_proxy::OpenError),
     /// The connections.
     #[error("{0}")]
     Pools(#[from] postgres::PoolError),
@@ -147,6 +154,7 @@ impl Running {
         if tokio::time::timeout(DRAIN_TIME_MAX, app.background.wait()).await.is_err() {
             tracing::warn!("background work did not end in time");
         }
+        app.database.close().await;
         app.pools.close().await;
         app.server.stop().await;
         tracing::info!("stopped");
@@ -163,10 +171,13 @@ pub async fn migrate(config: &Config, only_check: bool) -> Result<MigrationStatu
     let status = async {
         if !only_check {
             postgres::run(&MIGRATOR, &server.admin()).await?;
+            postgres::run(&MIGRATOR_APPS, &server.apps_admin()).await?;
         }
-        postgres::check(&MIGRATOR, &server.admin()).await
+        let control = postgres::check(&MIGRATOR, &server.admin()).await?;
+        let apps = postgres::check(&MIGRATOR_APPS, &server.apps_admin()).await?;
+        Ok(control.and(apps))
     };
-    let status = status.await;
+    let status: Result<_, MigrateError> = status.await;
     server.stop().await;
     Ok(status?)
 }
@@ -185,6 +196,7 @@ async fn assemble(
     let server = Server::open(&postgres).await?;
     postgres::run(&MIGRATOR, &server.admin()).await?;
     let pools = Pools::open(&server).await?;
+    let database = Database::open(&server).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from) * GUEST_THREADS_PER_CORE;
     let sandbox = Sandbox::new(SandboxConfig {
         cache_dir: config.cache_dir.clone(),
@@ -209,6 +221,7 @@ async fn assemble(
         entropy: surroundings.entropy,
         server,
         pools,
+        database,
         keyring,
         pepper,
         predefined,

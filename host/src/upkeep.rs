@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{app::App, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
@@ -17,6 +17,10 @@ pub async fn run(app: App) {
             _ = metrics.tick() => app.metrics.upkeep(),
             _ = sweep.tick() => {
                 app.rate_limits.forget_idle();
+                app.database.tidy();
+                if let Err(cause) = db_proxy::sweep::expired(&app).await {
+                    tracing::error!(%cause, "workspaces of deleted apps could not be dropped");
+                }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");
                 }

@@ -71,6 +71,7 @@ actions! {
     AppsRead "apps.read" Platform [PlatformAppsRead];
     AppsCreate "apps.create" Platform [PlatformAppsWrite];
     AppsDelete "apps.delete" Platform [PlatformAppsDelete];
+    AppsBackup "apps.backup" Platform [PlatformAppsRead];
 
     WhoAmI "whoami" App [];
     TenantRead "tenant.read" App [TenantRead];
@@ -93,10 +94,15 @@ actions! {
     SessionsDelete "sessions.delete" App [SessionsWrite];
     UsageRead "usage.read" App [UsageRead];
     AuditRead "audit.read" App [AuditRead];
+    DbRead "db.read" App [DbRead];
+    DbWrite "db.write" App [DbWrite, DbApply];
+    DbApply "db.apply" App [DbApply];
 
     GuestHttp "guest.http" Guest [ToolsRun, ChatWrite, AgentsRun];
     GuestSecret "guest.secret" Guest [ToolsRun, ChatWrite, AgentsRun];
     GuestKv "guest.kv" Guest [ToolsRun, ChatWrite, AgentsRun];
     GuestModel "guest.model" Guest [ChatWrite];
     GuestTool "guest.tool" Guest [ToolsRun, ChatWrite];
+    GuestDbRead "guest.db_read" Guest [DbRead];
+    GuestDbWrite "guest.db_write" Guest [DbApply];
 }

@@ -12,6 +12,7 @@ use crate::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// One thing that was done. Holds no secret: values go in as hashes.
 #[derive(Clone, Debug)]
@@ -87,22 +88,31 @@ fn hash<T: Serialize>(value: &T) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Writes one row in the tenant's transaction.
+/// Writes one row in the tenant's transaction, and returns its id.
 ///
 /// # Errors
 /// The database's; the caller's transaction must not commit then.
-pub async fn write(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry: Entry) -> sqlx::Result<()> {
+pub async fn write(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry: Entry) -> sqlx::Result<Uuid> {
     let row = row(app, proof.caller(), proof.caller().surface, Some(proof.app().app_id), &entry);
-    store::insert_audit(tx.conn(), row).await
+    let audit_id = row.audit_id;
+    store::insert_audit(tx.conn(), row).await?;
+    Ok(audit_id)
 }
 
 /// Writes one row for something a guest did.
 ///
 /// # Errors
 /// As [`write()`].
-pub async fn write_guest(app: &App, tx: &mut TenantTx, proof: &impl InApp, entry: Entry) -> sqlx::Result<()> {
+pub async fn write_guest(
+    app: &App,
+    tx: &mut TenantTx,
+    proof: &impl InApp,
+    entry: Entry,
+) -> sqlx::Result<Uuid> {
     let row = row(app, proof.caller(), Surface::Wasm, Some(proof.app().app_id), &entry);
-    store::insert_audit(tx.conn(), row).await
+    let audit_id = row.audit_id;
+    store::insert_audit(tx.conn(), row).await?;
+    Ok(audit_id)
 }
 
 /// Writes one row for something the platform did.
@@ -113,7 +123,7 @@ pub(crate) async fn write_platform(
     app: &App,
     tx: &mut ServiceTx,
     caller: &Caller,
-    app_id: Option<uuid::Uuid>,
+    app_id: Option<Uuid>,
     entry: Entry,
 ) -> sqlx::Result<()> {
     let row = row(app, caller, caller.surface, app_id, &entry);
@@ -124,7 +134,7 @@ fn row<'a>(
     app: &App,
     caller: &'a Caller,
     surface: Surface,
-    app_id: Option<uuid::Uuid>,
+    app_id: Option<Uuid>,
     entry: &'a Entry,
 ) -> store::AuditRow<'a> {
     store::AuditRow {

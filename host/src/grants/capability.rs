@@ -31,6 +31,35 @@ pub enum CapabilityKind {
     Model,
     /// Another tool: its name or `*`.
     Tool,
+    /// The app's database: `read:customers`, `write:orders`, `alter:*`.
+    #[serde(rename = "db")]
+    Database,
+}
+
+/// What is done to a table. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DatabaseAccess {
+    /// Its rows are read.
+    Read,
+    /// Its rows are changed.
+    Write,
+    /// It is created, changed, emptied or dropped.
+    Alter,
+}
+
+impl DatabaseAccess {
+    /// The name in targets.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DatabaseAccess::Read => "read",
+            DatabaseAccess::Write => "write",
+            DatabaseAccess::Alter => "alter",
+        }
+    }
+
+    fn parse(name: &str) -> Option<DatabaseAccess> {
+        [Self::Read, Self::Write, Self::Alter].into_iter().find(|access| access.name() == name)
+    }
 }
 
 impl CapabilityKind {
@@ -42,12 +71,13 @@ impl CapabilityKind {
             CapabilityKind::Kv => "kv",
             CapabilityKind::Model => "model",
             CapabilityKind::Tool => "tool",
+            CapabilityKind::Database => "db",
         }
     }
 
     /// The kind of this name.
     pub fn parse(name: &str) -> Option<CapabilityKind> {
-        [Self::Http, Self::Secret, Self::Kv, Self::Model, Self::Tool]
+        [Self::Http, Self::Secret, Self::Kv, Self::Model, Self::Tool, Self::Database]
             .into_iter()
             .find(|kind| kind.name() == name)
     }
@@ -81,6 +111,13 @@ pub enum Reach<'a> {
     Model(&'a str),
     /// A call to this tool.
     Tool(&'a str),
+    /// A statement of the app's database.
+    Database {
+        /// What it does.
+        access: DatabaseAccess,
+        /// To which table, named without the app's prefix; empty: to none, as `select now()`.
+        table: &'a str,
+    },
 }
 
 impl Capability {
@@ -102,6 +139,7 @@ impl Capability {
             CapabilityKind::Kv => matches!(self.target.as_str(), "read" | "write"),
             CapabilityKind::Model => self.target == "*" || is_model_pattern(&self.target),
             CapabilityKind::Tool => self.target == "*" || crate::tools::is_name(&self.target),
+            CapabilityKind::Database => table_target(&self.target).is_some(),
         };
         if ok { Ok(()) } else { Err(BadCapability { kind: self.kind, target: self.target.clone() }) }
     }
@@ -121,6 +159,8 @@ impl Capability {
             (CapabilityKind::Kv, Reach::KvWrite) => self.target == "write",
             (CapabilityKind::Model, Reach::Model(model)) => model_matches(&self.target, model),
             (CapabilityKind::Tool, Reach::Tool(tool)) => self.target == "*" || self.target == *tool,
+            (CapabilityKind::Database, Reach::Database { access, table }) => table_target(&self.target)
+                .is_some_and(|(may, of)| *access <= may && (of == "*" || of == *table || table.is_empty())),
             _ => false,
         }
     }
@@ -143,6 +183,10 @@ impl Capability {
             CapabilityKind::Kv => self.target == "read" && requested.target == "write",
             CapabilityKind::Model => model_matches(&requested.target, &self.target),
             CapabilityKind::Tool => requested.target == "*",
+            CapabilityKind::Database => match (table_target(&self.target), table_target(&requested.target)) {
+                (Some((may, of)), Some((wanted, at))) => may <= wanted && (at == "*" || at == of),
+                _ => false,
+            },
         }
     }
 }
@@ -155,7 +199,15 @@ impl Reach<'_> {
             Reach::SecretTo { name, host } => {
                 Some(Capability::new(CapabilityKind::Secret, format!("{name}@{host}")))
             }
-            Reach::SecretName(_) | Reach::KvRead | Reach::KvWrite | Reach::Model(_) | Reach::Tool(_) => None,
+            Reach::Database { access, table } if !table.is_empty() => {
+                Some(Capability::new(CapabilityKind::Database, format!("{}:{table}", access.name())))
+            }
+            Reach::SecretName(_)
+            | Reach::KvRead
+            | Reach::KvWrite
+            | Reach::Model(_)
+            | Reach::Tool(_)
+            | Reach::Database { .. } => None,
         }
     }
 }
@@ -176,6 +228,7 @@ impl fmt::Display for Reach<'_> {
             Reach::KvWrite => f.write_str("kv:write"),
             Reach::Model(model) => write!(f, "model:{model}"),
             Reach::Tool(tool) => write!(f, "tool:{tool}"),
+            Reach::Database { access, table } => write!(f, "db:{}:{table}", access.name()),
         }
     }
 }
@@ -205,7 +258,20 @@ fn expected(kind: CapabilityKind) -> &'static str {
         CapabilityKind::Kv => "`read` or `write`",
         CapabilityKind::Model => "`provider/model`, `provider/*` or `*`",
         CapabilityKind::Tool => "the name of a tool, or `*`",
+        CapabilityKind::Database => {
+            "`read:table`, `write:table` or `alter:table` (the table without the app's prefix), or `*` for all of them"
+        }
     }
+}
+
+/// `read:customers` or `write:*`: what may be done, and to which table.
+fn table_target(target: &str) -> Option<(DatabaseAccess, &str)> {
+    /// PostgreSQL's names are no longer.
+    const NAME_BYTES_MAX: usize = 63;
+    let (access, table) = target.split_once(':')?;
+    let is_name = (1..=NAME_BYTES_MAX).contains(&table.len())
+        && table.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
+    (is_name || table == "*").then_some((DatabaseAccess::parse(access)?, table))
 }
 
 fn is_model_pattern(target: &str) -> bool {

@@ -3,7 +3,7 @@
 use super::{
     action::{Action, On},
     caller::{AppRef, Caller, Standing},
-    capability::{Capability, Reach},
+    capability::{Capability, DatabaseAccess, Reach},
     scope::Scope,
 };
 
@@ -143,6 +143,8 @@ pub const fn action_of(reach: &Reach<'_>) -> Action {
         Reach::KvRead | Reach::KvWrite => Action::GuestKv,
         Reach::Model(_) => Action::GuestModel,
         Reach::Tool(_) => Action::GuestTool,
+        Reach::Database { access: DatabaseAccess::Read, .. } => Action::GuestDbRead,
+        Reach::Database { access: DatabaseAccess::Write | DatabaseAccess::Alter, .. } => Action::GuestDbWrite,
     }
 }
 

@@ -42,6 +42,7 @@ impl Role {
                 Scope::AgentsRead,
                 Scope::SecretsRead,
                 Scope::UsageRead,
+                Scope::DbRead,
             ]),
         }
     }

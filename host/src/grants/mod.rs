@@ -33,6 +33,6 @@ mod tests;
 pub use action::{Action, On};
 pub use allowed::{Acting, Allowed, GuestGrants, InApp, Permission};
 pub use caller::{AppRef, Caller, CredentialKind, Standing, Surface};
-pub use capability::{Capability, CapabilityKind, HostPort, Reach};
+pub use capability::{Capability, CapabilityKind, DatabaseAccess, HostPort, Reach};
 pub use decide::{Denied, Principal, Resource, decide};
 pub use scope::{Scope, Scopes};

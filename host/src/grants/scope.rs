@@ -55,6 +55,9 @@ scopes! {
     TokensWrite "tokens:write" "create and revoke the app's credentials";
     UsageRead "usage:read" "see what was used and what it cost";
     AuditRead "audit:read" "see the audit log";
+    DbRead "db:read" "read the app's database";
+    DbWrite "db:write" "try changes of the app's database; nothing is kept";
+    DbApply "db:apply" "change the app's database";
     PlatformAppsRead "platform:apps:read" "see every app";
     PlatformAppsWrite "platform:apps:write" "create and change apps";
     PlatformAppsDelete "platform:apps:delete" "delete apps";

@@ -124,6 +124,11 @@ impl Embedded {
         self.process.pid()
     }
 
+    /// The installation it is of.
+    pub(super) fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
     /// The major version of the server, and of its data.
     pub fn major(&self) -> u32 {
         self.binaries.major

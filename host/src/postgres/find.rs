@@ -22,6 +22,13 @@ impl Binaries {
         self.dir.join("postgres")
     }
 
+    /// Where another program of the same installation may be: beside `postgres`, or beside what that is a link to.
+    pub(super) fn beside(&self, program: &str) -> Vec<PathBuf> {
+        let linked = self.postgres().canonicalize().ok();
+        let dirs = [Some(self.dir.clone()), linked.and_then(|path| path.parent().map(PathBuf::from))];
+        dirs.into_iter().flatten().map(|dir| dir.join(program)).collect()
+    }
+
     pub fn initdb(&self) -> PathBuf {
         self.dir.join("initdb")
     }

@@ -1,4 +1,4 @@
-//! Brings the control plane's database to the shape this binary expects. Forward only.
+//! Brings the two databases to the shape this binary expects. Forward only.
 //!
 //! A database that is ahead of the binary is left alone: the old code would not know what it may write.
 
@@ -10,8 +10,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 
 use super::server::{close, describe};
 
-/// The migrations of this binary.
+/// The migrations of the control plane's database.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+/// Those of the database of the apps' own SQL.
+pub static MIGRATOR_APPS: Migrator = sqlx::migrate!("../migrations/apps");
 
 /// Any number, the same in every version: the hosts of one database migrate one after another.
 const ADVISORY_LOCK: i64 = 0x6f70_675f_6d69_6772;
@@ -28,6 +30,24 @@ pub enum MigrationStatus {
     Pending(Vec<i64>),
     /// The database has these, the binary does not know them.
     Newer(Vec<i64>),
+}
+
+impl MigrationStatus {
+    /// How two databases stand together: what is newer first, then what is pending.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Current, status) | (status, Self::Current) => status,
+            (Self::Newer(mut versions), Self::Newer(more)) => {
+                versions.extend(more);
+                Self::Newer(versions)
+            }
+            (newer @ Self::Newer(_), _) | (_, newer @ Self::Newer(_)) => newer,
+            (Self::Pending(mut versions), Self::Pending(more)) => {
+                versions.extend(more);
+                Self::Pending(versions)
+            }
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

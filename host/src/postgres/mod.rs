@@ -27,7 +27,7 @@ mod tests;
 pub use embedded::{Embedded, EmbeddedConfig, StartError};
 pub use find::{Binaries, FindError, Places};
 pub use layout::LayoutError;
-pub use migrate::{MIGRATOR, MigrateError, MigrationStatus, check, run};
+pub use migrate::{MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, check, run};
 pub use pools::{PoolError, Pools};
 pub use server::{DatabaseNames, Location, OpenError, PostgresConfig, Server};
 

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use super::POSTGRES_MAJOR_MIN;
 use super::embedded::{Embedded, EmbeddedConfig, StartError};
+use super::find::Places;
 
 /// Shown in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "opg";
@@ -110,6 +111,14 @@ impl Server {
             Some(embedded) => embedded.died().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// A `pg_dump` at least as new as the server, which an older one could not read.
+    pub fn pg_dump(&self) -> Option<PathBuf> {
+        let ours = self.embedded.iter().map(|embedded| embedded.binaries().clone());
+        let others = Places::of_this_machine(None).find_all().unwrap_or_default();
+        let new_enough = ours.chain(others).filter(|binaries| binaries.major >= self.major());
+        new_enough.flat_map(|binaries| binaries.beside("pg_dump")).find(|program| program.exists())
     }
 
     pub fn embedded(&self) -> Option<&Embedded> {

@@ -1,8 +1,9 @@
-//! Creating an app: the row, its providers, its first token, the audit row, in one transaction.
+//! Creating an app: the row, its providers, its first token, its database workspace, the audit row: all or nothing.
 
 use super::{AppRow, providers, providers::ProviderInput, slug, store};
 use crate::{
     app::App,
+    db_proxy::provision::{ProvisionError, Workspace, provision},
     error::FieldError,
     grants::{Caller, CredentialKind, Scopes, audit, issue},
     secrets::envelope::SealError,
@@ -51,6 +52,9 @@ pub enum CreateError {
     /// A provider's key.
     #[error("a provider's key could not be sealed")]
     Seal(#[from] SealError),
+    /// Its database.
+    #[error(transparent)]
+    Workspace(#[from] ProvisionError),
     /// The database.
     #[error("the app could not be stored")]
     Db(#[from] sqlx::Error),
@@ -101,6 +105,7 @@ pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Create
     };
     let issued = issue::insert(app, tx.conn(), row.app_id, &row.slug, first).await?;
     let providers = store::list_providers(tx.conn(), row.app_id).await?;
+    provision(app, &mut tx, &Workspace::named(row.app_id, &row.slug)).await?;
     let entry = audit::Entry::ok("apps.create", format!("app/{}", row.slug))
         .change(None, Some(&row.describe(&providers)));
     audit::write_platform(app, &mut tx, by, Some(row.app_id), entry).await?;

@@ -38,6 +38,15 @@ pub(crate) async fn exists(app: &App, slug: &str) -> sqlx::Result<bool> {
     store::find_app(tx.conn(), slug).await.map(|found| found.is_some())
 }
 
+/// The id of the app of this slug.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn find_id(app: &App, slug: &str) -> sqlx::Result<Option<Uuid>> {
+    let mut tx = app.service_tx().await?;
+    store::find_app(tx.conn(), slug).await.map(|found| found.map(|row| row.app_id))
+}
+
 /// An app as stored.
 #[derive(Clone, Debug, FromRow)]
 pub struct AppRow {

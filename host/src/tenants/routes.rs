@@ -254,6 +254,9 @@ impl From<CreateError> for ApiError {
             CreateError::Invalid(fields) => ApiError::invalid(fields),
             CreateError::Taken(_) => ApiError::conflict("id_taken", error.to_string()),
             CreateError::Seal(cause) => ApiError::internal("a provider's key could not be sealed", cause),
+            CreateError::Workspace(cause) => {
+                ApiError::internal("a database workspace could not be made", cause)
+            }
             CreateError::Db(cause) => cause.into(),
         }
     }
