@@ -124,6 +124,7 @@ pub(super) fn syntax_error(sql: &str, error: &pg_query::Error) -> Refused {
         pg_query::Error::Decode(error) if error.to_string().contains("recursion limit") => too_complex(),
         pg_query::Error::Parse(message) if message.contains("memory exhausted") => too_complex(),
         pg_query::Error::Parse(message) if message.contains("stack depth") => too_complex(),
+        pg_query::Error::Parse(message) if message.contains("nested too deeply") => too_complex(),
         pg_query::Error::Parse(message) => {
             let message = message.strip_prefix("Invalid statement: ").unwrap_or(message);
             let place = position(sql, message)
