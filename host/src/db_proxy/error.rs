@@ -13,7 +13,7 @@ use crate::grants::Denied;
 pub enum DatabaseError {
     /// The parser refused it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(Refused),
     /// The gate refused it.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -180,6 +180,15 @@ impl DatabaseError {
             | DatabaseError::Quota(_) => true,
             DatabaseError::At { cause, .. } => cause.keeps_connection(),
             _ => false,
+        }
+    }
+}
+
+impl From<Refused> for DatabaseError {
+    fn from(refused: Refused) -> DatabaseError {
+        match refused.statement {
+            Some(index) => DatabaseError::At { index, cause: Box::new(DatabaseError::Refused(refused)) },
+            None => DatabaseError::Refused(refused),
         }
     }
 }

@@ -191,12 +191,12 @@ pub fn parse(sql: &str, namespace: &Namespace, mode: Mode) -> Result<Parsed, Ref
     check_count(tree.stmts.len(), mode)?;
     let source = text::Text::read(sql)?;
     source.check_identifiers()?;
-    let statements = tree
-        .stmts
-        .iter()
-        .map(|raw| statement(raw, &source, namespace, mode))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Parsed { statements })
+    let several = tree.stmts.len() > 1;
+    let statements = tree.stmts.iter().enumerate().map(|(index, raw)| {
+        statement(raw, &source, namespace, mode)
+            .map_err(|refused| Refused { statement: several.then_some(index), ..refused })
+    });
+    Ok(Parsed { statements: statements.collect::<Result<_, _>>()? })
 }
 
 fn check_size(sql: &str) -> Result<(), Refused> {

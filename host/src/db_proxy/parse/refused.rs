@@ -11,6 +11,8 @@ pub struct Refused {
     pub kind: RefusedKind,
     /// What was refused and what to write instead. Safe to show.
     pub message: String,
+    /// Which statement of several, from 0; none where there is one, or the text as a whole is refused.
+    pub statement: Option<usize>,
 }
 
 /// What sort of refusal it is; callers choose a status by it.
@@ -56,7 +58,7 @@ impl RefusedKind {
 impl Refused {
     /// A refusal of this kind.
     pub(super) fn new(kind: RefusedKind, message: impl Into<String>) -> Refused {
-        Refused { kind, message: message.into() }
+        Refused { kind, message: message.into(), statement: None }
     }
 
     /// `what` is not to be had; `instead` says what is.
