@@ -137,8 +137,17 @@ pub async fn run(
     let statements = &checked.parsed.statements;
     check_before(statements, params, &how)?;
     let mut lease = app.database.logins.take(app, &checked.workspace, Access::Owner).await?;
-    let attempt = attempt(app, &mut lease, checked, params, &how);
-    let attempted = tokio::time::timeout(EXECUTE_TOTAL_TIME_MAX + CANCEL_GRACE, attempt).await;
+    let attempts = async {
+        match attempt(app, &mut lease, checked, params, &how).await {
+            Err(DatabaseError::Quota(_)) => {
+                lease.simple(session::ROLLBACK).await?;
+                quota::clean(&checked.workspace, &mut lease).await?;
+                attempt(app, &mut lease, checked, params, &how).await
+            }
+            attempted => attempted,
+        }
+    };
+    let attempted = tokio::time::timeout(EXECUTE_TOTAL_TIME_MAX + CANCEL_GRACE, attempts).await;
     let mut attempted = match attempted.unwrap_or(Err(DatabaseError::Timeout)) {
         Ok(attempted) => attempted,
         Err(error) => {
@@ -213,9 +222,7 @@ async fn attempt(
     let (defines, grows) =
         (statements.iter().any(|s| s.kind.is_ddl()), statements.iter().any(quota::can_grow));
     connection.simple(&session::begin(&checked.workspace, how.purpose())).await?;
-    if grows {
-        quota::check(app, quota::usage(connection).await?)?;
-    }
+    let held = if grows { Some(quota::usage(connection).await?) } else { None };
     let before = if defines { schema::seen(connection).await? } else { vec![] };
     let mut attempted = Attempted::default();
     for (index, statement) in statements.iter().enumerate() {
@@ -234,8 +241,8 @@ async fn attempt(
     if defines {
         attempted.diff = schema::diff(&before, &schema::seen(connection).await?);
     }
-    if grows {
-        quota::check(app, quota::usage(connection).await?)?;
+    if let Some(held) = held {
+        quota::check(app, held, quota::usage(connection).await?)?;
     }
     if *how != How::DryRun {
         attempted.transaction = transaction(connection).await?;
@@ -250,7 +257,9 @@ async fn one(
     params: &[Value],
     explains: bool,
 ) -> Result<Done, DatabaseError> {
-    let plan = if explains && statement.kind.is_dml() { plan(connection, text, params).await? } else { None };
+    // PostgreSQL explains what changes rows one by one; emptying a table is no such thing.
+    let has_plan = statement.kind.is_dml() && statement.kind != StatementKind::Truncate;
+    let plan = if explains && has_plan { plan(connection, text, params).await? } else { None };
     let types = connection.prepare(text).await?;
     let parameters = parameters(params, &types)?;
     let mut kept = Kept::default();

@@ -26,6 +26,8 @@ pub const QUERY_TIME_MAX: Duration = Duration::from_secs(5);
 pub const EXECUTE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long all statements of an execute may take: a migration of several.
 pub const EXECUTE_TOTAL_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long one table of an app that is full is cleaned up after, before the app is told.
+pub(super) const CLEANING_TIME_MAX: Duration = Duration::from_secs(5);
 /// A dry run really takes its locks; it lets go soon.
 pub(super) const DRY_RUN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a statement waits for a lock: behind a migration of the same app.

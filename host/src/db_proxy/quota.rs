@@ -2,11 +2,14 @@
 
 use super::{
     DatabaseError,
+    limits::CLEANING_TIME_MAX,
     parse::{Statement, StatementKind},
-    session,
-    wire::Connection,
+    provision::Workspace,
+    schema, session,
+    wire::{Connection, WireError},
 };
 use crate::app::App;
+use std::time::Duration;
 
 /// What an app's schema holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,20 +45,36 @@ pub(super) fn can_grow(statement: &Statement) -> bool {
     )
 }
 
-/// Refuses what is over the app's quota.
-pub(super) fn check(app: &App, usage: Usage) -> Result<(), DatabaseError> {
+/// Makes the space of rows that are gone usable again, outside of a transaction: a dry run, and a change that was
+/// refused or stopped, leave the pages they wrote behind, which count until they are cleaned up. Done before an app
+/// is told that it is full, or it would stand before a full disk that is empty.
+pub(super) async fn clean(workspace: &Workspace, connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.simple(&session::own_time(CLEANING_TIME_MAX)).await?;
+    for relation in schema::seen(connection).await?.iter().filter(|relation| relation.kind == "table") {
+        match connection.simple(&session::vacuum(workspace, &relation.name)).await {
+            // One that took too long, or is gone meanwhile, is left as it is.
+            Ok(()) | Err(WireError::Server(_)) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+    Ok(connection.simple(&session::own_time(Duration::ZERO)).await?)
+}
+
+/// Refuses what made the schema larger than the app's quota. What is over it already may be used on: rows can go
+/// where others were.
+pub(super) fn check(app: &App, before: Usage, after: Usage) -> Result<(), DatabaseError> {
     let (bytes_max, tables_max) = (app.config.database_bytes_max, u64::from(app.config.database_tables_max));
-    if usage.bytes > bytes_max {
+    if after.bytes > bytes_max.max(before.bytes) {
         return Err(DatabaseError::Quota(format!(
-            "this app's tables hold {} MiB of {} MiB; delete rows or drop tables (space of deleted rows is used again)",
-            usage.bytes >> 20,
+            "this app's tables would hold {} MiB of {} MiB; delete rows or drop tables (space of deleted rows is used again)",
+            after.bytes.div_ceil(1 << 20),
             bytes_max >> 20
         )));
     }
-    if usage.tables > tables_max {
+    if after.tables > tables_max.max(before.tables) {
         return Err(DatabaseError::Quota(format!(
             "this app would have {} tables of {tables_max}; drop some",
-            usage.tables
+            after.tables
         )));
     }
     Ok(())

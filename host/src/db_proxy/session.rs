@@ -77,5 +77,16 @@ pub(super) const RELATIONS: &str = "select opg.relations(true)::text";
 pub(super) const SCHEMA: &str = "select opg.relations(false)::text";
 /// What the own schema holds.
 pub(super) const USAGE: &str = "select bytes::text, tables::text from opg.own_usage()";
+/// Makes space of rows that are gone usable again, and gives it back where it is the end of the table.
+pub(super) fn vacuum(workspace: &Workspace, table: &str) -> String {
+    // Who holds a lock on it is using it: another time.
+    format!("vacuum (skip_locked) {}.\"{}\"", workspace.schema(), table.replace('"', "\"\""))
+}
+
+/// How long each statement may take that is in no transaction of [`begin`].
+pub(super) fn own_time(time_max: Duration) -> String {
+    format!("set statement_timeout = {}", time_max.as_millis())
+}
+
 /// The plan of a statement, not run.
 pub(super) const EXPLAIN: &str = "explain (format json) ";
