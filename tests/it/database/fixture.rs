@@ -64,7 +64,6 @@ impl Fixture {
         let victim = section("app other");
         let (data, functions) = victim.split_once("-- careless neighbour").unwrap();
         self.run(conn, theirs, data).await;
-        self.run(conn, theirs, "RESET ROLE").await;
         let functions = functions.split_once('\n').unwrap().1;
         self.run(conn, theirs, functions).await;
         for function in
@@ -75,7 +74,7 @@ impl Fixture {
                 "alter {function} owner to {other}; alter {function} set search_path = {theirs};
                  grant execute on {function} to public"
             );
-            self.run(conn, theirs, &statement).await;
+            run(conn, theirs, &statement).await;
         }
         let canary = format!(
             "insert into app_other__secrets values (3, '{CANARY}');
@@ -84,11 +83,11 @@ impl Fixture {
              insert into app_other__events (ts, kind) values ('2026-02-02', '{CANARY}');
              refresh materialized view app_other__mv;"
         );
-        self.run(conn, theirs, &canary).await;
+        run(conn, theirs, &canary).await;
 
         self.run(conn, "public", section("platform tables")).await;
         let forged = format!("insert into cp_audit (tenant, what) values (1, '{CANARY}')");
-        self.run(conn, "public", &forged).await;
+        run(conn, "public", &forged).await;
         if traps == Traps::Planted {
             // The first schema is where they go, the second where the view finds what it leaks.
             self.run(conn, &format!("{own}, {theirs}"), section("planted traps")).await;
@@ -97,17 +96,14 @@ impl Fixture {
                     "alter function {function} set search_path = {theirs};
                      grant execute on function {function} to public"
                 );
-                self.run(conn, own, &statement).await;
+                run(conn, own, &statement).await;
             }
         }
     }
 
-    /// Runs a part of the file with this path.
+    /// Runs a part of the file, with this path and the roles there are.
     async fn run(&self, conn: &mut PgConnection, path: &str, sql: &str) {
-        let sql = self.with_real_roles(sql);
-        let script = format!("reset role; set search_path = {path};\n{sql};\nreset role; reset search_path");
-        let done = sqlx::raw_sql(AssertSqlSafe(script.clone())).execute(conn).await;
-        done.unwrap_or_else(|error| panic!("the fixture cannot be made: {error}\n{script}"));
+        run(conn, path, &self.with_real_roles(sql)).await;
     }
 
     /// That the fixture is what the corpus is about; otherwise every refusal would pass for nothing.
@@ -212,6 +208,12 @@ impl Fixture {
     }
 }
 
+async fn run(conn: &mut PgConnection, path: &str, sql: &str) {
+    let script = format!("reset role; set search_path = {path};\n{sql};\nreset role; reset search_path");
+    let done = sqlx::raw_sql(AssertSqlSafe(script.clone())).execute(conn).await;
+    done.unwrap_or_else(|error| panic!("the fixture cannot be made: {error}\n{script}"));
+}
+
 /// What is to be found in the catalogs, each thing with its name.
 const THINGS: &[&str] = &[
     "select 'relation ' || c.oid::regclass, concat_ws(' ', relkind, relpersistence, relowner::regrole, relacl::text,
@@ -222,10 +224,11 @@ const THINGS: &[&str] = &[
     "select 'column ' || attrelid::regclass || '.' || attnum, concat_ws(' ', attname, format_type(atttypid, atttypmod),
         attnotnull, attidentity, attgenerated, attacl::text, pg_get_expr(adbin, adrelid))
      from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
-     join pg_class c on c.oid = attrelid where attrelid >= 16384 and relkind <> 't'",
+     join pg_class c on c.oid = attrelid where attrelid >= 16384 and relnamespace <> 'pg_toast'::regnamespace",
     "select 'constraint ' || oid || ' ' || conname, pg_get_constraintdef(oid) from pg_constraint where oid >= 16384",
     "select 'index ' || indexrelid::regclass, pg_get_indexdef(indexrelid) || indisclustered || indisreplident
-     from pg_index where indexrelid >= 16384",
+     from pg_index join pg_class c on c.oid = indexrelid
+     where indexrelid >= 16384 and relnamespace <> 'pg_toast'::regnamespace",
     "select 'function ' || oid::regprocedure, concat_ws(' ', proowner::regrole, proacl::text, prosecdef, md5(prosrc))
      from pg_proc where oid >= 16384",
     "select 'type ' || t.oid || ' ' || typname, concat_ws(' ', typowner::regrole, (select string_agg(enumlabel, ',')

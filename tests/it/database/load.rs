@@ -21,6 +21,8 @@ const BOMBS: &[&str] = &[
     "SELECT * FROM generate_series(1,1000000) a CROSS JOIN generate_series(1,1000) b ORDER BY random()",
     "SELECT array_agg(repeat('x', 1000)) FROM generate_series(1, 10000000)",
 ];
+/// Connections a host keeps of one login while nobody uses them.
+const KEPT_PER_LOGIN: usize = 2;
 /// How long it may take until nothing runs any more.
 const CALM_AFTER: Duration = Duration::from_secs(30);
 /// What the server may keep of it: caches of the connections that stay.
@@ -120,7 +122,8 @@ async fn two_apps_under_load_do_not_see_each_other_and_all_is_calm_afterwards() 
         db.rows(&format!("SELECT count(*) FROM app_{}__log", db.slug)).await;
     }
     let mut witness = apps(&app).await;
-    let (memory, (open, _)) = (server_memory(&app), connections(&app, &workspaces).await);
+    let memory = server_memory(&app);
+    let open = workspaces.len() * 2 * KEPT_PER_LOGIN;
 
     let began = Instant::now();
     let counts: [(AtomicU32, AtomicU32); 2] = Default::default();
@@ -149,12 +152,12 @@ async fn two_apps_under_load_do_not_see_each_other_and_all_is_calm_afterwards() 
         let (now_open, active) = connections(&app, &workspaces).await;
         let now_memory = server_memory(&app);
         if active == 0 && now_open <= open && now_memory <= memory + MEMORY_KEPT_MAX {
-            println!("memory {memory} became {now_memory}, connections {open} became {now_open}");
+            println!("memory {memory} became {now_memory}; {now_open} connections are kept");
             break;
         }
         assert!(
             Instant::now() < calm,
-            "{now_open} connections of {open} before, {active} active, {now_memory} bytes of {memory} before"
+            "{now_open} connections of {open} that may be kept, {active} active, {now_memory} bytes of {memory} before"
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
