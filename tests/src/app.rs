@@ -228,8 +228,10 @@ fn location(dir: &Path) -> Location {
 async fn managed_login(superuser: &SecretString, names: &DatabaseNames) -> SecretString {
     use secrecy::ExposeSecret;
     use sqlx::Connection;
-    let mut admin =
-        sqlx::PgConnection::connect(superuser.expose_secret()).await.expect("the shared server answers");
+    let mut url = url::Url::parse(superuser.expose_secret()).expect("the shared server has a URL");
+    let mut maintenance = url.clone();
+    maintenance.set_path("postgres");
+    let mut admin = sqlx::PgConnection::connect(maintenance.as_str()).await.expect("the shared server answers");
     let role = format!("managed_{}", names.control);
     let made = format!(
         "create role {role} login createdb createrole password 'managed';
@@ -237,7 +239,6 @@ async fn managed_login(superuser: &SecretString, names: &DatabaseNames) -> Secre
            grant opg_app, opg_service to {role} with admin option; end if; end $$"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.expect("a role can be made");
-    let mut url = url::Url::parse(superuser.expose_secret()).expect("the shared server has a URL");
     url.set_username(&role).and_then(|()| url.set_password(Some("managed"))).expect("a URL takes a login");
     SecretString::from(url.to_string())
 }
