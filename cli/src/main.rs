@@ -5,6 +5,7 @@
 
 mod config_check;
 mod demo;
+mod doctor;
 mod migrate;
 mod serve;
 
@@ -33,6 +34,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Say which walls around apps' SQL are up, and what to do about the others.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// The configuration.
     Config {
         #[command(subcommand)]
@@ -58,6 +65,7 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
         Command::Demo(args) => demo::run(args),
         Command::Serve => with_config(serve::run),
+        Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),
         Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),
     }
 }

@@ -21,11 +21,18 @@ pub async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// Ready: everything a request needs is there (row M056).
-pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
+/// Ready: everything a request needs is there (row M056). Whoever may read the metrics is told as well which walls
+/// of the apps' database are up.
+pub async fn readyz(
+    State(app): State<App>,
+    peer: Option<Peer>,
+    headers: HeaderMap,
+) -> (StatusCode, Json<Value>) {
     let database = tokio::time::timeout(READY_TIMEOUT, app.service_tx()).await.is_ok_and(|tx| tx.is_ok());
+    let posture = tokio::time::timeout(READY_TIMEOUT, app.database.posture()).await.ok().and_then(Result::ok);
     let checks = json!({
         "database": database && app.server.is_alive(),
+        "apps_database": posture.is_some(),
         "blobs": app.blobs.is_reachable().await,
         "sandbox": app.sandbox.is_healthy(),
         "accepting": !app.stopping.is_cancelled(),
@@ -33,7 +40,11 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let ready = checks.as_object().is_some_and(|checks| checks.values().all(|ok| *ok == json!(true)));
     let (status, word) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    (status, Json(json!({ "status": word, "version": env!("CARGO_PKG_VERSION"), "checks": checks })))
+    let mut answer = json!({ "status": word, "version": env!("CARGO_PKG_VERSION"), "checks": checks });
+    if may_look_inside(&app, peer.as_ref(), &headers) {
+        answer["posture"] = json!(posture);
+    }
+    (status, Json(answer))
 }
 
 /// What this is.
@@ -50,15 +61,27 @@ fn render(app: &App) -> String {
     app.metrics.gauge("opg_guest_calls_in_flight", stats.calls_in_flight as f64);
     app.metrics.gauge("opg_components_ready", stats.components_ready as f64);
     app.metrics.gauge("opg_database_connections", f64::from(app.pools.app.size() + app.pools.service.size()));
+    app.metrics.gauge("opg_apps_database_connections", app.database.connections() as f64);
     app.metrics.render()
 }
 
 /// Prometheus text, to loopback or with the metrics token (row M057).
 pub async fn metrics(
     State(app): State<App>,
-    peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>,
+    peer: Option<Peer>,
     headers: HeaderMap,
 ) -> ApiResult<([(header::HeaderName, &'static str); 1], String)> {
+    if !may_look_inside(&app, peer.as_ref(), &headers) {
+        return Err(ApiError::not_found("resource"));
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], render(&app)))
+}
+
+/// The address a request came from.
+type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
+
+/// Whether a request comes from this machine, not through a proxy, or with the metrics token.
+fn may_look_inside(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> bool {
     let local = peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback())
         && !["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
     let with_token = app.config.metrics_token.as_ref().is_some_and(|token| {
@@ -69,8 +92,5 @@ pub async fn metrics(
         let hash = |text: &str| Sha256::digest(text.as_bytes());
         sent.is_some_and(|sent| hash(sent).ct_eq(&hash(token.expose_secret())).into())
     });
-    if !local && !with_token {
-        return Err(ApiError::not_found("resource"));
-    }
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], render(&app)))
+    local || with_token
 }

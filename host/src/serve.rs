@@ -8,7 +8,7 @@
 use crate::{
     app::{App, Clock, Entropy, Ids, Parts},
     config::Config,
-    db_proxy::Database,
+    db_proxy::{Database, posture::Finding},
     egress::{Egress, EgressError, EgressPolicy},
     grants::{authenticate::Authenticator, credential::Pepper},
     http::rate_limit::RateLimits,
@@ -69,6 +69,9 @@ pub enum StartError {
     /// The apps' database.
     #[error("{0}")]
     AppsDatabase(#[from] crate::db_proxy::OpenError),
+    /// A question to it.
+    #[error("the apps' database does not answer: {0}")]
+    Ask(#[from] sqlx::Error),
     /// The connections.
     #[error("{0}")]
     Pools(#[from] postgres::PoolError),
@@ -180,6 +183,24 @@ pub async fn migrate(config: &Config, only_check: bool) -> Result<MigrationStatu
     let status: Result<_, MigrateError> = status.await;
     server.stop().await;
     Ok(status?)
+}
+
+/// Which walls of the apps' database are up, on a server of nobody else's at this moment.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn posture(config: &Config) -> Result<Vec<Finding>, StartError> {
+    prepare_data_dir(&config.data_dir)?;
+    let server = Server::open(&postgres_config(config)).await?;
+    let findings = async {
+        let database = Database::open(&server).await?;
+        let findings = database.posture().await;
+        database.close().await;
+        Ok(findings?)
+    };
+    let findings = findings.await;
+    server.stop().await;
+    findings
 }
 
 async fn assemble(

@@ -46,6 +46,7 @@ pub struct TestApp {
     config: Config,
     names: DatabaseNames,
     own_database: bool,
+    managed: bool,
 }
 
 /// What surrounds a [`TestApp`] besides its configuration.
@@ -54,11 +55,13 @@ pub struct Setup {
     pub clock: Clock,
     /// Whether it starts a database server of its own, which the test may stop.
     pub own_database: bool,
+    /// Whether it signs in to the shared server as no superuser, as managed PostgreSQL has it.
+    pub managed: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { clock: Clock::system(), own_database: false }
+        Setup { clock: Clock::system(), own_database: false, managed: false }
     }
 }
 
@@ -119,19 +122,25 @@ impl TestApp {
     }
 
     async fn open(config: Config, names: DatabaseNames, dir: TempDir, setup: Setup) -> TestApp {
-        let Setup { clock, own_database } = setup;
-        let location = if own_database { embedded(dir.path()) } else { location(dir.path()) };
+        let Setup { clock, own_database, managed } = setup;
+        let location = match location(dir.path()) {
+            _ if own_database => embedded(dir.path()),
+            Location::External { url, .. } if managed => {
+                Location::External { url: managed_login(&url, &names).await, apps_url: None }
+            }
+            shared => shared,
+        };
         let postgres = PostgresConfig { location, databases: names.clone() };
         let surroundings =
             Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
         let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
-        TestApp { running, clock, dir, config, names, own_database }
+        TestApp { running, clock, dir, config, names, own_database, managed }
     }
 
     /// Stops it and starts another on the same data.
     pub async fn restart(self) -> TestApp {
         self.running.stop().await;
-        let setup = Setup { clock: self.clock, own_database: self.own_database };
+        let setup = Setup { clock: self.clock, own_database: self.own_database, managed: self.managed };
         TestApp::open(self.config, self.names, self.dir, setup).await
     }
 
@@ -213,6 +222,25 @@ fn location(dir: &Path) -> Location {
         Ok(url) => Location::External { url: SecretString::from(url), apps_url: None },
         Err(_) => embedded(dir),
     }
+}
+
+/// A login that may make databases and roles and nothing else, as a managed server gives out.
+async fn managed_login(superuser: &SecretString, names: &DatabaseNames) -> SecretString {
+    use secrecy::ExposeSecret;
+    use sqlx::Connection;
+    let mut url = url::Url::parse(superuser.expose_secret()).expect("the shared server has a URL");
+    let mut maintenance = url.clone();
+    maintenance.set_path("postgres");
+    let mut admin = sqlx::PgConnection::connect(maintenance.as_str()).await.expect("the shared server answers");
+    let role = format!("managed_{}", names.control);
+    let made = format!(
+        "create role {role} login createdb createrole password 'managed';
+         do $$ begin if exists (select from pg_roles where rolname = 'opg_service') then
+           grant opg_app, opg_service to {role} with admin option; end if; end $$"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.expect("a role can be made");
+    url.set_username(&role).and_then(|()| url.set_password(Some("managed"))).expect("a URL takes a login");
+    SecretString::from(url.to_string())
 }
 
 fn embedded(dir: &Path) -> Location {

@@ -143,6 +143,11 @@ impl Logins {
         state.kept.retain(|(id, _), _| *id != app_id);
     }
 
+    /// Connections, in use or kept.
+    pub(super) fn connections(&self) -> usize {
+        CONNECTIONS_MAX - self.places.available_permits()
+    }
+
     /// Closes all that is unused, before the server stops.
     pub(crate) fn close_all(&self) {
         self.state().kept.clear();

@@ -117,6 +117,11 @@ impl Database {
         Ok(self.parser.parse(sql, workspace.namespace().clone(), mode).await?)
     }
 
+    /// Connections of apps' logins, in use or kept.
+    pub fn connections(&self) -> usize {
+        self.logins.connections()
+    }
+
     /// Closes what was not used for a while, and forgets who waited for what.
     pub(crate) fn tidy(&self) {
         self.logins.close_idle();

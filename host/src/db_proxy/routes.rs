@@ -28,6 +28,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::str::FromStr;
 
 /// How long a manifest may be kept: it changes with a release or its configuration (row M053).
 const MANIFEST_CACHE: &str = "private, max-age=60";
@@ -55,12 +56,22 @@ pub async fn list_tables(
     allowed: Allowed<may::DbRead>,
     page: Page,
 ) -> ApiResult<Json<Paged<Relation>>> {
-    let after: Option<String> = page.after()?;
+    let after: Option<RelationName> = page.after()?;
     let relations = schema::relations(&app, &allowed).await?;
     let wanted =
-        relations.into_iter().filter(|relation| after.as_ref().is_none_or(|after| relation.name > *after));
+        relations.into_iter().filter(|relation| after.as_ref().is_none_or(|after| relation.name > after.0));
     let rows = wanted.take(page.limit as usize + 1).collect();
     Ok(Json(page.of(rows, |relation: &Relation| relation.name.clone())))
+}
+
+/// A name in a cursor: of a relation of some app, or the cursor is none of ours.
+struct RelationName(String);
+
+impl FromStr for RelationName {
+    type Err = ();
+    fn from_str(name: &str) -> Result<RelationName, ()> {
+        if name.starts_with("app_") && name.contains("__") { Ok(RelationName(name.to_owned())) } else { Err(()) }
+    }
 }
 
 /// `POST /v1/sdk/database/query`

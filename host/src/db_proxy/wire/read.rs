@@ -3,7 +3,7 @@
 use super::error::WireError;
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::message::backend::Message;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 /// Messages other than rows: column lists and errors. The server allows 1664 columns of 63 bytes and an error may
 /// quote a part of a statement.
@@ -90,7 +90,7 @@ async fn cell(
     Ok(Cell { text, bytes })
 }
 
-async fn skip(io: &mut (impl AsyncBufRead + AsyncRead + Unpin), mut bytes: usize) -> Result<(), WireError> {
+async fn skip(io: &mut (impl AsyncBufRead + Unpin), mut bytes: usize) -> Result<(), WireError> {
     while bytes > 0 {
         let there = io.fill_buf().await?.len();
         if there == 0 {
