@@ -10,6 +10,7 @@ mod chat_sessions;
 mod clients;
 mod config;
 mod crash;
+mod database_guest;
 mod database_managed;
 mod docs;
 mod door;
