@@ -411,6 +411,12 @@ async fn behind_a_closed_door_everything_is_denied() {
         assert_eq!(seen["error"], "denied", "{name}: {seen}");
     }
     assert_eq!(output(&bench.call(&component, "list_tools", json!({})).await), json!({"ok": []}));
+    let component = bench.load(guests::DB).await;
+    for name in ["query", "execute"] {
+        let seen = output(&bench.call(&component, name, json!({"sql": "select 1"})).await);
+        assert_eq!(seen["error"], "denied", "{name}: {seen}");
+    }
+    assert_eq!(output(&bench.call(&component, "namespace", json!({})).await), "");
 }
 
 #[tokio::test]
@@ -442,6 +448,24 @@ async fn a_model_call_ends_with_the_guests_call() {
     let limits = CallLimits { wall: Duration::from_millis(200), ..CallLimits::default() };
     let input = json!({"model": "a/b", "prompt": "hi"});
     let called = bench.call_with(&component, door.clone(), limits, "ask_model", input).await;
+    assert!(matches!(called.result, Err(CallError::TimedOut)), "{called:?}");
+    eventually(|| door.stopped.load(Ordering::SeqCst)).await;
+}
+
+#[tokio::test]
+async fn a_statement_passes_the_door_as_text_and_ends_with_the_guests_call() {
+    let bench = Bench::new();
+    let component = bench.load(guests::DB).await;
+    let door = Arc::new(TestDoor::default());
+    let limits = CallLimits { wall: Duration::from_millis(300), ..CallLimits::default() };
+    let call =
+        async |name: &str, input: Value| bench.call_with(&component, door.clone(), limits, name, input).await;
+    assert_eq!(output(&call("namespace", json!({})).await), "app_acme__");
+    let input = json!({"sql": "select $1", "params": ["a", null], "limit": 7});
+    let seen = output(&call("query", input).await);
+    assert_eq!(seen["ok"], json!({"statement": "select $1", "params": r#"["a",null]"#, "limit": 7}));
+    assert!(*door.time_left.lock().unwrap() <= Duration::from_millis(300));
+    let called = call("execute", json!({"sql": "delete"})).await;
     assert!(matches!(called.result, Err(CallError::TimedOut)), "{called:?}");
     eventually(|| door.stopped.load(Ordering::SeqCst)).await;
 }
@@ -757,6 +781,32 @@ impl Door for TestDoor {
 
     async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError> {
         Ok(self.kv.lock().unwrap().keys().filter(|key| key.starts_with(&prefix)).cloned().collect())
+    }
+
+    fn db_namespace(&self) -> String {
+        "app_acme__".to_owned()
+    }
+
+    async fn db_query(
+        &self,
+        statement: String,
+        params: String,
+        limit: Option<u32>,
+        time_left: Duration,
+    ) -> Result<String, DoorError> {
+        *self.time_left.lock().unwrap() = time_left;
+        Ok(json!({"statement": statement, "params": params, "limit": limit}).to_string())
+    }
+
+    async fn db_execute(
+        &self,
+        _statement: String,
+        _params: String,
+        _time_left: Duration,
+    ) -> Result<String, DoorError> {
+        let _stopped = Stopped(self.stopped.clone());
+        self.started.store(true, Ordering::SeqCst);
+        std::future::pending().await
     }
 
     async fn complete(&self, _request: String, _time_left: Duration) -> Result<Completion, DoorError> {
