@@ -239,6 +239,42 @@ async fn m362_reading_is_not_writing_and_writing_is_not_defining() {
 }
 
 #[tokio::test]
+async fn m362_nothing_a_guest_defines_gives_it_more_than_it_was_granted() {
+    let app = TestApp::start().await;
+    let acme = acme(&app, &["read:customers", "alter:mine"]).await;
+    // Deleting from a view is deleting from its table, and a view stays when the grant goes.
+    let view = "CREATE VIEW app_acme__mine AS SELECT * FROM app_acme__customers";
+    let text = refused(&execute(&acme, view).await, "denied");
+    assert!(text.contains("db:alter:customers"), "{text}");
+    // A reference keeps a row from being deleted.
+    for reference in [
+        "CREATE TABLE app_acme__mine (c int PRIMARY KEY REFERENCES app_acme__customers)",
+        "CREATE TABLE app_acme__mine (c int PRIMARY KEY); ALTER TABLE app_acme__mine ADD FOREIGN KEY (c) REFERENCES app_acme__customers",
+    ] {
+        let text = refused(&execute(&acme, reference).await, "denied");
+        assert!(text.contains("db:write:customers"), "{text}");
+    }
+    let copy = execute(&acme, "CREATE TABLE app_acme__mine AS SELECT id FROM app_acme__customers").await;
+    assert_eq!(copy["ok"]["applied"], true, "copying is reading: {copy}");
+
+    // What goes along with a table is not in the statement.
+    grant(&acme, &["alter:customers"]).await;
+    for sql in [
+        "TRUNCATE app_acme__customers CASCADE",
+        "DROP TABLE app_acme__customers CASCADE",
+        "ALTER TABLE app_acme__customers DROP COLUMN id CASCADE",
+    ] {
+        let text = refused(&execute(&acme, sql).await, "denied");
+        assert!(text.contains("db:alter:*"), "{sql}: {text}");
+        refused(&execute(&acme, sql.trim_end_matches(" CASCADE")).await, "invalid");
+    }
+    assert_eq!(rows(&acme, "SELECT count(*) AS n FROM app_acme__orders").await, json!([{ "n": "2" }]));
+    grant(&acme, &["alter:*"]).await;
+    let gone = execute(&acme, "TRUNCATE app_acme__customers CASCADE").await;
+    assert_eq!(gone["ok"]["applied"], true, "{gone}");
+}
+
+#[tokio::test]
 async fn m362_a_guest_may_no_more_than_whoever_calls_it() {
     let app = TestApp::start().await;
     let acme = acme(&app, &["alter:*"]).await;
@@ -577,6 +613,7 @@ async fn m362_an_answer_has_so_many_rows_and_bytes_and_says_what_it_leaves_out()
     let text = refused(&ask(&wide, Some(1000)).await, "limit");
     assert!(text.contains("4 MiB"), "{text}");
     assert_eq!(ask("SELECT 1 AS one", None).await["ok"]["rows"], json!([{ "one": 1 }]));
+    assert_eq!(reached(&acme).await, json!({ "db:read": { "allowed": 1, "denied": 0 } }), "of no table");
 }
 
 #[tokio::test]

@@ -93,18 +93,27 @@ pub async fn by_guest(
 fn touched(parsed: &Parsed) -> Vec<(DatabaseAccess, &str)> {
     let mut touched = vec![];
     for statement in &parsed.statements {
-        // Emptying a table at once is no change of rows: it takes what dropping it takes.
-        let writes = if statement.kind == StatementKind::Truncate {
-            DatabaseAccess::Alter
-        } else {
-            DatabaseAccess::Write
+        let (reads, writes) = match statement.kind {
+            // What is written into a view is written into its tables, and it shows them whatever is granted later.
+            StatementKind::CreateView => (DatabaseAccess::Alter, DatabaseAccess::Write),
+            // What a foreign key refers to cannot be deleted any more.
+            StatementKind::CreateTable | StatementKind::AlterTable => {
+                (DatabaseAccess::Write, DatabaseAccess::Write)
+            }
+            // Emptying a table at once is no change of rows: it takes what dropping it takes.
+            StatementKind::Truncate => (DatabaseAccess::Read, DatabaseAccess::Alter),
+            _ => (DatabaseAccess::Read, DatabaseAccess::Write),
         };
         for (access, tables) in [
-            (DatabaseAccess::Read, &statement.reads),
+            (reads, &statement.reads),
             (writes, &statement.writes),
             (DatabaseAccess::Alter, &statement.defines),
         ] {
             touched.extend(tables.iter().map(|table| (access, table.as_str())));
+        }
+        // What goes along is not in the statement: any table may.
+        if statement.warnings.iter().any(|warning| warning.code == "cascade") {
+            touched.push((DatabaseAccess::Alter, "*"));
         }
     }
     touched.sort_unstable();

@@ -228,6 +228,7 @@ impl fmt::Display for Reach<'_> {
             Reach::KvWrite => f.write_str("kv:write"),
             Reach::Model(model) => write!(f, "model:{model}"),
             Reach::Tool(tool) => write!(f, "tool:{tool}"),
+            Reach::Database { access, table: "" } => write!(f, "db:{}", access.name()),
             Reach::Database { access, table } => write!(f, "db:{}:{table}", access.name()),
         }
     }
