@@ -3,9 +3,9 @@
 //!
 //! Both run the same component on the same engine in the same process. After
 //! criterion's numbers come the ratios, from runs that take turns: a busy
-//! machine then slows both. `hop` is what it costs to hand
-//! an empty task to another runtime and to wait for it, which is the largest
-//! part of the difference.
+//! machine then slows both. Both have the same cores: one worker of a runtime
+//! for each, as `opg serve` has them. `hop` is what it costs to hand
+//! an empty task to another runtime and to wait for it.
 
 use criterion::{Criterion, criterion_group};
 use opg_host::sandbox::door::ClosedDoor;
@@ -90,12 +90,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
-        let guests = Builder::new_multi_thread().worker_threads(1).build().expect("threads");
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime =
+            Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("threads");
+        let guests = Builder::new_multi_thread().worker_threads(threads).build().expect("threads");
         let dir = tempfile::tempdir().expect("a directory");
         let sandbox = Sandbox::new(SandboxConfig {
             cache_dir: dir.path().to_owned(),
-            worker_threads: 1,
+            worker_threads: threads,
             calls_in_flight_max: 64,
             host: runtime.handle().clone(),
         })
@@ -154,7 +156,6 @@ fn print_ratio() {
 }
 
 impl Bench {
-    /// The bare engine runs on the callers' one thread, the sandbox on one of its own.
     fn time_of_a_call<F: Future<Output = String> + Send>(
         self: &Arc<Self>,
         callers: u32,

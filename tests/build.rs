@@ -2,12 +2,14 @@
 
 fn main() {
     opg_guest_build::build(&[
+        "example-customers",
         "example-word-count",
         "test-guest-agent-echo",
         "test-guest-agent-spin",
         "test-guest-bad-describe",
         "test-guest-chatter",
         "test-guest-counter",
+        "test-guest-db",
         "test-guest-grabby",
         "test-guest-hog",
         "test-guest-not-a-plugin",

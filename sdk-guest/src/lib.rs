@@ -20,7 +20,7 @@
 //! function, its comments and its types; see [`macro@tool`]. An agent is one
 //! function with [`macro@agent`]. What a guest may ask of its host is in the
 //! modules, one for each interface: [`log`], [`secrets`], [`http`], [`kv`],
-//! [`model`], [`tools`] and [`events`]. Everything is denied until the plugin
+//! [`db`], [`model`], [`tools`] and [`events`]. Everything is denied until the plugin
 //! declares it with a reason and the tenant grants it.
 //!
 //! A plugin needs this crate and no other: serde, schemars and serde_json are
@@ -28,7 +28,7 @@
 //!
 //! Deliberately absent: sockets, threads, files and environment variables
 //! (there are none in the sandbox), and state between calls (each call starts
-//! from a fresh instance; use [`kv`]).
+//! from a fresh instance; use [`kv`] or [`db`]).
 
 #[doc(hidden)]
 pub mod bindings;
@@ -37,6 +37,7 @@ mod agent;
 mod error;
 mod tool;
 
+pub mod db;
 pub mod events;
 pub mod http;
 pub mod kv;
@@ -79,7 +80,7 @@ pub use tool::{Capability, Context, Tool};
 /// }
 /// ```
 ///
-/// The kinds are `http`, `secret`, `kv`, `model` and `tool`; see the `capability`
+/// The kinds are `http`, `secret`, `kv`, `db`, `model` and `tool`; see the `capability`
 /// record in `wit/tool/tool.wit` for their targets.
 pub use opg_guest_macros::tool;
 

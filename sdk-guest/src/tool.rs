@@ -77,9 +77,9 @@ impl<T: Into<Error>> Failure for T {}
 /// One thing a plugin wants to touch, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capability {
-    /// `http`, `secret`, `kv`, `model` or `tool`.
+    /// `http`, `secret`, `kv`, `db`, `model` or `tool`.
     pub kind: &'static str,
-    /// What of that kind: a host, a secret bound to a host, a model, …
+    /// What of that kind: a host, a secret bound to a host, a table, a model, …
     pub target: &'static str,
     /// Why, for the person who decides.
     pub reason: &'static str,

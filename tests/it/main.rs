@@ -11,6 +11,7 @@ mod clients;
 mod config;
 mod crash;
 mod database;
+mod database_guest;
 mod database_managed;
 mod docs;
 mod door;

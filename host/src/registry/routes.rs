@@ -314,7 +314,7 @@ impl GrantInput {
                 Some(kind) => granted.push(Capability::new(kind, input.target)),
                 None => wrong.push(FieldError::new(
                     format!("/grant/{at}/kind"),
-                    "expected one of http, secret, kv, model, tool",
+                    "expected one of http, secret, kv, db, model, tool",
                 )),
             }
         }

@@ -116,7 +116,7 @@ pub(super) async fn examine(
     for wish in asked {
         let kind = CapabilityKind::parse(&wish.kind).ok_or_else(|| {
             UploadError::BadDescription(format!(
-                "`{}` is not a kind of capability: http, secret, kv, model, tool",
+                "`{}` is not a kind of capability: http, secret, kv, db, model, tool",
                 wish.kind
             ))
         })?;

@@ -8,6 +8,7 @@ pub(super) mod tool {
         world: "opg:tool/plugin",
         imports: {
             "opg:host/log": trappable,
+            "opg:host/db.namespace": trappable,
             "opg:host/tools.available": trappable,
             default: async | trappable,
         },

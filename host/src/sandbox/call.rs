@@ -5,11 +5,16 @@
 //! time, by its deadline, or because nobody waits for it any more.
 
 use super::bindings::{agent, tool};
-use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOSTCALL_BYTES_MAX};
+use super::component::Tool;
+use super::cpu::Stopwatch;
+use super::first_slice::Habit;
+use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
 use super::state::GuestState;
 use super::text::clean;
+use super::wasi::finish_output;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -79,18 +84,23 @@ pub(super) trait Export: Send + 'static {
     type Output: Send + 'static;
 
     fn call(
-        self,
+        &self,
         store: &mut Store<GuestState>,
     ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send;
+
+    /// How calls of this go, if they may end without waiting for anything.
+    fn habit(&self) -> Option<&Habit> {
+        None
+    }
 }
 
-pub(super) struct DescribeTool(pub(super) tool::PluginPre<GuestState>);
+pub(super) struct DescribeTool(pub(super) Arc<Tool>);
 
 impl Export for DescribeTool {
     type Output = Vec<tool::exports::opg::tool::tool::Definition>;
 
-    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
-        let plugin = self.0.instantiate_async(&mut *store).await?;
+    async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.0.pre.instantiate_async(&mut *store).await?;
         plugin.opg_tool_tool().call_describe(store).await
     }
 }
@@ -100,14 +110,14 @@ pub(super) struct DescribeAgent(pub(super) agent::PluginPre<GuestState>);
 impl Export for DescribeAgent {
     type Output = agent::exports::opg::agent::agent::Definition;
 
-    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+    async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
         let plugin = self.0.instantiate_async(&mut *store).await?;
         plugin.opg_agent_agent().call_describe(store).await
     }
 }
 
 pub(super) struct CallTool {
-    pub(super) pre: tool::PluginPre<GuestState>,
+    pub(super) tool: Arc<Tool>,
     pub(super) name: String,
     pub(super) input: String,
     pub(super) context: tool::opg::tool::types::Context,
@@ -116,9 +126,13 @@ pub(super) struct CallTool {
 impl Export for CallTool {
     type Output = Result<String, tool::exports::opg::tool::tool::Error>;
 
-    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
-        let plugin = self.pre.instantiate_async(&mut *store).await?;
+    async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        let plugin = self.tool.pre.instantiate_async(&mut *store).await?;
         plugin.opg_tool_tool().call_call(store, &self.name, &self.input, &self.context).await
+    }
+
+    fn habit(&self) -> Option<&Habit> {
+        Some(&self.tool.habit)
     }
 }
 
@@ -131,7 +145,7 @@ impl Export for RunAgent {
     type Output =
         Result<agent::exports::opg::agent::agent::Outcome, agent::exports::opg::agent::agent::Error>;
 
-    async fn call(self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+    async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
         let plugin = self.pre.instantiate_async(&mut *store).await?;
         plugin.opg_agent_agent().call_run(store, &self.turn).await
     }
@@ -152,9 +166,9 @@ pub(super) async fn run<E: Export>(
     let mut cpu = Duration::ZERO;
     let ended = {
         let call = pin!(export.call(&mut store));
-        metered(call, &mut cpu, limits.cpu, deadline).await
+        metered(call, &mut cpu, limits.cpu, deadline, export.habit()).await
     };
-    store.data().finish_output();
+    finish_output(&store.data().host);
     let result = match ended {
         Some(Ok(output)) => Ok(output),
         Some(Err(error)) => Err(blame(&error, store.data())),
@@ -167,7 +181,7 @@ pub(super) async fn run<E: Export>(
             wall: started.elapsed(),
             cpu,
             memory_bytes_peak: state.memory.peak(),
-            log_lines_dropped: state.log.dropped(),
+            log_lines_dropped: state.host.log.dropped(),
         },
     }
 }
@@ -186,18 +200,22 @@ fn store(engine: &Engine, state: GuestState) -> Store<GuestState> {
 
 /// Polls `call` until it ends (`Some`), or its CPU time or its deadline does (`None`).
 ///
-/// No poll takes longer than a tick, so both are noticed within one.
+/// No poll takes longer than a tick, so both are noticed within one. `habit` learns whether the first was enough.
 async fn metered<T>(
     mut call: Pin<&mut impl Future<Output = T>>,
     cpu: &mut Duration,
     cpu_max: Duration,
     deadline: Instant,
+    mut habit: Option<&Habit>,
 ) -> Option<T> {
     let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
     poll_fn(|cx| {
-        let before = thread_cpu();
+        let stopwatch = Stopwatch::start();
         let polled = call.as_mut().poll(cx);
-        *cpu += thread_cpu().saturating_sub(before);
+        *cpu += stopwatch.elapsed();
+        if let Some(habit) = habit.take() {
+            habit.learn(polled.is_ready() && *cpu <= SHORT_CALL_TIME);
+        }
         match polled {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if *cpu >= cpu_max || Instant::now() >= deadline => Poll::Ready(None),
@@ -205,16 +223,6 @@ async fn metered<T>(
         }
     })
     .await
-}
-
-/// CPU time of this thread: neighbours that keep it from running cost a guest nothing.
-#[expect(unsafe_code, reason = "the standard library does not offer a thread's CPU time")]
-fn thread_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the call to write to, and is not kept.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    debug_assert_eq!(failed, 0, "this clock is there on Linux and macOS");
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What a failed call says about whose fault it was.

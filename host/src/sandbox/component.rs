@@ -2,6 +2,7 @@
 
 use super::bindings::{agent, tool};
 use super::cache::CodeCache;
+use super::first_slice::Habit;
 use super::limits::{COMPILE_WAIT, LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
 use super::text::clean;
@@ -32,8 +33,14 @@ struct Linked {
 /// How the component is called.
 #[derive(Clone)]
 pub(super) enum Export {
-    Tool(tool::PluginPre<GuestState>),
+    Tool(Arc<Tool>),
     Agent(agent::PluginPre<GuestState>),
+}
+
+/// A plugin of tools, and how its calls go.
+pub(super) struct Tool {
+    pub(super) pre: tool::PluginPre<GuestState>,
+    pub(super) habit: Habit,
 }
 
 impl Component {
@@ -241,7 +248,9 @@ impl Work {
 
 fn export(kind: PluginKind, pre: InstancePre<GuestState>) -> wasmtime::Result<Export> {
     Ok(match kind {
-        PluginKind::Tool => Export::Tool(tool::PluginPre::new(pre)?),
+        PluginKind::Tool => {
+            Export::Tool(Arc::new(Tool { pre: tool::PluginPre::new(pre)?, habit: Habit::default() }))
+        }
         PluginKind::Agent => Export::Agent(agent::PluginPre::new(pre)?),
     })
 }

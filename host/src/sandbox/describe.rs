@@ -36,7 +36,7 @@ pub struct AgentDescription {
 /// judged by the registry.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RequestedCapability {
-    /// `http`, `secret`, `kv`, `model`, `tool`.
+    /// `http`, `secret`, `kv`, `db`, `model`, `tool`.
     pub kind: String,
     /// What of that kind.
     pub target: String,

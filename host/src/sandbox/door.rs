@@ -111,6 +111,23 @@ pub trait Door: Send + Sync + 'static {
     async fn kv_delete(&self, key: String) -> Result<(), DoorError>;
     /// `kv.keys`.
     async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError>;
+    /// `db.namespace`.
+    fn db_namespace(&self) -> String;
+    /// `db.query`: parameters and the answer are JSON text.
+    async fn db_query(
+        &self,
+        statement: String,
+        params: String,
+        limit: Option<u32>,
+        time_left: Duration,
+    ) -> Result<String, DoorError>;
+    /// `db.execute`: as `db_query`, applied.
+    async fn db_execute(
+        &self,
+        statement: String,
+        params: String,
+        time_left: Duration,
+    ) -> Result<String, DoorError>;
     /// `model.complete`.
     async fn complete(&self, request: String, time_left: Duration) -> Result<Completion, DoorError>;
     /// `tools.available`.
@@ -152,6 +169,26 @@ impl Door for ClosedDoor {
         closed()
     }
     async fn kv_keys(&self, _prefix: String) -> Result<Vec<String>, DoorError> {
+        closed()
+    }
+    fn db_namespace(&self) -> String {
+        String::new()
+    }
+    async fn db_query(
+        &self,
+        _statement: String,
+        _params: String,
+        _limit: Option<u32>,
+        _time_left: Duration,
+    ) -> Result<String, DoorError> {
+        closed()
+    }
+    async fn db_execute(
+        &self,
+        _statement: String,
+        _params: String,
+        _time_left: Duration,
+    ) -> Result<String, DoorError> {
         closed()
     }
     async fn complete(&self, _request: String, _time_left: Duration) -> Result<Completion, DoorError> {

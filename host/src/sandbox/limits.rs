@@ -59,6 +59,14 @@ const MIB: usize = 1 << 20;
 /// neighbour costs little, long enough that the check costs nothing.
 pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
+/// CPU time of a call that may begin on a thread of the host, and how long it
+/// may be there without a rest: what a large request's JSON takes as well.
+pub(super) const SHORT_CALL_TIME: Duration = Duration::from_millis(1);
+
+/// A place on a thread of the host that was held for longer rests this many
+/// times as long: guests that misuse it get a hundredth of a thread.
+pub(super) const FIRST_SLICE_REST_FACTOR: u32 = 100;
+
 /// Without a tick for this long, nothing can stop a guest: calls are refused.
 /// Far above what a busy machine delays a thread.
 pub(super) const TICKER_SILENCE_MAX: Duration = Duration::from_secs(2);

@@ -9,8 +9,9 @@
 //!   survives a call.
 //! - Every call ends: loading, `describe`, start functions and answers are
 //!   under the same limits of time and memory, waiting for the host included.
-//! - Guests run on threads of their own. What they ask of the host runs on the
-//!   host's threads, and stops when the call does.
+//! - Guests run on threads of their own; a call that is expected to end at once
+//!   may have its first slice where it is asked for, see `first_slice`. What
+//!   guests ask of the host runs on the host's threads, and stops when the call does.
 //! - Dropping the future of a call stops its guest.
 //! - Only machine code that this host compiled is loaded.
 //!
@@ -22,9 +23,11 @@ mod cache;
 mod call;
 mod complexity;
 mod component;
+mod cpu;
 mod describe;
 pub mod door;
 mod engine;
+mod first_slice;
 mod imports;
 mod limits;
 mod state;
@@ -49,15 +52,18 @@ use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
 use component::{Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
 use engine::Ticker;
+use first_slice::{Place, Places};
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
 use state::{AbortOnDrop, GuestState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use text::cut;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use wasmtime::Engine;
 
@@ -173,6 +179,8 @@ pub struct SandboxStats {
     pub calls_refused: u64,
     /// Calls that ended without an answer.
     pub calls_failed: u64,
+    /// Calls that began on a thread of the host.
+    pub first_slices_lent: u64,
     /// Components ready to be called.
     pub components_ready: usize,
     /// Components that were compiled.
@@ -192,6 +200,8 @@ struct Inner {
     /// Taken when the sandbox goes away.
     guests: Option<Runtime>,
     host: Handle,
+    /// Threads of the host that are lent for first slices.
+    places: Places,
     slots: Arc<Semaphore>,
     calls_in_flight_max: u32,
     calls: AtomicU64,
@@ -221,6 +231,7 @@ impl Sandbox {
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
             guests: Some(guest_runtime(worker_threads).map_err(StartError::Threads)?),
             engine,
+            places: Places::on(&host),
             host,
             slots: Arc::new(Semaphore::new(calls_in_flight_max as usize)),
             calls_in_flight_max,
@@ -248,8 +259,8 @@ impl Sandbox {
 
     /// What the tools in a plugin say of themselves.
     pub async fn describe_tool(&self, component: &Component) -> Result<Vec<PluginTool>, CallError> {
-        let Export::Tool(pre) = component.export() else { return Err(not_a("tool")) };
-        self.describe(DescribeTool(pre.clone())).await.and_then(describe::tools)
+        let Export::Tool(tool) = component.export() else { return Err(not_a("tool")) };
+        self.describe(DescribeTool(tool.clone())).await.and_then(describe::tools)
     }
 
     /// What an agent says of itself.
@@ -268,10 +279,10 @@ impl Sandbox {
         input: String,
         context: CallContext,
     ) -> Called<Result<String, ToolError>> {
-        let Export::Tool(pre) = component.export() else { return Called::refused(not_a("tool")) };
+        let Export::Tool(tool) = component.export() else { return Called::refused(not_a("tool")) };
         let limits = limits.clamped();
         let call =
-            CallTool { pre: pre.clone(), name: name.to_owned(), input, context: context.into_wit(&limits) };
+            CallTool { tool: tool.clone(), name: name.to_owned(), input, context: context.into_wit(&limits) };
         self.run(door, limits, call).await.and_then(|output| match output {
             Ok(output) if output.len() > limits.output_bytes_max => Err(CallError::OutputTooLarge),
             Ok(output) => Ok(Ok(output)),
@@ -322,6 +333,7 @@ impl Sandbox {
             calls: inner.calls.load(Ordering::Relaxed),
             calls_refused: inner.calls_refused.load(Ordering::Relaxed),
             calls_failed: inner.calls_failed.load(Ordering::Relaxed),
+            first_slices_lent: inner.places.taken_times(),
             components_ready: inner.loader.ready(),
             components_compiled,
             components_from_cache,
@@ -351,11 +363,14 @@ impl Sandbox {
         inner.calls.fetch_add(1, Ordering::Relaxed);
         let host = inner.host.clone();
         let state = move |deadline| GuestState::new(door, host, limits.memory_bytes_max, deadline);
-        let guests = inner.guests.as_ref().expect("only taken when the sandbox is dropped");
-        let call = guests.spawn(call::run(inner.engine.clone(), slot, limits, state, export));
-        let called = AbortOnDrop(call)
-            .await
-            .unwrap_or_else(|_| Called::refused(CallError::Engine("it stopped unexpectedly".to_owned())));
+        let place = export.habit().filter(|habit| habit.is_short()).and_then(|_| inner.places.take());
+        let call = call::run(inner.engine.clone(), slot, limits, state, export);
+        let called = match place {
+            Some(place) => inner.begin_here(place, call).await,
+            None => inner.run_on_guests_threads(call).await,
+        };
+        let called = called
+            .unwrap_or_else(|| Called::refused(CallError::Engine("it stopped unexpectedly".to_owned())));
         if called.result.is_err() {
             inner.calls_failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -364,6 +379,35 @@ impl Sandbox {
 }
 
 impl Inner {
+    /// Begins a call on this thread. What does not end in its first slice moves on; `None` where it panicked.
+    async fn begin_here<T: Send + 'static>(
+        &self,
+        place: Place<'_>,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let mut call = Box::pin(call);
+        match first_slice::poll_here(self.guests(), place, call.as_mut()).await.ok()? {
+            Poll::Ready(called) => Some(called),
+            Poll::Pending => {
+                // Whoever asked may be gone by now: then it gets no second slice.
+                yield_now().await;
+                self.run_on_guests_threads(call).await
+            }
+        }
+    }
+
+    /// `None` where it panicked.
+    async fn run_on_guests_threads<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        AbortOnDrop(self.guests().spawn(call)).await.ok()
+    }
+
+    fn guests(&self) -> &Runtime {
+        self.guests.as_ref().expect("only taken when the sandbox is dropped")
+    }
+
     async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         match self.slots.clone().try_acquire_owned() {
             Ok(slot) => Some(slot),

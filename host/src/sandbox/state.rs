@@ -8,7 +8,7 @@ use super::limits::{
     MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
 };
 use super::text::clean;
-use super::wasi::{self, Output};
+use super::wasi::{self, Unfinished};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -21,37 +21,30 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 /// The data of a call's store.
 pub(super) struct GuestState {
     pub(super) memory: MemoryBudget,
-    pub(super) host: HostSide,
-    pub(super) log: Arc<LogSink>,
+    pub(super) host: Arc<HostSide>,
     pub(super) table: ResourceTable,
     /// Completions that the guest holds.
     pub(super) completions_live: usize,
-    outputs: [Arc<Output>; 2],
     wasi: WasiCtx,
 }
 
 impl GuestState {
     pub(super) fn new(door: Arc<dyn Door>, host: Handle, memory_bytes_max: usize, deadline: Instant) -> Self {
-        let log =
-            Arc::new(LogSink { door: door.clone(), host: host.clone(), lines: 0.into(), dropped: 0.into() });
-        let outputs = [Output::new(LogLevel::Info, log.clone()), Output::new(LogLevel::Warn, log.clone())];
+        let host = Arc::new(HostSide {
+            door,
+            host,
+            unfinished: Unfinished::default(),
+            log: Log::default(),
+            deadline,
+        });
         let mut table = ResourceTable::new();
         table.set_max_capacity(HOST_RESOURCES_MAX);
         Self {
             memory: MemoryBudget::new(memory_bytes_max),
-            host: HostSide { door, host, deadline },
-            log,
+            wasi: wasi::empty_context(&host),
+            host,
             table,
             completions_live: 0,
-            wasi: wasi::empty_context(&outputs),
-            outputs,
-        }
-    }
-
-    /// Logs what is left of an unfinished line.
-    pub(super) fn finish_output(&self) {
-        for output in &self.outputs {
-            output.finish();
         }
     }
 }
@@ -147,11 +140,12 @@ impl ResourceLimiter for MemoryBudget {
     }
 }
 
-/// The way from a call to the host.
-#[derive(Clone)]
+/// The way from a call to the host. What the call prints goes the same way.
 pub(super) struct HostSide {
     pub(super) door: Arc<dyn Door>,
     pub(super) host: Handle,
+    pub(super) unfinished: Unfinished,
+    pub(super) log: Log,
     deadline: Instant,
 }
 
@@ -167,6 +161,16 @@ impl HostSide {
         work: impl Future<Output = Result<T, DoorError>> + Send + 'static,
     ) -> Result<T, DoorError> {
         AbortOnDrop(self.host.spawn(work)).await.unwrap_or_else(|_| Err(host_failed()))
+    }
+
+    /// Logs one line: cut, escaped, counted.
+    pub(super) fn log(&self, level: LogLevel, message: &str) {
+        if !self.log.has_room() {
+            return;
+        }
+        // A door may start tasks: they belong on the host's runtime.
+        let _host = self.host.enter();
+        self.door.log(level, &clean(message, LOG_LINE_BYTES_MAX));
     }
 }
 
@@ -195,26 +199,23 @@ impl<T> Future for AbortOnDrop<T> {
     }
 }
 
-/// The log of one call: cuts, escapes, counts.
-pub(super) struct LogSink {
-    door: Arc<dyn Door>,
-    host: Handle,
+/// What one call has logged.
+#[derive(Default)]
+pub(super) struct Log {
     lines: AtomicU32,
     dropped: AtomicU32,
 }
 
-impl LogSink {
-    pub(super) fn write(&self, level: LogLevel, message: &str) {
-        if self.lines.fetch_add(1, Ordering::Relaxed) >= LOG_LINES_MAX {
-            // Stays where it is, however long the guest goes on.
-            self.lines.store(LOG_LINES_MAX, Ordering::Relaxed);
-            let _ =
-                self.dropped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
-            return;
+impl Log {
+    /// Counts a line; false where it is one too many.
+    fn has_room(&self) -> bool {
+        if self.lines.fetch_add(1, Ordering::Relaxed) < LOG_LINES_MAX {
+            return true;
         }
-        // A door may start tasks: they belong on the host's runtime.
-        let _host = self.host.enter();
-        self.door.log(level, &clean(message, LOG_LINE_BYTES_MAX));
+        // Stays where it is, however long the guest goes on.
+        self.lines.store(LOG_LINES_MAX, Ordering::Relaxed);
+        let _ = self.dropped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_add(1));
+        false
     }
 
     /// Lines over the limit.

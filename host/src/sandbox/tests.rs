@@ -29,7 +29,7 @@ async fn without_its_clock_the_sandbox_is_not_healthy() {
     struct Nothing;
     impl call::Export for Nothing {
         type Output = ();
-        async fn call(self, _: &mut wasmtime::Store<GuestState>) -> wasmtime::Result<()> {
+        async fn call(&self, _: &mut wasmtime::Store<GuestState>) -> wasmtime::Result<()> {
             Ok(())
         }
     }

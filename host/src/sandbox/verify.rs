@@ -234,12 +234,13 @@ pub(super) fn limit(what: &'static str, count: usize, max: usize) -> Result<(), 
 }
 
 /// The host's interfaces, version 1.
-const HOST_INTERFACES: [&str; 9] = [
+const HOST_INTERFACES: [&str; 10] = [
     "opg:host/types",
     "opg:host/log",
     "opg:host/secrets",
     "opg:host/http",
     "opg:host/kv",
+    "opg:host/db",
     "opg:host/model",
     "opg:host/tools",
     "opg:host/events",

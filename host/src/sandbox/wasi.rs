@@ -6,9 +6,9 @@
 
 use super::door::LogLevel;
 use super::limits::{LOG_LINE_BYTES_MAX, RANDOM_BYTES_MAX};
-use super::state::{GuestState, LogSink};
+use super::state::{GuestState, HostSide};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncWrite;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::WasiCtx;
@@ -45,10 +45,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 }
 
 /// A context in which nothing of this machine can be seen.
-pub(super) fn empty_context([stdout, stderr]: &[Arc<Output>; 2]) -> WasiCtx {
+pub(super) fn empty_context(host: &Arc<HostSide>) -> WasiCtx {
     WasiCtx::builder()
-        .stdout(OutputHandle(stdout.clone()))
-        .stderr(OutputHandle(stderr.clone()))
+        .stdout(Output { stream: Stream::Stdout, host: host.clone() })
+        .stderr(Output { stream: Stream::Stderr, host: host.clone() })
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
@@ -66,70 +66,91 @@ fn table(state: &mut GuestState) -> &mut ResourceTable {
     &mut state.table
 }
 
-/// Standard output or standard error: lines for the log.
-pub(super) struct Output {
-    level: LogLevel,
-    log: Arc<LogSink>,
-    line: Mutex<Vec<u8>>,
+/// Where a guest prints.
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn level(self) -> LogLevel {
+        match self {
+            Self::Stdout => LogLevel::Info,
+            Self::Stderr => LogLevel::Warn,
+        }
+    }
+}
+
+/// What was printed of lines that have not ended yet.
+#[derive(Default)]
+pub(super) struct Unfinished([Mutex<Vec<u8>>; 2]);
+
+impl Unfinished {
+    fn line(&self, stream: Stream) -> MutexGuard<'_, Vec<u8>> {
+        self.0[stream as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How much a guest may print at once, in bytes.
 const PERMIT_BYTES: usize = 64 << 10;
 
-impl Output {
-    pub(super) fn new(level: LogLevel, log: Arc<LogSink>) -> Arc<Self> {
-        Arc::new(Self { level, log, line: Mutex::default() })
-    }
-
-    fn print(&self, bytes: &[u8]) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
-            // One byte more than fits, so that the log sees that it must cut.
-            let room = (LOG_LINE_BYTES_MAX + 1).saturating_sub(line.len());
-            line.extend_from_slice(&text[..text.len().min(room)]);
-            if ends {
-                self.log.write(self.level, &String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        }
-    }
-
-    pub(super) fn finish(&self) {
-        let line = std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner));
-        if !line.is_empty() {
-            self.log.write(self.level, &String::from_utf8_lossy(&line));
+fn print(host: &HostSide, stream: Stream, bytes: &[u8]) {
+    let mut line = host.unfinished.line(stream);
+    for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+        // One byte more than fits, so that the log sees that it must cut.
+        let room = (LOG_LINE_BYTES_MAX + 1).saturating_sub(line.len());
+        line.extend_from_slice(&text[..text.len().min(room)]);
+        if ends {
+            host.log(stream.level(), &String::from_utf8_lossy(&line));
+            line.clear();
         }
     }
 }
 
-struct OutputHandle(Arc<Output>);
+/// Logs what is left of unfinished lines.
+pub(super) fn finish_output(host: &HostSide) {
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        let line = std::mem::take(&mut *host.unfinished.line(stream));
+        if !line.is_empty() {
+            host.log(stream.level(), &String::from_utf8_lossy(&line));
+        }
+    }
+}
 
-impl IsTerminal for OutputHandle {
+/// Standard output or standard error: lines for the log.
+#[derive(Clone)]
+struct Output {
+    stream: Stream,
+    host: Arc<HostSide>,
+}
+
+impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for OutputHandle {
+impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         // Only WASI 0.3 takes this one, which is not linked.
         Box::new(tokio::io::sink())
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self(self.0.clone()))
+        Box::new(self.clone())
     }
 }
 
 #[async_trait::async_trait]
-impl Pollable for OutputHandle {
+impl Pollable for Output {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for OutputHandle {
+impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.print(&bytes);
+        print(&self.host, self.stream, &bytes);
         Ok(())
     }
 

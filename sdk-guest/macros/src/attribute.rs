@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Signature, Token, parenthesized};
 
 /// The kinds in `wit/tool/tool.wit`.
-const KINDS: [&str; 5] = ["http", "secret", "kv", "model", "tool"];
+const KINDS: [&str; 6] = ["http", "secret", "kv", "db", "model", "tool"];
 
 /// The arguments of an attribute: capabilities, nothing else.
 pub(crate) struct Capabilities(Vec<Capability>);
@@ -132,11 +132,11 @@ mod tests {
 
     #[test]
     fn capabilities_are_a_kind_a_target_and_a_reason() {
-        let Capabilities(list) = parse_quote!(http("a.example", "to ask"), kv("read", "to remember"),);
+        let Capabilities(list) = parse_quote!(http("a.example", "to ask"), db("read:notes", "to look"),);
         let list: Vec<_> =
             list.iter().map(|c| (c.kind.as_str(), c.target.value(), c.reason.value())).collect();
         let expected =
-            [("http", "a.example".into(), "to ask".into()), ("kv", "read".into(), "to remember".into())];
+            [("http", "a.example".into(), "to ask".into()), ("db", "read:notes".into(), "to look".into())];
         assert_eq!(list, expected);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Each asks the gate first (`Door::permit`), then does it.
 
+mod db;
 mod events;
 mod http;
 mod kv;
@@ -80,6 +81,29 @@ impl door::Door for Door {
 
     async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError> {
         kv::keys(self, &prefix).await
+    }
+
+    fn db_namespace(&self) -> String {
+        db::namespace(self)
+    }
+
+    async fn db_query(
+        &self,
+        statement: String,
+        params: String,
+        limit: Option<u32>,
+        time_left: Duration,
+    ) -> Result<String, DoorError> {
+        db::query(self, statement, &params, limit, time_left).await
+    }
+
+    async fn db_execute(
+        &self,
+        statement: String,
+        params: String,
+        time_left: Duration,
+    ) -> Result<String, DoorError> {
+        db::execute(self, statement, &params, time_left).await
     }
 
     async fn complete(&self, request: String, _time_left: Duration) -> Result<Completion, DoorError> {

@@ -12,7 +12,7 @@ impl Host for GuestState {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.log.write(level, &message);
+        self.host.log(level, &message);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! `opg:host`, one file for each interface: from the guest's types to the
 //! [`Door`](super::door::Door) and back. Nothing is decided here.
 
+mod db;
 mod events;
 mod http;
 mod kv;
