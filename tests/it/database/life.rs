@@ -1,13 +1,21 @@
 //! The life of a workspace: made with its app, apart from every other, gone some days after it.
 
-use super::{Db, Workspace, apps, connect, refused, texts};
+use super::{Db, EXECUTE, Workspace, apps, connect, refused, texts};
 use chrono::Duration;
-use opg_host::{app::Clock, db_proxy::sweep, tenants::slug};
-use opg_tests::app::TestApp;
+use opg_host::{
+    app::Clock,
+    db_proxy::{parse::Namespace, sweep},
+    tenants::slug,
+};
+use opg_tests::{app::TestApp, process::OpgProcess};
 use proptest::prelude::*;
-use serde_json::json;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
-use std::time::Instant;
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 /// How long a deleted app's data is kept.
 const KEPT: Duration = Duration::days(7);
@@ -158,6 +166,108 @@ async fn m159_an_app_whose_workspace_cannot_be_made_is_not_made() {
 }
 
 #[tokio::test]
+async fn m159_an_app_from_before_there_were_workspaces_gets_one_when_it_is_first_used() {
+    let app = TestApp::start().await;
+    let demo = Db::new(&app, "demo").await;
+    let own = Workspace::of(&app, "demo").await;
+    let mut admin = apps(&app).await;
+    let undo = format!(
+        "delete from opg.workspaces where schema_name = '{schema}'; drop schema {schema} cascade;
+         drop owned by {owner}, {reader} cascade; drop role {owner}, {reader}",
+        schema = own.schema,
+        owner = own.owner,
+        reader = own.reader
+    );
+    sqlx::raw_sql(AssertSqlSafe(undo)).execute(&mut admin).await.unwrap();
+    sqlx::raw_sql("delete from database_logins").execute(&mut app.owner().await).await.unwrap();
+
+    // Of many at once that find none, one makes it.
+    let asked = (0..8).map(|_| demo.query("SELECT 1 AS one"));
+    for answer in futures_util::future::join_all(asked).await {
+        assert!(matches!(answer.status, 200 | 429), "{}", answer.text());
+    }
+    assert_eq!(demo.rows("SELECT 1 AS one").await, json!([{ "one": 1 }]));
+    demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY)").await;
+    let made = Workspace::of(&app, "demo").await;
+    assert_eq!((made.schema, made.owner), (own.schema, own.owner));
+    assert_eq!(app.sql("select access from database_logins order by 1").await, ["owner", "reader"]);
+}
+
+#[tokio::test]
+async fn m314_tables_and_logins_outlive_a_restart_and_a_new_master_key() {
+    const OLD: &str = "1:q8Vb0m3XkQyq3dY1i8cJq0cJm7o0mQ0m9m2Jc1yq7b4=";
+    const NEW: &str = "2:5m1X2s0q8Vb0m3XkQyq3dY1i8cJq0cJm7o0mQ0m9m2Q=";
+    let key = |text: String| Some(SecretString::from(text));
+    let app = TestApp::with(|config| config.master_key = key(OLD.to_owned())).await;
+    let demo = Db::new(&app, "demo").await;
+    demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY); INSERT INTO app_demo__t VALUES (1)").await;
+    let after = |app: &TestApp| Db { client: app.client(Some(demo.client.token())), slug: "demo".to_owned() };
+
+    let app = app.restart_with(|config| config.master_key = key(format!("{OLD},{NEW}"))).await;
+    let versions = "select key_version::text from database_logins";
+    let wrapped = Instant::now() + std::time::Duration::from_secs(10);
+    while app.sql(versions).await != ["2", "2"] {
+        assert!(Instant::now() < wrapped, "{:?}", app.sql(versions).await);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let app = app.restart_with(|config| config.master_key = key(NEW.to_owned())).await;
+    assert_eq!(after(&app).rows("SELECT id FROM app_demo__t").await, json!([{ "id": 1 }]));
+    after(&app).apply("INSERT INTO app_demo__t VALUES (2)").await;
+}
+
+#[tokio::test]
+async fn m156_after_a_kill_each_row_has_its_audit_row_and_no_acknowledged_one_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let opg = OpgProcess::start(dir.path()).await;
+    let demo = Db { client: opg.tenant("demo").await, slug: "demo".to_owned() };
+    demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY)").await;
+    let acknowledged = Arc::new(Mutex::new(vec![]));
+    let mut work = tokio::task::JoinSet::new();
+    for worker in 0..2 {
+        let (demo, acknowledged) = (demo.clone(), acknowledged.clone());
+        work.spawn(async move {
+            for n in 0.. {
+                let id = worker * 1_000_000 + n;
+                let body = json!({ "sql": "INSERT INTO app_demo__t VALUES ($1)", "params": [id],
+                    "dryRun": false, "confirm": "apply:demo" });
+                let sent = demo.client.request("POST", EXECUTE).json(&body).send().await;
+                let Ok(answer) = sent else { return };
+                let said: Result<Value, _> = answer.json().await;
+                if said.is_ok_and(|said| said["applied"] == true) {
+                    acknowledged.lock().unwrap().push(id);
+                }
+            }
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    opg.kill_9().await;
+    while work.join_next().await.is_some() {}
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > 10, "there was work: {}", acknowledged.len());
+
+    let opg = OpgProcess::start(dir.path()).await;
+    let demo = Db { client: opg.client(Some(demo.client.token())), slug: "demo".to_owned() };
+    let counted = demo.rows("SELECT count(*)::int4 AS n FROM app_demo__t").await[0]["n"].as_u64().unwrap();
+    for chunk in acknowledged.chunks(500) {
+        let sql = "SELECT count(*)::int4 AS n FROM app_demo__t WHERE id = ANY($1)";
+        let found = demo.ask(json!({ "sql": sql, "params": [chunk] })).await.json();
+        assert_eq!(found["rows"], json!([{ "n": chunk.len() }]), "what was acknowledged is there");
+    }
+    let (mut applied, mut path) = (0, "/v1/sdk/database/history?limit=200".to_owned());
+    loop {
+        let page = demo.client.get(&path).await.json();
+        let rows = page["data"].as_array().unwrap();
+        let inserts =
+            rows.iter().filter(|row| row["applied"] == true && row["statements"] == json!(["insert"]));
+        applied += inserts.count() as u64;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/sdk/database/history?limit=200&cursor={cursor}");
+    }
+    assert_eq!(applied, counted, "the history tells of each row that is there, and of none that is not");
+    opg.stop().await;
+}
+
+#[tokio::test]
 async fn m142_apps_with_names_that_begin_alike_are_apart() {
     let app = TestApp::start().await;
     let longest = "a".repeat(slug::CHARS_MAX);
@@ -193,20 +303,13 @@ async fn m142_apps_with_names_that_begin_alike_are_apart() {
     }
 }
 
-/// Slugs, and such as begin like one another.
+/// Two slugs, often such that one begins like the other.
 fn two_slugs() -> impl Strategy<Value = (String, String)> {
-    let words =
-        || "[a-z][a-z0-9]{0,4}(-[a-z0-9]{1,4}){0,3}".prop_filter("a slug", |text| slug::check(text).is_ok());
-    let tail = prop_oneof![
-        Just(String::new()),
-        "[a-z0-9]{1,3}",
-        "-[a-z0-9]{1,3}",
-        Just("-ro".to_owned()),
-        Just("-".to_owned())
-    ];
-    (words(), words(), tail, any::<bool>()).prop_map(|(a, b, tail, related)| {
+    let word = || "[a-z][a-z0-9]{2,5}(-[a-z0-9]{1,4}){0,3}";
+    let tail = prop_oneof!["[a-z0-9]{1,3}", "-[a-z0-9]{1,3}", Just("-ro".to_owned()), Just("-2".to_owned())];
+    (word(), word(), tail, any::<bool>()).prop_filter_map("two slugs", |(a, b, tail, related)| {
         let b = if related { format!("{a}{tail}") } else { b };
-        (a, b)
+        (a != b && slug::check(&a).is_ok() && slug::check(&b).is_ok()).then_some((a, b))
     })
 }
 
@@ -215,30 +318,17 @@ proptest! {
     #[test]
     fn m142_no_namespace_begins_with_another(pair in two_slugs()) {
         let (a, b) = pair;
-        prop_assume!(a != b && slug::check(&a).is_ok() && slug::check(&b).is_ok());
-        let (a, b) = (Names::of(&a), Names::of(&b));
-        prop_assert!(!a.prefix.starts_with(&b.prefix) && !b.prefix.starts_with(&a.prefix), "{} {}", a.prefix, b.prefix);
-        prop_assert_ne!(&a.schema, &b.schema);
+        let (a, b) = (Namespace::of_slug(&a), Namespace::of_slug(&b));
+        let (one, two) = (a.as_str(), b.as_str());
+        prop_assert!(!one.starts_with(two) && !two.starts_with(one), "{one} {two}");
+        prop_assert_ne!(a.schema(), b.schema());
         // What is in one namespace has no name that is in the other, whatever is written after the prefix.
-        for (one, two) in [(&a, &b), (&b, &a)] {
+        for (one, two) in [(one, two), (two, one)] {
             for rest in ["t", "_t", "ro", "_ro__t", "__t"] {
-                let name = format!("{}{rest}", one.prefix);
-                prop_assert!(!name.starts_with(&two.prefix), "{name} is in {}", two.prefix);
+                let name = format!("{one}{rest}");
+                prop_assert!(!name.starts_with(two), "{name} is in {two}");
             }
-            prop_assert!(one.prefix.len() <= 63 - 20, "there is room for a table's name: {}", one.prefix);
+            prop_assert!(one.len() <= 63 - 20, "there is room for a table's name: {one}");
         }
-    }
-}
-
-/// The names an app has.
-struct Names {
-    schema: String,
-    prefix: String,
-}
-
-impl Names {
-    fn of(slug: &str) -> Names {
-        let schema = format!("app_{}", slug.replace('-', "_"));
-        Names { prefix: format!("{schema}__"), schema }
     }
 }

@@ -6,7 +6,10 @@ use opg_tests::app::{Answer, Setup, TestApp};
 use serde_json::{Value, json};
 use std::{
     fs,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -164,28 +167,49 @@ async fn two_apps_under_load_do_not_see_each_other_and_all_is_calm_afterwards() 
     assert_eq!(texts(&mut witness, "select 'alive'").await, ["alive"], "no process of the server died");
 }
 
-/// How many times longer a neighbour may take: the machine is shared, the connections are not.
-const SLOWER_MAX: u32 = 12;
+/// How many times longer a neighbour may take than beside work that is not the database's. In one queue with the
+/// flood it would be a thousand times.
+const SLOWER_MAX: u32 = 8;
 const FLOOD: usize = 50;
 
-/// The middle of the times a small query took.
-async fn latency(db: &Db, times: usize) -> Duration {
+/// How long a small query takes when it is quick: the slow ones are the machine's doing, which other tests share.
+async fn latency(db: &Db) -> Duration {
+    const TIMES: usize = 20;
     let mut took = vec![];
-    for _ in 0..times {
+    for _ in 0..TIMES {
         let began = Instant::now();
         assert_eq!(db.rows("SELECT 1 AS one").await, json!([{ "one": 1 }]));
         took.push(began.elapsed());
     }
     took.sort_unstable();
-    took[times / 2]
+    took[TIMES / 4]
+}
+
+/// The same while as many threads compute as the flood may have statements running.
+async fn latency_beside_work(db: &Db) -> Duration {
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            })
+        })
+        .collect();
+    let took = latency(db).await;
+    stop.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    took
 }
 
 #[tokio::test]
 async fn fifty_queries_of_one_app_do_not_keep_a_neighbour_waiting() {
     let app = TestApp::start().await;
     let (demo, other) = (Db::new(&app, "demo").await, Db::new(&app, "other").await);
-    latency(&other, 10).await;
-    let idle = latency(&other, 30).await;
+    latency(&other).await;
+    let (idle, before) = (latency(&other).await, latency_beside_work(&other).await);
     // A tenth of a second or so each.
     let heavy = "SELECT count(*)::int4 AS n FROM generate_series(1, 700000) g WHERE g % 3 = 0";
     let began = Instant::now();
@@ -195,17 +219,19 @@ async fn fifty_queries_of_one_app_do_not_keep_a_neighbour_waiting() {
     };
     let neighbour = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let busy = latency(&other, 15).await;
+        let busy = latency(&other).await;
         (busy, began.elapsed())
     };
     let ((answers, all_done), (busy, measured)) = tokio::join!(flood, neighbour);
-    let done: Vec<Value> =
-        answers.iter().filter(|answer| is_done(answer)).map(|answer| answer.json()["rows"].clone()).collect();
+    let after = latency_beside_work(&other).await;
+    let done = answers.iter().filter(|answer| is_done(answer)).map(|answer| answer.json()["rows"].clone());
+    let done: Vec<Value> = done.collect();
     assert!(!done.is_empty() && done.iter().all(|rows| *rows == json!([{ "n": 233_333 }])));
     println!(
-        "{idle:?} idle, {busy:?} beside {FLOOD} queries, which took {all_done:?}; {} were answered",
+        "{idle:?} idle, {before:?} and {after:?} beside other work, {busy:?} beside {FLOOD} queries, of which {} \
+         were answered in {all_done:?}",
         done.len()
     );
-    assert!(busy < idle * SLOWER_MAX, "{busy:?} beside a busy neighbour, {idle:?} alone");
-    assert!(measured < all_done || done.len() < FLOOD, "it was measured while the neighbour was busy");
+    assert!(measured < all_done, "it was measured while the neighbour was busy");
+    assert!(busy < before.max(after) * SLOWER_MAX, "{busy:?} beside a busy neighbour");
 }

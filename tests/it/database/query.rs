@@ -1,6 +1,6 @@
 //! Asking: what comes back, in which form, how much of it, and what is not asked.
 
-use super::{Db, Workspace, apps, refused, texts};
+use super::{Db, EXECUTE, QUERY, Workspace, apps, refused, texts};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opg_tests::app::{TestApp, logs};
 use serde_json::{Value, json};
@@ -296,6 +296,37 @@ async fn m148_a_query_that_takes_too_long_is_stopped_and_a_neighbour_does_not_no
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(demo.rows("SELECT 1 AS one").await, json!([{ "one": 1 }]));
+}
+
+#[tokio::test]
+async fn m148_a_statement_nobody_waits_for_any_more_is_stopped() {
+    let (app, demo) = demo().await;
+    demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY); INSERT INTO app_demo__t VALUES (1)").await;
+    let own = Workspace::of(&app, "demo").await;
+    let mut admin = apps(&app).await;
+    let running = format!(
+        "select query from pg_stat_activity where usename in ('{}', '{}') and state <> 'idle'",
+        own.owner, own.reader
+    );
+    let change = format!("UPDATE app_demo__t SET id = ({CROSS_JOIN}) + id");
+    let apply = json!({ "sql": change, "dryRun": false, "confirm": "apply:demo" });
+    for (path, body) in
+        [(QUERY, json!({ "sql": CROSS_JOIN })), (EXECUTE, json!({ "sql": change })), (EXECUTE, apply)]
+    {
+        let waiting = tokio::spawn(demo.client.request("POST", path).json(&body).send());
+        let began = Instant::now();
+        while texts(&mut admin, &running).await.is_empty() {
+            assert!(began.elapsed() < TIMEOUT, "it never ran: {body}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        waiting.abort();
+        let left = Instant::now();
+        while !texts(&mut admin, &running).await.is_empty() {
+            assert!(left.elapsed() < Duration::from_secs(2), "it goes on: {body}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(demo.rows("SELECT id FROM app_demo__t").await, json!([{ "id": 1 }]));
 }
 
 #[tokio::test]

@@ -313,6 +313,34 @@ async fn backend(conn: &mut PgConnection) -> String {
 }
 
 #[tokio::test]
+async fn m146_what_the_platform_tells_an_apps_login_is_of_its_own_schema_alone() {
+    let fixture = start().await;
+    let Fixture { own, theirs, .. } = &fixture;
+    for (role, schema, foreign) in
+        [(&own.reader, "app_demo", "app_other"), (&theirs.owner, "app_other", "app_demo")]
+    {
+        let mut login = Login::of(&fixture.app, role).await;
+        for set_up in [
+            "",
+            "SET search_path = app_other, app_demo, public;",
+            "SET ROLE NONE;",
+            "SET row_security = off;",
+        ] {
+            let asked = format!("{set_up} SELECT opg.relations(true); SELECT opg.own_usage()");
+            let (seen, result) = login.send_and_undo(&asked).await;
+            assert_eq!(result, Ok(()), "{asked}");
+            assert!(seen.contains(&format!("{schema}__customers")), "{asked}: {seen}");
+            assert!(!seen.contains(foreign) && leak(&asked, &seen).is_none(), "{asked}: {seen}");
+        }
+        for asked in
+            ["SELECT opg.own_workspace()", "SELECT opg.fence_definitions()", "SELECT * FROM opg.workspaces"]
+        {
+            assert!(login.send_and_undo(asked).await.1.is_err(), "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn m144_without_the_parser_a_reader_changes_nothing_at_all() {
     let fixture = start().await;
     let mut admin = apps(&fixture.app).await;
