@@ -26,12 +26,12 @@ const CASES: &str = include_str!("../../corpus/sql_cases.jsonl");
 const UNKNOWABLE: &[&str] = &["xdml-29"];
 
 /// How long a query may run, and a change.
-const QUERY_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const QUERY_TIME_MAX: Duration = Duration::from_secs(5);
 const EXECUTE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How late it may end where the machine is busy with other tests.
-const LATENESS_MAX: Duration = Duration::from_secs(10);
+pub(super) const LATENESS_MAX: Duration = Duration::from_secs(10);
 /// What a result may hold, and what JSON and its names may add.
-const RESULT_BYTES_MAX: usize = (4 << 20) + (1 << 20);
+pub(super) const RESULT_BYTES_MAX: usize = (4 << 20) + (1 << 20);
 /// So many bombs at once: each takes a core and up to the memory of one server process.
 const BOMBS_AT_ONCE: usize = 3;
 
@@ -230,7 +230,7 @@ async fn answered(
 }
 
 /// How many rows a statement has or touches without us, undone again.
-async fn directly(fixture: &Fixture, conn: &mut PgConnection, case: &Case) -> Result<u64, String> {
+pub(super) async fn directly(fixture: &Fixture, conn: &mut PgConnection, case: &Case) -> Result<u64, String> {
     let mut tx = conn.begin().await.map_err(|error| error.to_string())?;
     let set_up =
         format!("set local role {}; set local search_path = {}", fixture.own.owner, fixture.own.schema);
@@ -283,12 +283,13 @@ fn limited(answer: &Answer, rows_max: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Every bomb ends in time; meanwhile the neighbour is served, and after it nothing is left of it.
-async fn end_in_time(fixture: &Fixture, cases: &[Case]) -> Tally {
-    // A connection of before: a server that lost a process would have ended it.
-    let mut witness = apps(&fixture.app).await;
-    let before = fixture.state(&mut witness, false).await;
-    let (over, asked) = (AtomicBool::new(false), AtomicU32::new(0));
+/// Does something while the neighbour asks all the time, and is answered each time.
+pub(super) async fn beside_a_neighbour<T>(
+    fixture: &Fixture,
+    asked: &AtomicU32,
+    work: impl Future<Output = T>,
+) -> T {
+    let over = AtomicBool::new(false);
     let neighbour = async {
         let mut worst = Duration::ZERO;
         while !over.load(Ordering::Relaxed) {
@@ -303,26 +304,40 @@ async fn end_in_time(fixture: &Fixture, cases: &[Case]) -> Tally {
         }
         worst
     };
+    let work = async {
+        let done = work.await;
+        over.store(true, Ordering::Relaxed);
+        done
+    };
+    let (worst, done) = future::join(neighbour, work).await;
+    println!("the neighbour was served {} times, at worst in {worst:?}", asked.load(Ordering::Relaxed));
+    assert!(worst < QUERY_TIME_MAX, "the neighbour waited {worst:?}");
+    done
+}
+
+/// Every bomb ends in time; meanwhile the neighbour is served, and after it nothing is left of it.
+async fn end_in_time(fixture: &Fixture, cases: &[Case]) -> Tally {
+    // A connection of before: a server that lost a process would have ended it.
+    let mut witness = apps(&fixture.app).await;
+    let before = fixture.state(&mut witness, false).await;
+    let asked = AtomicU32::new(0);
     let bombs = async {
         let run = |case: &Case| {
             let case = case.clone();
             let asked = &asked;
             async move {
                 let (began, asked_before) = (Instant::now(), asked.load(Ordering::Relaxed));
-                let answer = ask(&fixture.demo, &case, &case.sql, None).await;
+                // All the rows one may have: of fewer, a cursor computes fewer.
+                let limit = case.is_query.then_some(1000);
+                let answer = ask(&fixture.demo, &case, &case.sql, limit).await;
                 let served = asked.load(Ordering::Relaxed) - asked_before;
                 let result = ended(&case, &answer, began.elapsed(), served);
                 (case, result)
             }
         };
-        let results: Vec<_> =
-            stream::iter(cases.iter().map(run)).buffer_unordered(BOMBS_AT_ONCE).collect().await;
-        over.store(true, Ordering::Relaxed);
-        results
+        stream::iter(cases.iter().map(run)).buffer_unordered(BOMBS_AT_ONCE).collect::<Vec<_>>().await
     };
-    let (worst, results) = future::join(neighbour, bombs).await;
-    println!("the neighbour was served {} times, at worst in {worst:?}", asked.load(Ordering::Relaxed));
-    assert!(worst < QUERY_TIME_MAX, "the neighbour waited {worst:?}");
+    let results = beside_a_neighbour(fixture, &asked, bombs).await;
     let mut tally = Tally::default();
     for (case, result) in results {
         tally.note(&case, result);

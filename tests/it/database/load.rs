@@ -168,8 +168,8 @@ async fn two_apps_under_load_do_not_see_each_other_and_all_is_calm_afterwards() 
 }
 
 /// How many times longer a neighbour may take than beside work that is not the database's. In one queue with the
-/// flood it would be a thousand times.
-const SLOWER_MAX: u32 = 8;
+/// flood it would be hundreds of times.
+const SLOWER_MAX: u32 = 4;
 const FLOOD: usize = 50;
 
 /// How long a small query takes when it is quick: the slow ones are the machine's doing, which other tests share.
@@ -233,5 +233,5 @@ async fn fifty_queries_of_one_app_do_not_keep_a_neighbour_waiting() {
         done.len()
     );
     assert!(measured < all_done, "it was measured while the neighbour was busy");
-    assert!(busy < before.max(after) * SLOWER_MAX, "{busy:?} beside a busy neighbour");
+    assert!(busy < idle.max(before).max(after) * SLOWER_MAX, "{busy:?} beside a busy neighbour");
 }

@@ -5,6 +5,7 @@ mod backup;
 mod corpus;
 mod execute;
 mod fixture;
+mod guest;
 mod life;
 mod load;
 mod query;
