@@ -453,7 +453,7 @@ async fn m150_parameters_are_values_of_every_type_and_never_text_of_the_statemen
 }
 
 #[tokio::test]
-async fn m143_a_query_is_one_select_and_nothing_else() {
+async fn m143_m145_m146_a_query_is_one_select_of_own_tables_and_listed_functions() {
     let (app, demo) = demo().await;
     demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY); INSERT INTO app_demo__t VALUES (1)").await;
     for (sql, rows) in [
