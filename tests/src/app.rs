@@ -231,7 +231,8 @@ async fn managed_login(superuser: &SecretString, names: &DatabaseNames) -> Secre
     let mut url = url::Url::parse(superuser.expose_secret()).expect("the shared server has a URL");
     let mut maintenance = url.clone();
     maintenance.set_path("postgres");
-    let mut admin = sqlx::PgConnection::connect(maintenance.as_str()).await.expect("the shared server answers");
+    let mut admin =
+        sqlx::PgConnection::connect(maintenance.as_str()).await.expect("the shared server answers");
     let role = format!("managed_{}", names.control);
     let made = format!(
         "create role {role} login createdb createrole password 'managed';

@@ -11,16 +11,24 @@ use super::{
 };
 use crate::{
     app::App,
-    grants::{Acting, Allowed, DatabaseAccess, Denied, GuestGrants, InApp, Reach, Surface, action::may},
+    grants::{Acting, Allowed, DatabaseAccess, Denied, GuestGrants, InApp, Reach, action::may},
+    registry::PluginName,
 };
 
 /// Statements somebody may run.
 pub struct Checked {
-    pub(super) acting: Acting,
+    pub(super) by: By,
     pub(super) workspace: Workspace,
     pub(super) sql: String,
     pub(super) parsed: Parsed,
-    pub(super) surface: Surface,
+}
+
+/// Who may.
+#[derive(Clone)]
+pub(super) struct By {
+    pub(super) acting: Acting,
+    /// The plugin that asks on behalf of them, if one does.
+    pub(super) plugin: Option<PluginName>,
 }
 
 impl Checked {
@@ -63,7 +71,7 @@ pub async fn apply(
 }
 
 async fn by_caller(app: &App, proof: &impl InApp, sql: String, mode: Mode) -> Result<Checked, DatabaseError> {
-    parse(app, proof, sql, mode, proof.caller().surface).await
+    parse(app, proof, sql, mode, None).await
 }
 
 /// Parses what a guest wants to run, and asks the gate for each table it touches. `on_reach` sees each question and
@@ -78,7 +86,7 @@ pub async fn by_guest(
     mode: Mode,
     on_reach: impl Fn(&Reach<'_>, Result<(), Denied>) -> Result<(), Denied>,
 ) -> Result<Checked, DatabaseError> {
-    let checked = parse(app, grants, sql, mode, Surface::Wasm).await?;
+    let checked = parse(app, grants, sql, mode, Some(grants.plugin().clone())).await?;
     let prefix = checked.workspace.namespace().as_str();
     for (access, table) in touched(&checked.parsed) {
         // A plugin does not know the app it will run in: tables are granted by what follows the prefix.
@@ -112,7 +120,7 @@ fn touched(parsed: &Parsed) -> Vec<(DatabaseAccess, &str)> {
             touched.extend(tables.iter().map(|table| (access, table.as_str())));
         }
         // What goes along is not in the statement: any table may.
-        if statement.warnings.iter().any(|warning| warning.code == "cascade") {
+        if statement.cascades() {
             touched.push((DatabaseAccess::Alter, "*"));
         }
     }
@@ -129,9 +137,9 @@ async fn parse(
     proof: &impl InApp,
     sql: String,
     mode: Mode,
-    surface: Surface,
+    plugin: Option<PluginName>,
 ) -> Result<Checked, DatabaseError> {
     let workspace = Workspace::of(proof.app());
     let parsed = app.database.parse(&workspace, sql.clone(), mode).await?;
-    Ok(Checked { acting: Acting::of(proof), workspace, sql, parsed, surface })
+    Ok(Checked { by: By { acting: Acting::of(proof), plugin }, workspace, sql, parsed })
 }

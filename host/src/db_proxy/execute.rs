@@ -6,12 +6,12 @@
 //!
 //! A change and its audit row stand in two databases. The row is written first, with the number of the transaction
 //! it is about: without the row nothing is committed, and with it the server can be asked later how that
-//! transaction ended ([`super::history`]), whatever happened to us in between.
+//! transaction ended (`history`), whatever happened to us in between.
 
 use super::{
     DatabaseError,
-    check::Checked,
-    limits::{CANCEL_GRACE, EXECUTE_TOTAL_TIME_MAX, PARAMS_MAX, RETURNED_ROWS_MAX},
+    check::{By, Checked},
+    limits::{CANCEL_GRACE, EXECUTE_TOTAL_TIME_MAX, PARAMS_MAX, RESULT_BYTES_MAX, RETURNED_ROWS_MAX},
     logins::Lease,
     parse::{Statement, StatementKind},
     provision::Access,
@@ -19,11 +19,11 @@ use super::{
     quota, schema,
     schema::Diff,
     session::{self, Purpose},
-    wire::Connection,
+    wire::{Column, Connection, Row},
 };
 use crate::{
     app::App,
-    grants::{Acting, Surface, audit, audit::Outcome},
+    grants::{audit, audit::Outcome},
 };
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
@@ -125,7 +125,7 @@ pub struct Warned {
 /// Runs statements.
 ///
 /// # Errors
-/// [`DatabaseError`]; nothing was changed then, but where the connection broke during the commit: [`super::history`]
+/// [`DatabaseError`]; nothing was changed then, but where the connection broke during the commit: `history`
 /// tells how that ended.
 pub async fn run(
     app: &App,
@@ -147,7 +147,9 @@ pub async fn run(
             attempted => attempted,
         }
     };
+    let unwritten = Unwritten { app, checked, how: &how, is_on: true };
     let attempted = tokio::time::timeout(EXECUTE_TOTAL_TIME_MAX + CANCEL_GRACE, attempts).await;
+    unwritten.off();
     let mut attempted = match attempted.unwrap_or(Err(DatabaseError::Timeout)) {
         Ok(attempted) => attempted,
         Err(error) => {
@@ -157,17 +159,17 @@ pub async fn run(
             // By its code: what the server says may quote a value.
             let entry = entry(checked, &how, Outcome::Failed, json!({ "error": error.code() }));
             // Nothing was changed: that this is not written down keeps nobody from hearing what was wrong.
-            drop(write_down(app, &checked.acting, checked.surface, entry).await);
+            drop(write_down(app, &checked.by, entry).await);
             return Err(error);
         }
     };
     let detail = json!({ "affected": attempted.affected, "transaction": attempted.transaction });
     let entry = entry(checked, &how, Outcome::Ok, detail);
-    let (acting, surface) = (checked.acting.clone(), checked.surface);
+    let by = checked.by.clone();
     // From here on it is carried through, whether or not somebody still waits.
     let ending = app.clone();
     let applied = matches!(how, How::Apply { .. });
-    let ended = app.spawn(async move { end(&ending, lease, &acting, surface, entry, applied).await });
+    let ended = app.spawn(async move { end(&ending, lease, &by, entry, applied).await });
     let audit_id = ended.await.unwrap_or(Err(DatabaseError::Unavailable))?;
     attempted.warnings.sort_by_key(|warned| warned.statement);
     Ok(Executed {
@@ -180,6 +182,32 @@ pub async fn run(
         audit_id,
         ms: millis(started.elapsed()),
     })
+}
+
+/// Writes an attempt down as broken off where nobody waits for it any more.
+struct Unwritten<'a> {
+    app: &'a App,
+    checked: &'a Checked,
+    how: &'a How,
+    is_on: bool,
+}
+
+impl Unwritten<'_> {
+    /// The attempt came to an end, which is written down by whoever got it.
+    fn off(mut self) {
+        self.is_on = false;
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        if !self.is_on {
+            return;
+        }
+        let entry = entry(self.checked, self.how, Outcome::Failed, json!({ "error": "canceled" }));
+        let (app, by) = (self.app.clone(), self.checked.by.clone());
+        self.app.spawn(async move { drop(write_down(&app, &by, entry).await) });
+    }
 }
 
 /// What can be said without the server.
@@ -226,9 +254,10 @@ async fn attempt(
     let held = if grows { Some(quota::usage(connection).await?) } else { None };
     let before = if defines { schema::seen(connection).await? } else { vec![] };
     let mut attempted = Attempted::default();
+    let mut bytes_left = RESULT_BYTES_MAX;
     for (index, statement) in statements.iter().enumerate() {
         let text = checked.text(statement);
-        let done = one(connection, statement, text, params, *how == How::DryRun).await;
+        let done = one(connection, statement, text, params, *how == How::DryRun, &mut bytes_left).await;
         let done = done.map_err(|error| error.at(index, statements.len()))?;
         attempted.affected += done.affected.unwrap_or_default();
         attempted.done.push(Done { index, ..done });
@@ -257,14 +286,20 @@ async fn one(
     text: &str,
     params: &[Value],
     explains: bool,
+    bytes_left: &mut usize,
 ) -> Result<Done, DatabaseError> {
     // PostgreSQL explains what changes rows one by one; emptying a table is no such thing.
     let has_plan = statement.kind.is_dml() && statement.kind != StatementKind::Truncate;
     let plan = if explains && has_plan { plan(connection, text, params).await? } else { None };
+    let plan = plan.filter(|plan| {
+        bytes_left.checked_sub(plan.get().len()).inspect(|left| *bytes_left = *left).is_some()
+    });
     let types = connection.prepare(text).await?;
     let parameters = parameters(params, &types)?;
-    let mut kept = Kept::default();
-    let ended = connection.run(&parameters, bounds(RETURNED_ROWS_MAX), &mut |row| kept.add(row)).await?;
+    let mut kept = Kept::within(bytes_left);
+    let ended = connection
+        .run(&parameters, bounds(RETURNED_ROWS_MAX), &mut |columns, row| kept.add(columns, row))
+        .await?;
     let returned = (!ended.columns.is_empty()).then(|| kept.show(&ended.columns, ended.more));
     // Rows a `CREATE TABLE AS` wrote are counted in its tag too.
     Ok(Done { index: 0, kind: statement.kind.name(), affected: ended.affected, returned, plan })
@@ -280,7 +315,7 @@ async fn plan(
     let types = connection.prepare(&format!("{}{text}", session::EXPLAIN)).await.map_err(wire)?;
     let parameters = parameters(params, &types)?;
     let mut shown = String::new();
-    let mut keep = |row: super::wire::Row| {
+    let mut keep = |_: &[Column], row: Row| {
         if let Some(Some(cell)) = row.into_iter().next() {
             shown.push_str(&String::from_utf8_lossy(&cell.text));
         }
@@ -301,13 +336,12 @@ async fn transaction(connection: &mut Connection) -> Result<Option<String>, Data
 async fn end(
     app: &App,
     mut lease: Lease,
-    acting: &Acting,
-    surface: Surface,
+    by: &By,
     entry: audit::Entry,
     applied: bool,
 ) -> Result<Uuid, DatabaseError> {
     let failed = entry.clone().result(Outcome::Failed);
-    let written = write_down(app, acting, surface, entry).await;
+    let written = write_down(app, by, entry).await;
     let audit_id = match written {
         Ok(audit_id) => audit_id,
         Err(error) => {
@@ -323,24 +357,21 @@ async fn end(
         let mut failed = failed;
         failed.detail["of"] = json!(audit_id);
         // The first row stands, with a transaction that the server says did not commit; this one says why.
-        drop(write_down(app, acting, surface, failed).await);
+        drop(write_down(app, by, failed).await);
         return Err(error.into());
     }
     lease.put_back();
     Ok(audit_id)
 }
 
-async fn write_down(
-    app: &App,
-    acting: &Acting,
-    surface: Surface,
-    entry: audit::Entry,
-) -> Result<Uuid, DatabaseError> {
-    let mut tx = app.tenant_tx(acting).await?;
-    let audit_id = if surface == Surface::Wasm {
-        audit::write_guest(app, &mut tx, acting, entry).await?
-    } else {
-        audit::write(app, &mut tx, acting, entry).await?
+async fn write_down(app: &App, by: &By, mut entry: audit::Entry) -> Result<Uuid, DatabaseError> {
+    let mut tx = app.tenant_tx(&by.acting).await?;
+    let audit_id = match &by.plugin {
+        Some(plugin) => {
+            entry.detail["plugin"] = json!(plugin.to_string());
+            audit::write_guest(app, &mut tx, &by.acting, entry).await?
+        }
+        None => audit::write(app, &mut tx, &by.acting, entry).await?,
     };
     tx.commit().await?;
     Ok(audit_id)

@@ -8,7 +8,8 @@ pub const ROWS_DEFAULT: u32 = 100;
 pub const ROWS_MAX: u32 = 1000;
 /// Rows shown of what a changing statement returns.
 pub const RETURNED_ROWS_MAX: u32 = 100;
-/// A result, in bytes of its values as the server writes them (row M149).
+/// A result, or all results of an answer, in bytes of its values as the server writes them and of their names
+/// (row M149).
 pub const RESULT_BYTES_MAX: usize = 4 << 20;
 /// One value, in bytes; what is longer is cut and said to be (row M149).
 pub const CELL_BYTES_MAX: usize = 64 << 10;

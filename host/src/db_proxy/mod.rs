@@ -5,14 +5,14 @@
 //! app's own login, in a transaction that is bounded and, but for a confirmed change, rolled back.
 //!
 //! Three walls, each of which stands without the others:
-//! 1. *Roles* ([`provision`]): two logins for each app that have no rights anywhere else. They keep table data
+//! 1. *Roles* (`provision`): two logins for each app that have no rights anywhere else. They keep table data
 //!    apart, whatever else fails.
 //! 2. *The parser*: good errors, and what roles leave open (names in catalogs, settings, locks, large objects).
 //! 3. *Hardening* ([`posture`], `harden.sql`): the defaults of PostgreSQL that tell one app of another, taken away,
 //!    where the server lets us.
 //!
 //! Rules: a guest never holds a connection, and none is held while one runs. User SQL travels through the extended
-//! protocol alone ([`wire`]). Nothing is committed that is not written down in the audit log first. What the server
+//! protocol alone (`wire`). Nothing is committed that is not written down in the audit log first. What the server
 //! says of an error is passed on without its hint and detail.
 //!
 //! Deliberately absent: functions, triggers, types, extensions and roles of an app's own; transactions over several

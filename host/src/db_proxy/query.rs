@@ -23,6 +23,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What JSON writes around a value: quotes of its name, a colon, a comma, and quotes or `null`.
+const CELL_PUNCTUATION_BYTES: usize = 8;
+
 /// What a query answers (row M097).
 #[derive(Debug, Serialize)]
 pub struct Rows {
@@ -133,9 +136,10 @@ async fn read(
     let wire = |error| DatabaseError::of_wire(error, ours);
     let types = connection.begin_and_prepare(begin, &declare).await.map_err(wire)?;
     let parameters = parameters(params, &types)?;
-    let mut kept = Kept::default();
-    let ended =
-        connection.run_cursor(&parameters, bounds(rows_max), &mut |row| kept.add(row)).await.map_err(wire)?;
+    let mut bytes_left = RESULT_BYTES_MAX;
+    let mut kept = Kept::within(&mut bytes_left);
+    let mut keep = |columns: &[Column], row| kept.add(columns, row);
+    let ended = connection.run_cursor(&parameters, bounds(rows_max), &mut keep).await.map_err(wire)?;
     Ok(kept.show(&ended.columns, ended.more))
 }
 
@@ -156,22 +160,30 @@ pub(super) fn parameters(params: &[Value], types: &[Oid]) -> Result<Vec<Option<V
     params.iter().zip(types).enumerate().map(one).collect()
 }
 
-/// Rows as they come, until they are too large together.
-#[derive(Default)]
-pub(super) struct Kept {
+/// Rows as they come, until they are too large together: in one result, or in all results of an answer.
+pub(super) struct Kept<'a> {
     rows: Vec<Row>,
-    bytes: usize,
+    bytes_left: &'a mut usize,
 }
 
-impl Kept {
-    /// Takes a row, or says that it is too much.
-    pub(super) fn add(&mut self, row: Row) -> ControlFlow<()> {
-        self.bytes += row.iter().flatten().map(|cell| cell.bytes.min(CELL_BYTES_MAX)).sum::<usize>();
-        if self.bytes > RESULT_BYTES_MAX {
-            return ControlFlow::Break(());
+impl<'a> Kept<'a> {
+    /// Takes rows for as many bytes as are left, and takes them off.
+    pub(super) fn within(bytes_left: &'a mut usize) -> Kept<'a> {
+        Kept { rows: vec![], bytes_left }
+    }
+
+    /// Takes a row, or says that it is too much. Each of its values has its column's name before it, also null.
+    pub(super) fn add(&mut self, columns: &[Column], row: Row) -> ControlFlow<()> {
+        let values = row.iter().flatten().map(|cell| cell.bytes.min(CELL_BYTES_MAX));
+        let names = columns.iter().map(|column| column.name.len() + CELL_PUNCTUATION_BYTES);
+        match self.bytes_left.checked_sub(values.sum::<usize>() + names.sum::<usize>()) {
+            Some(left) => {
+                *self.bytes_left = left;
+                self.rows.push(row);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
         }
-        self.rows.push(row);
-        ControlFlow::Continue(())
     }
 
     /// The rows as a reader sees them.
@@ -245,12 +257,26 @@ mod tests {
     #[test]
     fn rows_that_are_too_large_together_are_refused_and_long_values_count_for_what_is_shown() {
         let row = |bytes| vec![Some(Cell { text: vec![b'x'; CELL_BYTES_KEPT], bytes })];
-        let mut kept = Kept::default();
-        for _ in 0..RESULT_BYTES_MAX / CELL_BYTES_MAX {
-            assert!(kept.add(row(1 << 30)).is_continue());
+        let (columns, mut bytes_left) = ([column("x")], RESULT_BYTES_MAX);
+        let mut kept = Kept::within(&mut bytes_left);
+        let mut taken = 0;
+        while kept.add(&columns, row(1 << 30)).is_continue() {
+            taken += 1;
         }
-        assert!(kept.add(row(1)).is_break());
-        let rows = kept.show(&[column("x")], false);
-        assert_eq!((rows.row_count, rows.clipped.len()), (64, 64));
+        assert_eq!(taken, RESULT_BYTES_MAX / CELL_BYTES_MAX - 1, "names count as well");
+        let rows = kept.show(&columns, false);
+        assert_eq!((rows.row_count, rows.clipped.len()), (taken, taken));
+        // What is left is what the next result of the same answer may have.
+        assert!(bytes_left < CELL_BYTES_MAX);
+        assert!(Kept::within(&mut bytes_left).add(&columns, row(CELL_BYTES_MAX)).is_break());
+    }
+
+    #[test]
+    fn nulls_in_many_columns_with_long_names_are_not_for_free() {
+        let columns: Vec<_> = (0..1600).map(|at| column(&format!("{at:0>60}"))).collect();
+        let mut bytes_left = RESULT_BYTES_MAX;
+        let mut kept = Kept::within(&mut bytes_left);
+        let taken = (0..1000).take_while(|_| kept.add(&columns, vec![None; 1600]).is_continue()).count();
+        assert!((20..50).contains(&taken), "{taken}");
     }
 }

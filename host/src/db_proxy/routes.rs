@@ -70,7 +70,11 @@ struct RelationName(String);
 impl FromStr for RelationName {
     type Err = ();
     fn from_str(name: &str) -> Result<RelationName, ()> {
-        if name.starts_with("app_") && name.contains("__") { Ok(RelationName(name.to_owned())) } else { Err(()) }
+        if name.starts_with("app_") && name.contains("__") {
+            Ok(RelationName(name.to_owned()))
+        } else {
+            Err(())
+        }
     }
 }
 

@@ -299,7 +299,7 @@ async fn m148_a_query_that_takes_too_long_is_stopped_and_a_neighbour_does_not_no
 }
 
 #[tokio::test]
-async fn m148_a_statement_nobody_waits_for_any_more_is_stopped() {
+async fn m148_m156_a_statement_nobody_waits_for_any_more_is_stopped_and_a_change_is_written_down() {
     let (app, demo) = demo().await;
     demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY); INSERT INTO app_demo__t VALUES (1)").await;
     let own = Workspace::of(&app, "demo").await;
@@ -327,6 +327,47 @@ async fn m148_a_statement_nobody_waits_for_any_more_is_stopped() {
         }
     }
     assert_eq!(demo.rows("SELECT id FROM app_demo__t").await, json!([{ "id": 1 }]));
+    for action in ["db.dry_run", "db.apply"] {
+        let began = Instant::now();
+        let of_this = || async {
+            let listed = demo.client.get(&format!("/v1/tenant/audit?action={action}")).await.json();
+            let rows = listed["data"].as_array().unwrap().clone();
+            rows.into_iter().filter(|row| row["detail"]["error"] == "canceled").collect::<Vec<_>>()
+        };
+        while of_this().await.is_empty() {
+            assert!(began.elapsed() < TIMEOUT, "{action} is written down nowhere");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let row = of_this().await.remove(0);
+        assert_eq!(
+            (&row["result"], &row["detail"]["statements"]),
+            (&json!("failed"), &json!(["update"])),
+            "{row}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn m149_names_and_nulls_count_and_all_results_of_one_answer_together() {
+    let (_app, demo) = demo().await;
+    let nulls = vec!["NULL"; 600].join(", ");
+    let many = json!({ "sql": format!("SELECT {nulls} FROM generate_series(1, 1000)"), "limit": 1000 });
+    refused(&demo.ask(many).await, 413, "result_too_large");
+
+    demo.apply(
+        "CREATE TABLE app_demo__t (id int PRIMARY KEY, v text); INSERT INTO app_demo__t VALUES (1, 'kept')",
+    )
+    .await;
+    let one = "UPDATE app_demo__t SET v = repeat('x', 60000) RETURNING v, v, v, v";
+    assert_eq!(demo.dry_run(one).await.status, 200);
+    let many = vec![one; 40].join("; ");
+    let problem = refused(&demo.try_apply(&many).await, 413, "result_too_large");
+    assert!(problem["statement"].as_u64().is_some_and(|at| at > 10), "{problem}");
+    assert_eq!(
+        demo.rows("SELECT v FROM app_demo__t").await,
+        json!([{ "v": "kept" }]),
+        "nothing of it was kept"
+    );
 }
 
 #[tokio::test]
@@ -453,7 +494,7 @@ async fn m150_parameters_are_values_of_every_type_and_never_text_of_the_statemen
 }
 
 #[tokio::test]
-async fn m143_a_query_is_one_select_and_nothing_else() {
+async fn m143_m145_m146_a_query_is_one_select_of_own_tables_and_listed_functions() {
     let (app, demo) = demo().await;
     demo.apply("CREATE TABLE app_demo__t (id int PRIMARY KEY); INSERT INTO app_demo__t VALUES (1)").await;
     for (sql, rows) in [

@@ -101,6 +101,13 @@ pub struct Statement {
     pub normalized: String,
 }
 
+impl Statement {
+    /// Whether it takes relations along that it does not name (`CASCADE`).
+    pub fn cascades(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.code == warning::CASCADE)
+    }
+}
+
 /// What a statement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StatementKind {

@@ -4,6 +4,9 @@
 
 use super::refused::echo;
 
+/// What goes along is not named.
+pub(super) const CASCADE: &str = "cascade";
+
 /// One thing to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -41,7 +44,7 @@ impl Warning {
 
     pub(super) fn cascade(what: &str) -> Warning {
         Warning::new(
-            "cascade",
+            CASCADE,
             format!(
                 "CASCADE: {what} takes everything that depends on it along; leave CASCADE out to be told what does"
             ),

@@ -47,6 +47,9 @@ pub(in crate::db_proxy) struct Ended {
     pub(in crate::db_proxy) more: bool,
 }
 
+/// Takes a row with its columns, or says that it is too much.
+pub(in crate::db_proxy) type OnRow<'a> = dyn FnMut(&[Column], Row) -> ControlFlow<()> + Send + 'a;
+
 /// What may come back of a statement.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::db_proxy) struct Bounds {
@@ -166,7 +169,7 @@ impl Connection {
     pub(in crate::db_proxy) async fn simple(&mut self, sql: &str) -> Result<(), WireError> {
         frontend::query(sql, &mut self.out)?;
         self.flush().await?;
-        self.until_ready(&mut NO_ROWS.clone(), &mut Ended::default(), &mut |_| ControlFlow::Continue(()))
+        self.until_ready(&mut NO_ROWS.clone(), &mut Ended::default(), &mut |_, _| ControlFlow::Continue(()))
             .await
     }
 
@@ -175,7 +178,7 @@ impl Connection {
         frontend::query(sql, &mut self.out)?;
         self.flush().await?;
         let mut rows = vec![];
-        let mut keep = |row| {
+        let mut keep = |_: &[Column], row| {
             rows.push(row);
             ControlFlow::Continue(())
         };
@@ -194,7 +197,7 @@ impl Connection {
         self.queue_prepare(sql)?;
         self.flush().await?;
         let begun = self
-            .until_ready(&mut NO_ROWS.clone(), &mut Ended::default(), &mut |_| ControlFlow::Continue(()))
+            .until_ready(&mut NO_ROWS.clone(), &mut Ended::default(), &mut |_, _| ControlFlow::Continue(()))
             .await;
         let prepared = self.prepared().await;
         begun.and(prepared)
@@ -232,7 +235,7 @@ impl Connection {
         &mut self,
         parameters: &[Option<Vec<u8>>],
         bounds: Bounds,
-        on_row: &mut (dyn FnMut(Row) -> ControlFlow<()> + Send),
+        on_row: &mut OnRow<'_>,
     ) -> Result<Ended, WireError> {
         self.queue_bind(parameters)?;
         frontend::describe(b'P', "", &mut self.out)?;
@@ -246,7 +249,7 @@ impl Connection {
         &mut self,
         parameters: &[Option<Vec<u8>>],
         bounds: Bounds,
-        on_row: &mut (dyn FnMut(Row) -> ControlFlow<()> + Send),
+        on_row: &mut OnRow<'_>,
     ) -> Result<Ended, WireError> {
         self.queue_bind(parameters)?;
         frontend::execute("", 0, &mut self.out)?;
@@ -280,22 +283,18 @@ impl Connection {
             .map_err(|_| WireError::Protocol("parameters too long for a message"))
     }
 
-    async fn rows(
-        &mut self,
-        bounds: Bounds,
-        on_row: &mut (dyn FnMut(Row) -> ControlFlow<()> + Send),
-    ) -> Result<Ended, WireError> {
+    async fn rows(&mut self, bounds: Bounds, on_row: &mut OnRow<'_>) -> Result<Ended, WireError> {
         self.flush().await?;
         let mut budget = Budget { kept_bytes_max: bounds.cell_bytes_max, bytes_left: bounds.bytes_max };
         let mut ended = Ended::default();
         let (mut rows, mut more) = (0, false);
-        let mut bounded = |row| {
+        let mut bounded = |columns: &[Column], row| {
             if rows == bounds.rows_max {
                 more = true;
                 return ControlFlow::Continue(());
             }
             rows += 1;
-            on_row(row)
+            on_row(columns, row)
         };
         self.until_ready(&mut budget, &mut ended, &mut bounded).await?;
         ended.more = more;
@@ -307,13 +306,13 @@ impl Connection {
         &mut self,
         budget: &mut Budget,
         ended: &mut Ended,
-        on_row: &mut (dyn FnMut(Row) -> ControlFlow<()> + Send),
+        on_row: &mut OnRow<'_>,
     ) -> Result<(), WireError> {
         let mut failed = None;
         loop {
             let message = match self.incoming(budget).await? {
                 Incoming::Row(row) => {
-                    if on_row(row).is_break() {
+                    if on_row(&ended.columns, row).is_break() {
                         return Err(WireError::TooLarge);
                     }
                     continue;
