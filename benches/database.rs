@@ -117,23 +117,29 @@ async fn ask_http(demo: &Client, sql: &str) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// The app's reader, with a password of ours; the host's own connections are open already.
+/// A connection of the app's reader. It gets a password of ours for a moment, and its own one back: the host signs in
+/// with that whenever it opens another connection.
 async fn direct_login(app: &TestApp) -> PgConnection {
     let server = &app.running.app.server;
     let mut admin = PgConnection::connect_with(&server.apps_admin()).await.expect("the database answers");
-    let reader: String =
-        sqlx::query_scalar("select reader_role from opg.workspaces where schema_name = 'app_demo'")
-            .fetch_one(&mut admin)
-            .await
-            .expect("the app has a workspace");
-    let host = &app.running.app;
-    ask_proxied(host, &allowed(app).await, "SELECT 1").await;
-    let statement = format!("alter role {reader} password 'bench'");
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.expect("a password can be set");
+    let (reader, verifier): (String, String) = sqlx::query_as(
+        "select rolname::text, rolpassword from pg_authid
+         where rolname = (select reader_role from opg.workspaces where schema_name = 'app_demo')",
+    )
+    .fetch_one(&mut admin)
+    .await
+    .expect("the app has a workspace");
+    set_password(&mut admin, &reader, "bench").await;
     let login = server.apps_login(&reader, &"bench".to_owned().into());
     let mut direct = PgConnection::connect_with(&login).await.expect("the login is let in");
+    set_password(&mut admin, &reader, &verifier).await;
     sqlx::raw_sql("set search_path = app_demo").execute(&mut direct).await.expect("a setting is taken");
     direct
+}
+
+async fn set_password(admin: &mut PgConnection, role: &str, password: &str) {
+    let statement = format!("alter role {role} password '{password}'");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(admin).await.expect("a password can be set");
 }
 
 /// A proof that somebody may read the demo app's database.
