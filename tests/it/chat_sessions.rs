@@ -230,8 +230,11 @@ async fn m021_m244_two_hundred_calls_without_a_session_leave_nothing_behind() {
         }
         if call % 5 == 4 {
             upstream.script(vec![Step::text("half"), Step::Stall]);
-            let sent = acme.request("POST", CHAT).json(&request).send();
-            drop(tokio::time::timeout(Duration::from_millis(60), sent).await);
+            let before = upstream.received().len();
+            let waiting = tokio::spawn(acme.request("POST", CHAT).json(&request).send());
+            // Only then is the stall this call's, however slow the machine is, and not the next one's.
+            upstream.wait_until(|received| received.len() > before).await;
+            waiting.abort();
         } else {
             acme.post(CHAT, &request).await;
         }

@@ -139,7 +139,11 @@ impl Fixture {
              and relnamespace = '{}'::regnamespace and relkind = 'r'",
             own.schema
         );
-        assert_eq!(texts(conn, &owners).await, [own.owner.clone()], "an app's tables are its own");
+        assert_eq!(
+            texts(conn, &owners).await,
+            std::slice::from_ref(&own.owner),
+            "an app's tables are its own"
+        );
     }
 
     /// The same text with the roles there are in place of the file's.

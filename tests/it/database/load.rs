@@ -193,7 +193,7 @@ async fn latency_beside_work(db: &Db) -> Duration {
             let stop = stop.clone();
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    std::hint::spin_loop()
+                    std::hint::spin_loop();
                 }
             })
         })

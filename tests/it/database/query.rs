@@ -273,7 +273,7 @@ async fn m148_a_query_that_takes_too_long_is_stopped_and_a_neighbour_does_not_no
             "select usename::text from pg_stat_activity where query like '%200000%' and state = 'active' and usename = '{reader}'"
         );
         let running = texts(&mut admin, &running).await;
-        assert_eq!(running, [reader.clone()], "it runs as the app's own reader");
+        assert_eq!(running, std::slice::from_ref(&reader), "it runs as the app's own reader");
         assert_eq!(
             demo.rows("SELECT 2 AS two").await,
             json!([{ "two": 2 }]),
