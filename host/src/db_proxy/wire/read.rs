@@ -1,7 +1,7 @@
 //! Reading messages, with bounds that hold while reading.
 
 use super::error::WireError;
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use postgres_protocol::message::backend::Message;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
@@ -10,6 +10,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Length and its own four bytes.
 const LENGTH_BYTES: usize = 4;
+
+/// A row up to this size is read in one piece, as most are: a read for each value costs more than the memory.
+const WHOLE_ROW_BYTES_MAX: usize = 64 << 10;
 
 /// A value as text, or its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,11 @@ async fn row(
     budget: &mut Budget,
 ) -> Result<Row, WireError> {
     budget.bytes_left = budget.bytes_left.checked_sub(body).ok_or(WireError::TooLarge)?;
+    if body <= WHOLE_ROW_BYTES_MAX {
+        let mut bytes = vec![0; body];
+        io.read_exact(&mut bytes).await?;
+        return whole_row(&bytes, budget.kept_bytes_max).ok_or(WireError::Protocol("half a row"));
+    }
     let columns = usize::from(io.read_u16().await?);
     let mut row = Vec::with_capacity(columns);
     for _ in 0..columns {
@@ -77,6 +85,24 @@ async fn row(
         });
     }
     Ok(row)
+}
+
+/// The row in these bytes; none where they end in the middle of it.
+fn whole_row(mut bytes: &[u8], kept_bytes_max: usize) -> Option<Row> {
+    let columns = usize::from(bytes.try_get_u16().ok()?);
+    let mut row = Vec::with_capacity(columns);
+    for _ in 0..columns {
+        row.push(match usize::try_from(bytes.try_get_i32().ok()?) {
+            Ok(length) => {
+                let (value, rest) = bytes.split_at_checked(length)?;
+                bytes = rest;
+                Some(Cell { text: value[..length.min(kept_bytes_max)].to_vec(), bytes: length })
+            }
+            // -1: null
+            Err(_) => None,
+        });
+    }
+    Some(row)
 }
 
 async fn cell(
@@ -135,12 +161,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_cell_is_cut_and_what_follows_is_still_read_right() {
-        let message = data_row(&[Some(b"abcdefgh"), None, Some(b"xy"), Some(b"")]);
-        let row = read(&message, 3, 1000).await.unwrap();
-        assert_eq!(row[0], Some(Cell { text: b"abc".to_vec(), bytes: 8 }));
-        assert_eq!(row[1], None);
-        assert_eq!(row[2], Some(Cell { text: b"xy".to_vec(), bytes: 2 }));
-        assert_eq!(row[3], Some(Cell { text: vec![], bytes: 0 }));
+        // In one piece, and piece by piece.
+        for long in [8, 2 * WHOLE_ROW_BYTES_MAX] {
+            let message = data_row(&[Some(&vec![b'a'; long]), None, Some(b"xy"), Some(b"")]);
+            let row = read(&message, 3, usize::MAX).await.unwrap();
+            assert_eq!(row[0], Some(Cell { text: b"aaa".to_vec(), bytes: long }));
+            assert_eq!(row[1], None);
+            assert_eq!(row[2], Some(Cell { text: b"xy".to_vec(), bytes: 2 }));
+            assert_eq!(row[3], Some(Cell { text: vec![], bytes: 0 }));
+        }
     }
 
     #[tokio::test]
@@ -153,6 +182,12 @@ mod tests {
     async fn a_broken_or_endless_message_is_an_error() {
         for bytes in [&b"D"[..], &[b'D', 0, 0, 0, 1], &[b'Z', 255, 255, 255, 255], &[b'T', 127, 0, 0, 0]] {
             assert!(read(bytes, 10, 1000).await.is_err(), "{bytes:?}");
+        }
+        // Its values reach beyond its end.
+        for body in [&b""[..], &[0], &[0, 1], &[0, 1, 0, 0, 0, 9, b'x'], &[255, 255]] {
+            let length = u8::try_from(body.len() + LENGTH_BYTES).unwrap();
+            let message = [&[b'D', 0, 0, 0, length], body].concat();
+            assert!(matches!(read(&message, 10, 1000).await, Err(WireError::Protocol(_))), "{body:?}");
         }
     }
 }
