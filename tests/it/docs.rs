@@ -58,6 +58,36 @@ fn every_constant_a_document_names_exists() {
 }
 
 #[test]
+fn every_code_warning_and_wall_of_the_database_is_documented() {
+    /// What no client sees: a guest's word for it, our own faults, and fields that are named in `errors`.
+    const SHOWN_OTHERWISE: &[&str] = &["denied", "parser_failed", "bad_param", "bad_limit"];
+    let source = |path: &str| fs::read_to_string(root().join("host/src/db_proxy").join(path)).unwrap();
+    let quoted = |text: &str, before: &str| -> Vec<String> {
+        let found = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+        found.map(str::to_owned).collect()
+    };
+    let warnings = source("parse/warning.rs").replace("\n            ", "").replace("\n        ", "");
+    let walls = source("posture.sql");
+    let walls = walls.lines().filter_map(|line| line.trim().strip_prefix("('")?.strip_suffix("',"));
+    let codes =
+        quoted(&source("error.rs"), "=> \"").into_iter().chain(quoted(&source("parse/refused.rs"), "=> \""));
+    let codes: Vec<_> =
+        codes.filter(|code| is_word(code) && !SHOWN_OTHERWISE.contains(&code.as_str())).collect();
+    let listed: [(&str, Vec<String>, usize); 3] = [
+        ("docs/http-api.md", codes, 15),
+        ("docs/database.md", quoted(&warnings, "Warning::new(\""), 10),
+        ("docs/operations.md", walls.map(str::to_owned).collect(), 8),
+    ];
+    for (document, words, at_least) in listed {
+        assert!(words.len() >= at_least, "{document}: {words:?}");
+        let spans = code_spans(&root().join(document));
+        for word in words {
+            assert!(spans.contains(&word), "{document} says nothing of `{word}`");
+        }
+    }
+}
+
+#[test]
 fn every_test_the_architecture_names_exists() {
     let sources = sources();
     let named = code_spans(&root().join("ARCHITECTURE.md"));
@@ -189,6 +219,10 @@ fn is_route(text: &str) -> bool {
 fn is_constant(text: &str) -> bool {
     let shape = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     text.len() > 3 && text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(shape)
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn is_sentence(text: &str) -> bool {
