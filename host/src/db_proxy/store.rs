@@ -7,7 +7,7 @@ use super::{
     provision::{Access, ProvisionError, Workspace},
 };
 use crate::{
-    secrets::envelope::Sealed,
+    secrets::{Envelope, envelope::Sealed},
     tenants::{ServiceTx, TenantTx},
 };
 use chrono::{DateTime, Utc};
@@ -50,33 +50,15 @@ pub(super) async fn find_login(
     app_id: Uuid,
     access: Access,
 ) -> sqlx::Result<Option<(Uuid, Sealed)>> {
-    #[derive(FromRow)]
-    struct Login {
-        login_id: Uuid,
-        encrypted_value: Vec<u8>,
-        nonce: Vec<u8>,
-        encrypted_data_key: Vec<u8>,
-        data_key_nonce: Vec<u8>,
-        key_version: i32,
-    }
-    let found: Option<Login> = sqlx::query_as(
-        "select login_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+    let found: Option<Envelope> = sqlx::query_as(
+        "select login_id as row_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
          from database_logins where app_id = $1 and access = $2",
     )
     .bind(app_id)
     .bind(access.name())
     .fetch_optional(tx.conn())
     .await?;
-    Ok(found.map(|login| {
-        let sealed = Sealed {
-            ciphertext: login.encrypted_value,
-            nonce: login.nonce,
-            wrapped_key: login.encrypted_data_key,
-            wrapped_nonce: login.data_key_nonce,
-            key_version: login.key_version,
-        };
-        (login.login_id, sealed)
-    }))
+    Ok(found.map(Envelope::into_parts))
 }
 
 pub(super) async fn delete_logins(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result<()> {

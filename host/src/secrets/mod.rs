@@ -13,6 +13,8 @@ pub mod routes;
 mod store;
 pub mod write;
 
+pub(crate) use store::Envelope;
+
 use crate::app::App;
 use envelope::{Aad, OpenError, SealError, Sealed};
 use secrecy::{ExposeSecret, SecretString};

@@ -120,9 +120,10 @@ pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
         .map(drop)
 }
 
+/// An envelope's columns, in whatever table, with its row's key as `row_id`.
 #[derive(FromRow)]
-struct Envelope {
-    secret_id: Uuid,
+pub(crate) struct Envelope {
+    row_id: Uuid,
     encrypted_value: Vec<u8>,
     nonce: Vec<u8>,
     encrypted_data_key: Vec<u8>,
@@ -131,7 +132,8 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn into_parts(self) -> (Uuid, Sealed) {
+    /// The row, and what is sealed for it.
+    pub(crate) fn into_parts(self) -> (Uuid, Sealed) {
         let sealed = Sealed {
             ciphertext: self.encrypted_value,
             nonce: self.nonce,
@@ -139,7 +141,7 @@ impl Envelope {
             wrapped_nonce: self.data_key_nonce,
             key_version: self.key_version,
         };
-        (self.secret_id, sealed)
+        (self.row_id, sealed)
     }
 }
 
@@ -150,7 +152,7 @@ pub(super) async fn find_envelope(
     name: &str,
 ) -> sqlx::Result<Option<(Uuid, Sealed)>> {
     let found: Option<Envelope> = sqlx::query_as(
-        "select secret_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+        "select secret_id as row_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
          from secrets where app_id = $1 and name = $2",
     )
     .bind(app_id)
@@ -169,7 +171,7 @@ pub(super) async fn wrapped_by_others(
     limit: i64,
 ) -> sqlx::Result<Vec<(Uuid, Sealed)>> {
     let found: Vec<Envelope> = sqlx::query_as(AssertSqlSafe(format!(
-        "select {key} as secret_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+        "select {key} as row_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
          from {table} where key_version <> $1 and {key} > $2 order by {key} limit $3 for update skip locked",
         key = place.key,
         table = place.table,

@@ -96,14 +96,6 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, other: Tally) {
-        for (expect, (passed, all)) in other.counts {
-            let count = self.counts.entry(expect).or_default();
-            *count = (count.0 + passed, count.1 + all);
-        }
-        self.failed.extend(other.failed);
-    }
-
     #[track_caller]
     pub(super) fn all_passed(self, count: usize) {
         println!("{self}");
@@ -409,16 +401,4 @@ async fn m147_m149_no_query_of_the_corpus_gets_more_rows_or_bytes_than_the_limit
 async fn m148_every_bomb_of_the_corpus_ends_in_time_and_the_neighbour_is_served() {
     let cases = [cases_of("timeout", true), cases_of("timeout", false)].concat();
     end_in_time(&start().await, &cases).await.all_passed(cases.len());
-}
-
-#[tokio::test]
-#[ignore = "the same as the five above in one, for the line that counts all of it"]
-async fn the_whole_corpus_in_one_line() {
-    let fixture = start().await;
-    let cases = |expect| [cases_of(expect, true), cases_of(expect, false)].concat();
-    let mut tally = refuse(&fixture, &cases("reject")).await;
-    tally.add(allow(&fixture, &cases("allow")).await);
-    tally.add(limit_rows(&fixture, &cases("row-limited")).await);
-    tally.add(end_in_time(&fixture, &cases("timeout")).await);
-    tally.all_passed(super::corpus::cases().len());
 }
