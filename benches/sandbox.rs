@@ -8,6 +8,7 @@
 //! an empty task to another runtime and to wait for it.
 
 use criterion::{Criterion, criterion_group};
+use opg_host::sandbox::compiler::CompilerConfig;
 use opg_host::sandbox::door::ClosedDoor;
 use opg_host::sandbox::{CallContext, CallLimits, Component, Sandbox, SandboxConfig};
 use std::hint::black_box;
@@ -97,6 +98,7 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let sandbox = Sandbox::new(SandboxConfig {
             cache_dir: dir.path().to_owned(),
+            compiler: CompilerConfig::with(opg_tests::process::binary()),
             worker_threads: threads,
             calls_in_flight_max: 64,
             host: runtime.handle().clone(),

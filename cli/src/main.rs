@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use opg_host::{
     config::Config,
     registry::{PluginKind, predefined::Shipped},
+    sandbox::compiler::{self, WORKER_COMMAND},
 };
 use std::process::ExitCode;
 
@@ -45,6 +46,12 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// For OPG itself: compile one component, shut in.
+    #[command(hide = true, name = WORKER_COMMAND)]
+    CompileWorker {
+        /// What to do, and with how much.
+        args: Vec<String>,
+    },
     /// Show the main job on a server of its own: a tenant, tools, a chat, the ledger.
     Demo(demo::Args),
 }
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
+        Command::CompileWorker { args } => compiler::work(&args),
         Command::Demo(args) => demo::run(args),
         Command::Serve => with_config(serve::run),
         Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),

@@ -2,6 +2,7 @@
 
 use opg_host::{
     config::Config,
+    hardening,
     serve::{Surroundings, start},
     telemetry::{self, LogConfig, LogFormat},
 };
@@ -13,6 +14,10 @@ pub(crate) async fn run(config: Config) -> ExitCode {
     if let Err(cause) = telemetry::init(&LogConfig { format, filter: config.log_filter.clone() }) {
         eprintln!("LOG_LEVEL: {cause}");
         return ExitCode::from(2);
+    }
+    if let Err(cause) = hardening::this_server() {
+        eprintln!("opg cannot give up what it does not need: {cause}");
+        return ExitCode::FAILURE;
     }
     let stop = stop_signal();
     let running = match start(config, &crate::shipped(), Surroundings::default()).await {

@@ -10,7 +10,7 @@ use crate::{
     http::rate_limit::RateLimits,
     models::catalog::Catalog,
     postgres::{Pools, Server},
-    registry::{blobs::Blobs, predefined::Predefined},
+    registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
     sandbox::Sandbox,
     secrets::keyring::Keyring,
     telemetry::Metrics,
@@ -73,6 +73,8 @@ pub struct Parts {
     pub ids: Ids,
     /// Guest calls in flight, by app.
     pub in_flight: InFlight,
+    /// Whose turn it is to have something compiled.
+    pub compiling: Turns,
     /// Which models providers offer.
     pub model_catalog: Catalog,
     /// Work that outlives its request: waited for when the process stops.

@@ -18,6 +18,7 @@ pub mod egress;
 pub mod error;
 pub mod grants;
 pub mod guests;
+pub mod hardening;
 pub mod http;
 pub mod limits;
 pub mod models;

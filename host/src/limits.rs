@@ -48,6 +48,14 @@ pub const REGISTRATIONS_PER_HOUR: u32 = 3;
 /// The longest request id taken from a client (row M045).
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 
+/// Components of one app that wait to be compiled, side by side: an author's whole set of tools.
+pub const COMPILATIONS_WAITING_PER_APP_MAX: usize = 16;
+/// How long an app's components may take to compile within [`COMPILE_TIME_REFILL`]: a hundred usual tools, or
+/// twenty that were made to take long.
+pub const COMPILE_TIME_PER_APP_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long it takes until what was used is free again.
+pub const COMPILE_TIME_REFILL: Duration = Duration::from_secs(60 * 60);
+
 /// How long running requests may take to finish once the process was asked to stop.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
 

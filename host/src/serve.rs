@@ -20,9 +20,10 @@ use crate::{
     registry::{
         blobs::{BlobError, Blobs},
         predefined::{Predefined, PredefinedError, Shipped},
+        recompile,
     },
     router,
-    sandbox::{Sandbox, SandboxConfig},
+    sandbox::{Sandbox, SandboxConfig, compiler::CompilerConfig},
     secrets::keyring::{KeySource, Keyring, KeyringError},
     telemetry::Metrics,
     upkeep,
@@ -84,6 +85,9 @@ pub enum StartError {
     /// The blobs.
     #[error("{0}")]
     Blobs(#[from] BlobError),
+    /// This program's own file, which compiles components.
+    #[error("cannot find the program that runs: {0}")]
+    Program(io::Error),
     /// The sandbox.
     #[error("{0}")]
     Sandbox(#[from] crate::sandbox::StartError),
@@ -109,11 +113,13 @@ pub struct Surroundings {
     pub entropy: Entropy,
     /// The database; from the configuration, unless given.
     pub postgres: Option<PostgresConfig>,
+    /// How components are compiled; by this very program, unless given.
+    pub compiler: Option<CompilerConfig>,
 }
 
 impl Default for Surroundings {
     fn default() -> Surroundings {
-        Surroundings { clock: Clock::system(), entropy: Entropy::os(), postgres: None }
+        Surroundings { clock: Clock::system(), entropy: Entropy::os(), postgres: None, compiler: None }
     }
 }
 
@@ -141,6 +147,7 @@ pub async fn start(
     let addr = listener.local_addr().map_err(|cause| StartError::Listen(at, cause))?;
     let serving = tokio::spawn(serve(app.clone(), listener));
     app.spawn(upkeep::run(app.clone()));
+    app.spawn(recompile::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
 }
@@ -221,6 +228,10 @@ async fn assemble(
     let threads = std::thread::available_parallelism().map_or(1, usize::from) * GUEST_THREADS_PER_CORE;
     let sandbox = Sandbox::new(SandboxConfig {
         cache_dir: config.cache_dir.clone(),
+        compiler: match surroundings.compiler {
+            Some(compiler) => compiler,
+            None => CompilerConfig::this_program().map_err(StartError::Program)?,
+        },
         worker_threads: threads,
         calls_in_flight_max: GUEST_CALLS_MAX,
         host: tokio::runtime::Handle::current(),
@@ -252,6 +263,7 @@ async fn assemble(
         cut_off: CancellationToken::new(),
         ids: Ids::default(),
         in_flight: crate::guests::in_flight::InFlight::default(),
+        compiling: crate::registry::compiling::Turns::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),

@@ -17,6 +17,7 @@ pub async fn run(app: App) {
             _ = metrics.tick() => app.metrics.upkeep(),
             _ = sweep.tick() => {
                 app.rate_limits.forget_idle();
+                app.compiling.tidy(app.now());
                 app.database.tidy();
                 if let Err(cause) = db_proxy::sweep::expired(&app).await {
                     tracing::error!(%cause, "workspaces of deleted apps could not be dropped");

@@ -8,6 +8,7 @@ mod cancellation;
 mod chat;
 mod chat_sessions;
 mod clients;
+mod compiler;
 mod config;
 mod crash;
 mod database;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _};
+use opg_host::sandbox::compiler::CompilerConfig;
 use opg_host::sandbox::door::*;
 use opg_host::sandbox::*;
 use opg_tests::guests;
@@ -339,7 +340,8 @@ async fn whoever_stops_waiting_stops_a_guest_wherever_it_began() {
 /// a long one, on a host that lends a thread and on one that lends none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_that_misuse_the_hosts_threads_hardly_delay_it() {
-    let one_thread = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let one_thread =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (lends, lends_none) = (Bench::new(), Bench::on(one_thread.handle().clone(), 16));
     let (mut lending, mut not_lending) = (vec![], vec![]);
     for _ in 0..5 {
@@ -882,7 +884,9 @@ fn new_sandbox(dir: &Path, calls_in_flight_max: u32) -> Sandbox {
 }
 
 fn new_sandbox_on(host: Handle, dir: &Path, calls_in_flight_max: u32) -> Sandbox {
-    let config = SandboxConfig { cache_dir: dir.to_owned(), worker_threads: 2, calls_in_flight_max, host };
+    let compiler = CompilerConfig::with(opg_tests::process::binary());
+    let config =
+        SandboxConfig { cache_dir: dir.to_owned(), compiler, worker_threads: 2, calls_in_flight_max, host };
     Sandbox::new(config).unwrap()
 }
 

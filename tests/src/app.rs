@@ -7,13 +7,14 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-use crate::upstream::ScriptedUpstream;
+use crate::{process, upstream::ScriptedUpstream};
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
     config::Config,
     postgres::{DatabaseNames, EmbeddedConfig, Location, PostgresConfig},
     registry::{PluginKind, predefined::Shipped},
+    sandbox::compiler::CompilerConfig,
     serve::{self, Running, Surroundings},
     telemetry::{self, LogConfig, LogFormat},
 };
@@ -47,6 +48,7 @@ pub struct TestApp {
     names: DatabaseNames,
     own_database: bool,
     managed: bool,
+    compiler: CompilerConfig,
 }
 
 /// What surrounds a [`TestApp`] besides its configuration.
@@ -57,11 +59,18 @@ pub struct Setup {
     pub own_database: bool,
     /// Whether it signs in to the shared server as no superuser, as managed PostgreSQL has it.
     pub managed: bool,
+    /// How it compiles components: with the real binary, which must have been built.
+    pub compiler: CompilerConfig,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { clock: Clock::system(), own_database: false, managed: false }
+        Setup {
+            clock: Clock::system(),
+            own_database: false,
+            managed: false,
+            compiler: CompilerConfig::with(process::binary()),
+        }
     }
 }
 
@@ -122,7 +131,7 @@ impl TestApp {
     }
 
     async fn open(config: Config, names: DatabaseNames, dir: TempDir, setup: Setup) -> TestApp {
-        let Setup { clock, own_database, managed } = setup;
+        let Setup { clock, own_database, managed, compiler } = setup;
         let location = match location(dir.path()) {
             _ if own_database => embedded(dir.path()),
             Location::External { url, .. } if managed => {
@@ -131,16 +140,25 @@ impl TestApp {
             shared => shared,
         };
         let postgres = PostgresConfig { location, databases: names.clone() };
-        let surroundings =
-            Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            entropy: Entropy::os(),
+            postgres: Some(postgres),
+            compiler: Some(compiler.clone()),
+        };
         let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
-        TestApp { running, clock, dir, config, names, own_database, managed }
+        TestApp { running, clock, dir, config, names, own_database, managed, compiler }
     }
 
     /// Stops it and starts another on the same data.
     pub async fn restart(self) -> TestApp {
         self.running.stop().await;
-        let setup = Setup { clock: self.clock, own_database: self.own_database, managed: self.managed };
+        let setup = Setup {
+            clock: self.clock,
+            own_database: self.own_database,
+            managed: self.managed,
+            compiler: self.compiler,
+        };
         TestApp::open(self.config, self.names, self.dir, setup).await
     }
 

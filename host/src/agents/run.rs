@@ -72,7 +72,7 @@ pub enum RunError {
 /// [`RunError`]
 pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<Ended, RunError> {
     let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(RunError::TooMany)?;
-    let component = agent.plugin.component(app).await?;
+    let component = agent.plugin.component(app, chain.acting.app().app_id).await?;
     let plugin = &agent.plugin;
     let grants =
         GuestGrants::new(&chain.acting, agent.name.clone(), plugin.requested.clone(), plugin.granted.clone());

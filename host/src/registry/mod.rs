@@ -11,8 +11,10 @@
 //! - [`markdown`]: agents written as text, run by the `default` agent.
 
 pub mod blobs;
+pub mod compiling;
 pub mod markdown;
 pub mod predefined;
+pub mod recompile;
 pub mod remove;
 pub mod resolve;
 pub mod review;

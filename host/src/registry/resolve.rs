@@ -3,13 +3,14 @@
 //! A tenant's own plugin shadows a predefined one. One that waits for review is
 //! not there yet: then the predefined one of that name still is.
 
-use super::{Description, PluginKind, PluginName, blobs::BlobError, predefined, store};
+use super::{Description, PluginKind, PluginName, blobs::BlobError, compiling::NoTurn, predefined, store};
 use crate::{
     app::App,
     grants::{Capability, InApp},
     sandbox::{Component, LoadError},
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A plugin with everything a call of it needs, but its code.
 #[derive(Clone)]
@@ -41,6 +42,16 @@ pub enum CodeError {
     /// It does not load any more: a release changed what is accepted.
     #[error("the plugin no longer loads: {0}")]
     Load(#[from] LoadError),
+    /// It must be compiled again, and it is not the app's turn.
+    #[error("{0}")]
+    NoTurn(#[from] NoTurn),
+}
+
+impl CodeError {
+    /// Whether the same call may go through a little later.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, CodeError::Load(LoadError::Busy) | CodeError::NoTurn(_))
+    }
 }
 
 impl Resolved {
@@ -59,12 +70,16 @@ impl Resolved {
     ///
     /// # Errors
     /// [`CodeError`]
-    pub async fn component(&self, app: &App) -> Result<Component, CodeError> {
+    pub async fn component(&self, app: &App, app_id: Uuid) -> Result<Component, CodeError> {
         match &self.code {
             Code::Shipped(component) => Ok(component.clone()),
             Code::Blob(sha256) => match app.sandbox.find(sha256) {
                 Some(component) => Ok(component),
-                None => Ok(app.sandbox.load(app.blobs.get(sha256).await?).await?),
+                None => {
+                    let wasm = app.blobs.get(sha256).await?;
+                    let _turn = app.compiling.take(app_id, app.now()).await?;
+                    Ok(app.sandbox.load(wasm).await?)
+                }
             },
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     Description, Format, PluginKind, PluginName,
     blobs::BlobError,
+    compiling::NoTurn,
     predefined, remove,
     remove::RemoveError,
     review,
@@ -450,6 +451,10 @@ impl From<UploadError> for ApiError {
             }
             UploadError::BadComponent(LoadError::Busy) => ApiError::unavailable(text),
             UploadError::BadComponent(_) => ApiError::unprocessable("bad_component", text),
+            UploadError::NoTurn(NoTurn::TooManyWait) => ApiError::unavailable(text),
+            UploadError::NoTurn(NoTurn::TimeUsed(wait)) => {
+                ApiError::rate_limited("compile_time_used", text, wait.as_secs())
+            }
             UploadError::WrongKind { .. } => ApiError::unprocessable("wrong_kind", text),
             UploadError::Describe(CallError::Busy) => ApiError::unavailable("the sandbox is busy; try again"),
             UploadError::Describe(_) => ApiError::unprocessable("describe_failed", text),

@@ -5,7 +5,8 @@
 //! what was active stays so. Uploading the newest version again changes nothing.
 
 use super::{
-    Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, is_name, markdown, store,
+    Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, compiling::NoTurn, is_name,
+    markdown, store,
 };
 use crate::{
     app::App,
@@ -38,6 +39,9 @@ pub enum UploadError {
     /// The component.
     #[error("{0}")]
     BadComponent(#[from] LoadError),
+    /// It is not the app's turn to have something compiled.
+    #[error("{0}")]
+    NoTurn(#[from] NoTurn),
     /// It is of the other kind.
     #[error("this component is {}; upload it under /v1/tenant/{}s/{{name}}", article(*found), found.name())]
     WrongKind {
@@ -143,7 +147,9 @@ pub async fn component<A: Permission<Of = AppRef>>(
     wasm: Bytes,
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
+    let turn = app.compiling.take(allowed.app().app_id, app.now()).await?;
     let examined = examine(&app.sandbox, plugin.kind, &plugin.name, wasm.clone()).await?;
+    drop(turn);
     let sha256 = app.blobs.put(wasm.clone()).await?;
     let new = New {
         format: Format::Component,

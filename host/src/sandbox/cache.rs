@@ -4,9 +4,13 @@
 //! owns the process. So each file carries a MAC over the component's digest
 //! and the code, under a key that only this host has; a file that does not fit
 //! is compiled again. `<engine>` names the version and settings it was made
-//! with. Nothing is ever removed here.
+//! with.
+//!
+//! A new engine finds the directory of the last one: what stands there is worth
+//! compiling anew before somebody waits for it, the most recently used first.
+//! A file's time of change is when it was last used.
 
-use super::limits::{COMPONENT_BYTES_MAX, LOADED_BYTES_MAX};
+use super::limits::{CODE_BYTES_MAX, CODE_CACHE_BYTES_MAX};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fs::{self, File, OpenOptions};
@@ -15,17 +19,20 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 use wasmtime::Engine;
 
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 
-/// A compiled component, in bytes: machine code is about three times its wasm.
-const FILE_BYTES_MAX: u64 = 8 * COMPONENT_BYTES_MAX as u64;
-const _: () = assert!(FILE_BYTES_MAX <= LOADED_BYTES_MAX as u64);
+/// How the files of compiled components end.
+const EXTENSION: &str = "cwasm";
 
 /// The compiled components of one engine.
 pub(super) struct CodeCache {
+    /// Of all engines.
+    root: PathBuf,
+    /// Of this one.
     dir: PathBuf,
     key: [u8; KEY_BYTES],
 }
@@ -35,20 +42,21 @@ impl CodeCache {
     pub(super) fn open(dir: &Path, engine: &Engine) -> io::Result<Self> {
         let entries = dir.join(fingerprint(engine));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&entries)?;
-        Ok(Self { dir: entries, key: key(dir)? })
+        Ok(Self { root: dir.to_owned(), dir: entries, key: key(dir)? })
     }
 
     /// The machine code of the component with this digest, if we wrote it.
     pub(super) fn read(&self, digest: &str) -> Option<Vec<u8>> {
         let mut file = File::open(self.path(digest)).ok()?;
-        if file.metadata().ok()?.len() > FILE_BYTES_MAX {
+        if file.metadata().ok()?.len() > CODE_BYTES_MAX {
             return None;
         }
         let mut mac = [0; MAC_BYTES];
         file.read_exact(&mut mac).ok()?;
         let mut code = Vec::new();
-        file.take(FILE_BYTES_MAX).read_to_end(&mut code).ok()?;
+        file.take(CODE_BYTES_MAX).read_to_end(&mut code).ok()?;
         self.mac(digest, &code).verify_slice(&mac).ok()?;
+        touch(&self.path(digest));
         Some(code)
     }
 
@@ -57,11 +65,56 @@ impl CodeCache {
         let mac = self.mac(digest, code).finalize().into_bytes();
         let path = self.path(digest);
         let temporary = Temporary::write(&self.dir, &[&mac, code])?;
-        fs::rename(&temporary.0, path)
+        fs::rename(&temporary.0, path)?;
+        self.prune(CODE_CACHE_BYTES_MAX)
+    }
+
+    /// Digests of components that another engine compiled and this one has not, the most recently used first.
+    pub(super) fn stale(&self) -> io::Result<Vec<String>> {
+        let mut found = vec![];
+        for dir in self.others()? {
+            found.extend(entries(&dir)?.into_iter().filter(|entry| !self.path(&entry.digest).exists()));
+        }
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+        let mut digests: Vec<_> = found.into_iter().map(|entry| entry.digest).collect();
+        let mut seen = std::collections::HashSet::new();
+        digests.retain(|digest| seen.insert(digest.clone()));
+        Ok(digests)
+    }
+
+    /// Removes what other engines compiled.
+    pub(super) fn forget_others(&self) -> io::Result<()> {
+        self.others()?.iter().try_for_each(fs::remove_dir_all)
+    }
+
+    /// The directories of other engines: named as ours are.
+    fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let is_engine = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.len() == FINGERPRINT_CHARS && name.bytes().all(|b| b.is_ascii_hexdigit()) && path.is_dir()
+        };
+        let paths =
+            fs::read_dir(&self.root)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        Ok(paths.into_iter().filter(|path| is_engine(path) && *path != self.dir).collect())
+    }
+
+    /// Removes the least recently used until no more than this is left, in bytes.
+    fn prune(&self, bytes_max: u64) -> io::Result<()> {
+        let mut kept = entries(&self.dir)?;
+        let mut bytes: u64 = kept.iter().map(|entry| entry.bytes).sum();
+        kept.sort_by_key(|entry| entry.used);
+        for entry in kept {
+            if bytes <= bytes_max {
+                break;
+            }
+            fs::remove_file(self.path(&entry.digest))?;
+            bytes -= entry.bytes;
+        }
+        Ok(())
     }
 
     fn path(&self, digest: &str) -> PathBuf {
-        self.dir.join(format!("{digest}.cwasm"))
+        self.dir.join(format!("{digest}.{EXTENSION}"))
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> Hmac<Sha256> {
@@ -71,6 +124,39 @@ impl CodeCache {
         mac
     }
 }
+
+/// One file.
+struct Entry {
+    digest: String,
+    bytes: u64,
+    used: SystemTime,
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut found = vec![];
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_code = path.extension().is_some_and(|extension| extension == EXTENSION);
+        // What another process removed meanwhile is no error.
+        if let (true, Some(stem), Ok(metadata)) = (is_code, path.file_stem(), fs::metadata(&path)) {
+            found.push(Entry {
+                digest: stem.to_string_lossy().into_owned(),
+                bytes: metadata.len(),
+                used: metadata.modified()?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers that the file was used now. Nothing depends on it but the order in which files go.
+#[expect(clippy::disallowed_methods, reason = "compared with times that the file system sets")]
+fn touch(path: &Path) {
+    let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+}
+
+/// Characters of a fingerprint.
+const FINGERPRINT_CHARS: usize = 16;
 
 fn fingerprint(engine: &Engine) -> String {
     let mut hasher = DefaultHasher::new();
@@ -128,6 +214,7 @@ mod tests {
     use super::CodeCache;
     use crate::sandbox::engine::new_engine;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn cache(dir: &tempfile::TempDir) -> CodeCache {
         CodeCache::open(dir.path(), &new_engine(1).unwrap()).unwrap()
@@ -170,6 +257,49 @@ mod tests {
         let names: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
+    }
+
+    /// As an engine of another version or with other settings would leave it.
+    fn leave(dir: &tempfile::TempDir, engine: &str, digest: &str, age_s: u64) {
+        let entries = dir.path().join(engine);
+        std::fs::create_dir_all(&entries).unwrap();
+        let file = std::fs::File::create(entries.join(format!("{digest}.cwasm"))).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000 - age_s)).unwrap();
+    }
+
+    #[test]
+    fn a_new_engine_finds_what_older_ones_compiled_the_most_recently_used_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        assert_eq!(cache.stale().unwrap(), Vec::<String>::new());
+        leave(&dir, "00000000000000aa", "old", 300);
+        leave(&dir, "00000000000000aa", "recent", 100);
+        leave(&dir, "00000000000000bb", "older", 200);
+        leave(&dir, "00000000000000bb", "recent", 250);
+        leave(&dir, "00000000000000bb", "done", 1);
+        leave(&dir, "no-engine", "else", 1);
+        cache.write("done", b"code").unwrap();
+        assert_eq!(cache.stale().unwrap(), ["recent", "older", "old"]);
+
+        cache.forget_others().unwrap();
+        assert_eq!(cache.stale().unwrap(), Vec::<String>::new());
+        assert_eq!(cache.read("done").unwrap(), b"code");
+        assert!(dir.path().join("no-engine").exists(), "what is not ours stays");
+    }
+
+    #[test]
+    fn the_least_recently_used_code_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        for (age_s, digest) in [(30, "a"), (20, "b"), (10, "c")] {
+            cache.write(digest, &[0; 100]).unwrap();
+            let file = std::fs::File::open(cache.path(digest)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000 - age_s)).unwrap();
+        }
+        cache.read("a").unwrap();
+        cache.prune(300).unwrap();
+        assert!(cache.read("b").is_none());
+        assert!(cache.read("a").is_some() && cache.read("c").is_some());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::bindings::{agent, tool};
 use super::cache::CodeCache;
+use super::compiler::{Compiler, CompilerConfig, Job};
 use super::first_slice::Habit;
-use super::limits::{COMPILE_WAIT, LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
+use super::limits::{LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
 use super::text::clean;
 use super::verify::{LoadError, PluginKind, verify};
@@ -15,8 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
@@ -77,12 +77,6 @@ pub(super) fn digest(wasm: &[u8]) -> String {
     hex::encode(Sha256::digest(wasm))
 }
 
-/// Compiles one component to machine code. A pure function of its arguments:
-/// the place to put a child process with limits of its own.
-fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    engine.precompile_component(wasm)
-}
-
 /// Loads components, each once.
 pub(super) struct Loader {
     work: Arc<Work>,
@@ -94,19 +88,23 @@ struct Work {
     engine: Engine,
     linker: Linker<GuestState>,
     cache: CodeCache,
-    /// One compilation at a time.
-    compiler: Arc<Semaphore>,
+    compiler: Compiler,
     compiled: AtomicU64,
     from_cache: AtomicU64,
 }
 
 impl Loader {
-    pub(super) fn new(engine: &Engine, cache_dir: &Path, host: Handle) -> Result<Self, LoaderError> {
+    pub(super) fn new(
+        engine: &Engine,
+        cache_dir: &Path,
+        compiler: CompilerConfig,
+        host: Handle,
+    ) -> Result<Self, LoaderError> {
         let work = Work {
             engine: engine.clone(),
             linker: linker(engine)?,
             cache: CodeCache::open(cache_dir, engine)?,
-            compiler: Arc::new(Semaphore::new(1)),
+            compiler: Compiler::new(compiler),
             compiled: 0.into(),
             from_cache: 0.into(),
         };
@@ -116,6 +114,11 @@ impl Loader {
     /// Components that were compiled, and that came from the cache on disk.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.work.compiled.load(Ordering::Relaxed), self.work.from_cache.load(Ordering::Relaxed))
+    }
+
+    /// What other engines compiled, see [`CodeCache`].
+    pub(super) fn cache(&self) -> &CodeCache {
+        &self.work.cache
     }
 
     /// How many components are known, ready or being loaded.
@@ -146,28 +149,28 @@ impl Loader {
     async fn load_now(&self, digest: &str, wasm: Bytes) -> Result<Component, LoadError> {
         let (work, key) = (self.work.clone(), digest.to_owned());
         let found = self.blocking(move || work.find_or_verify(&key, wasm)).await??;
-        let wasm = match found {
+        let (kind, wasm) = match found {
             Found::Ready(component) => return Ok(component),
-            Found::Verified(wasm) => wasm,
+            Found::Verified(kind, wasm) => (kind, wasm),
         };
-        let waiting = timeout(COMPILE_WAIT, self.work.compiler.clone().acquire_owned()).await;
-        let turn = waiting.map_err(|_| LoadError::Busy)?.expect("the semaphore is never closed");
+        let code = self.compile(wasm).await?;
         let (work, key) = (self.work.clone(), digest.to_owned());
-        let compiling = self.blocking(move || {
-            // The turn ends with the work, not with whoever waits for it.
-            let _turn = turn;
-            work.compile_and_keep(&key, &wasm)
-        });
-        timeout(COMPILE_WAIT, compiling).await.map_err(|_| LoadError::CompileTimedOut)??
+        self.blocking(move || work.link_and_keep(&key, kind, &code)).await?
+    }
+
+    /// On the host's runtime, whoever asks; given up with whoever waits.
+    async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, LoadError> {
+        let work = self.work.clone();
+        AbortOnDrop(self.host.spawn(async move { work.compiler.run(Job::Component, &wasm).await }))
+            .await
+            .map_err(|_| stopped())?
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LoadError> {
-        AbortOnDrop(self.host.spawn_blocking(work))
-            .await
-            .map_err(|_| LoadError::Compile("the compiler stopped unexpectedly".to_owned()))
+        AbortOnDrop(self.host.spawn_blocking(work)).await.map_err(|_| stopped())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
@@ -199,14 +202,18 @@ pub(super) enum LoaderError {
 
 enum Found {
     Ready(Component),
-    Verified(Bytes),
+    Verified(PluginKind, Bytes),
+}
+
+fn stopped() -> LoadError {
+    LoadError::Engine("it stopped unexpectedly".to_owned())
 }
 
 impl Work {
     fn find_or_verify(&self, digest: &str, wasm: Bytes) -> Result<Found, LoadError> {
         // Also what comes from the cache: the rules may have become stricter since.
         let kind = verify(&wasm)?;
-        let Some(code) = self.cache.read(digest) else { return Ok(Found::Verified(wasm)) };
+        let Some(code) = self.cache.read(digest) else { return Ok(Found::Verified(kind, wasm)) };
         match self.link(digest, kind, &code) {
             Ok(component) => {
                 self.from_cache.fetch_add(1, Ordering::Relaxed);
@@ -214,17 +221,15 @@ impl Work {
             }
             Err(error) => {
                 tracing::warn!(digest, %error, "a compiled component could not be used; it is compiled again");
-                Ok(Found::Verified(wasm))
+                Ok(Found::Verified(kind, wasm))
             }
         }
     }
 
-    fn compile_and_keep(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
-        let kind = verify(wasm)?;
-        let code = compile(&self.engine, wasm).map_err(|error| LoadError::Compile(short(&error)))?;
+    fn link_and_keep(&self, digest: &str, kind: PluginKind, code: &[u8]) -> Result<Component, LoadError> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = self.link(digest, kind, &code)?;
-        if let Err(error) = self.cache.write(digest, &code) {
+        let component = self.link(digest, kind, code)?;
+        if let Err(error) = self.cache.write(digest, code) {
             tracing::warn!(digest, %error, "a compiled component could not be kept; the next start compiles it again");
         }
         Ok(component)
@@ -232,8 +237,9 @@ impl Work {
 
     #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
     fn link(&self, digest: &str, kind: PluginKind, code: &[u8]) -> Result<Component, LoadError> {
-        // SAFETY: `code` is what this engine's `precompile_component` returned: either just now, or in an
-        // earlier run, which `CodeCache::read` has proved with our MAC over these very bytes in memory.
+        // SAFETY: `code` is what `precompile_component` returned for an engine with our settings, in a child of
+        // ours: either just now, over a pipe that nobody else holds, or in an earlier run, which
+        // `CodeCache::read` has proved with our MAC over these very bytes in memory.
         let component = unsafe { wasmtime::component::Component::deserialize(&self.engine, code) }
             .map_err(|error| LoadError::Engine(short(&error)))?;
         let pre =

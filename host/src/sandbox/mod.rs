@@ -13,7 +13,8 @@
 //!   may have its first slice where it is asked for, see `first_slice`. What
 //!   guests ask of the host runs on the host's threads, and stops when the call does.
 //! - Dropping the future of a call stops its guest.
-//! - Only machine code that this host compiled is loaded.
+//! - Components are compiled in a process of its own, which can be killed, and only machine code from there is
+//!   loaded.
 //!
 //! Deliberately absent: sockets, files, the environment, threads, and limits
 //! per app, which are the caller's affair.
@@ -21,6 +22,7 @@
 mod bindings;
 mod cache;
 mod call;
+pub mod compiler;
 mod complexity;
 mod component;
 mod cpu;
@@ -49,12 +51,14 @@ use bindings::tool::exports::opg::tool::tool as wit_tool;
 use bindings::tool::opg::tool::types::Context as WitContext;
 use bytes::Bytes;
 use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
+use compiler::CompilerConfig;
 use component::{Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
 use engine::Ticker;
 use first_slice::{Place, Places};
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
 use state::{AbortOnDrop, GuestState};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,12 +76,14 @@ use wasmtime::Engine;
 pub struct SandboxConfig {
     /// Where compiled components are kept. Nobody else may write there.
     pub cache_dir: PathBuf,
+    /// How they are compiled.
+    pub compiler: CompilerConfig,
     /// Threads that run guests: one for each core is right.
     pub worker_threads: usize,
     /// Calls at the same time, of all apps together. Each one reserves
     /// addresses, not memory.
     pub calls_in_flight_max: u32,
-    /// Where the host's side of a guest's calls runs.
+    /// Where the host's side of a guest's calls runs, and the children that compile: with timers and I/O.
     pub host: Handle,
 }
 
@@ -96,11 +102,11 @@ pub enum StartError {
         /// Where.
         dir: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No thread could be started.
     #[error("could not start the sandbox's threads")]
-    Threads(#[source] std::io::Error),
+    Threads(#[source] io::Error),
 }
 
 /// What is known of a call from outside: `opg:tool/types.context`. Its time
@@ -212,7 +218,7 @@ struct Inner {
 impl Sandbox {
     /// Starts the engine and the guests' threads.
     pub fn new(config: SandboxConfig) -> Result<Self, StartError> {
-        let SandboxConfig { cache_dir, worker_threads, calls_in_flight_max, host } = config;
+        let SandboxConfig { cache_dir, compiler, worker_threads, calls_in_flight_max, host } = config;
         if worker_threads == 0 {
             return Err(StartError::Config("worker_threads"));
         }
@@ -222,10 +228,11 @@ impl Sandbox {
         // One slot more than calls: the last one may still be on its way back.
         let engine = engine::new_engine(calls_in_flight_max.saturating_add(1))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
-        let loader = Loader::new(&engine, &cache_dir, host.clone()).map_err(|error| match error {
-            LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
-            LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
-        })?;
+        let loader =
+            Loader::new(&engine, &cache_dir, compiler, host.clone()).map_err(|error| match error {
+                LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
+                LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
+            })?;
         let inner = Inner {
             loader,
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
@@ -255,6 +262,23 @@ impl Sandbox {
     /// Verifies a component, compiles it or finds it compiled, and links it.
     pub async fn load(&self, wasm: Bytes) -> Result<Component, LoadError> {
         self.0.loader.load(wasm).await
+    }
+
+    /// Digests of components that were compiled for an older engine and not for this one, the most recently
+    /// used first: worth loading before somebody waits for them.
+    ///
+    /// # Errors
+    /// Where the cache cannot be read.
+    pub fn stale(&self) -> io::Result<Vec<String>> {
+        self.0.loader.cache().stale()
+    }
+
+    /// Removes what was compiled for other engines.
+    ///
+    /// # Errors
+    /// Where the cache cannot be changed.
+    pub fn forget_stale(&self) -> io::Result<()> {
+        self.0.loader.cache().forget_others()
     }
 
     /// What the tools in a plugin say of themselves.
@@ -436,7 +460,7 @@ impl std::fmt::Debug for Sandbox {
 /// a deadline more than half a second late.
 const POLLS_BEFORE_EVENTS: u32 = 2;
 
-fn guest_runtime(worker_threads: usize) -> std::io::Result<Runtime> {
+fn guest_runtime(worker_threads: usize) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads)
         .thread_name("opg-guest")

@@ -10,6 +10,7 @@ const COMPONENT_HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 fn sandbox(dir: &tempfile::TempDir) -> Sandbox {
     Sandbox::new(SandboxConfig {
         cache_dir: dir.path().to_owned(),
+        compiler: CompilerConfig::with("/nonexistent"),
         worker_threads: 1,
         calls_in_flight_max: 1,
         host: Handle::current(),
@@ -49,6 +50,7 @@ async fn a_configuration_without_threads_or_slots_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = SandboxConfig {
         cache_dir: dir.path().to_owned(),
+        compiler: CompilerConfig::with("/nonexistent"),
         worker_threads: 0,
         calls_in_flight_max: 1,
         host: Handle::current(),

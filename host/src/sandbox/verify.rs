@@ -22,7 +22,7 @@ pub enum PluginKind {
     Agent,
 }
 
-/// Why a component cannot be loaded. All but the last four are the author's to fix.
+/// Why a component cannot be loaded. All but the last two are the author's to fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// Over [`COMPONENT_BYTES_MAX`].
@@ -87,6 +87,9 @@ pub enum LoadError {
     /// It takes too long to compile.
     #[error("the component takes too long to compile; make its functions smaller or leave parts out")]
     CompileTimedOut,
+    /// It takes too much memory to compile.
+    #[error("the component takes too much memory to compile; make its functions smaller or leave parts out")]
+    CompileOutOfMemory,
     /// Others are being compiled.
     #[error("too many components are being compiled; try again later")]
     Busy,

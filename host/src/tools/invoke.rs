@@ -102,7 +102,7 @@ pub async fn invoke(app: &App, chain: &Chain, name: &str, input: String) -> Resu
 pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result<Done, InvokeError> {
     super::schema::fit(&tool.definition.input_schema, &input).map_err(InvokeError::BadInput)?;
     let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(InvokeError::TooMany)?;
-    let component = tool.plugin.component(app).await?;
+    let component = tool.plugin.component(app, chain.acting.app().app_id).await?;
 
     let plugin = &tool.plugin;
     let grants = GuestGrants::new(

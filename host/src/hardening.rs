@@ -1,0 +1,141 @@
+//! What a process takes from itself, so that whoever gets control of it has less.
+//!
+//! [`this_server`] is for the server: nothing it starts can gain privileges,
+//! and no copy of its memory, which holds keys, reaches a disk. The rest is for
+//! the compiler's child (`sandbox::compiler`), which reads hostile input and
+//! needs nothing but to compute.
+//!
+//! Elsewhere than on Linux the limits hold, the rest is not there.
+
+use std::io;
+
+/// Takes from the server what it does not need. To be called once, at its start.
+///
+/// # Errors
+/// The system's.
+pub fn this_server() -> io::Result<()> {
+    no_core_dumps()?;
+    #[cfg(target_os = "linux")]
+    linux::no_new_privileges()?;
+    Ok(())
+}
+
+/// Bounds this process: CPU time in seconds, memory in bytes, no files made, no
+/// core dump; behind all others on the CPU, and before all others where the
+/// machine is out of memory.
+///
+/// # Errors
+/// The system's.
+pub fn limit_this_process(cpu_s: u64, memory_bytes: u64) -> io::Result<()> {
+    // First: afterwards this process may not change how the kernel sees it.
+    stand_back();
+    no_core_dumps()?;
+    // One second between the signal that says why and the one that cannot be missed.
+    set_limit(libc::RLIMIT_CPU, cpu_s, cpu_s.saturating_add(1))?;
+    // Not the address space: an engine reserves gigabytes of it that it never touches.
+    set_limit(libc::RLIMIT_DATA, memory_bytes, memory_bytes)?;
+    set_limit(libc::RLIMIT_FSIZE, 0, 0)
+}
+
+/// Gives up every system call but those that compute, read what is open and write to it. For good.
+///
+/// # Errors
+/// Where the kernel refuses the filter.
+pub fn compute_only() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    linux::compute_only()?;
+    Ok(())
+}
+
+fn no_core_dumps() -> io::Result<()> {
+    set_limit(libc::RLIMIT_CORE, 0, 0)?;
+    #[cfg(target_os = "linux")]
+    linux::not_dumpable()?;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_os = "linux"))]
+type Resource = libc::c_int;
+
+#[expect(unsafe_code, reason = "the standard library does not set limits of a process")]
+fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` is a valid value that the call reads and does not keep.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+/// A preference of the scheduler's and the kernel's; nothing depends on it.
+#[expect(unsafe_code, reason = "the standard library does not set priorities")]
+fn stand_back() {
+    const NICE: libc::c_int = 10;
+    // SAFETY: changes a number of this process; takes no pointers.
+    unsafe { libc::nice(NICE) };
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::check;
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    use std::io;
+
+    /// Also for what this process starts: set-user-id programs run as whoever starts them.
+    #[expect(unsafe_code, reason = "the standard library has no prctl")]
+    pub(super) fn no_new_privileges() -> io::Result<()> {
+        // SAFETY: sets a flag of this process; takes no pointers.
+        check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
+    }
+
+    /// No core file, and no other process of this user may read our memory.
+    #[expect(unsafe_code, reason = "the standard library has no prctl")]
+    pub(super) fn not_dumpable() -> io::Result<()> {
+        // SAFETY: sets a flag of this process; takes no pointers.
+        check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+    }
+
+    /// What computing takes: memory, the pipes that are open, signals for a crash, random seeds for hash maps,
+    /// and the end.
+    const NEEDED: &[libc::c_long] = &[
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_write,
+        libc::SYS_writev,
+        libc::SYS_close,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_brk,
+        libc::SYS_futex,
+        libc::SYS_sched_yield,
+        libc::SYS_clock_gettime,
+        libc::SYS_getrandom,
+        libc::SYS_sigaltstack,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_getpid,
+        libc::SYS_gettid,
+        libc::SYS_tgkill,
+        libc::SYS_restart_syscall,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+    ];
+
+    pub(super) fn compute_only() -> io::Result<()> {
+        let rules = NEEDED.iter().map(|call| (*call, vec![])).collect();
+        let architecture = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
+        let filter =
+            SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)
+                .map_err(io::Error::other)?;
+        let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
+        apply_filter(&program).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,54 @@
+//! The child's side: shuts itself in, then reads, compiles, answers.
+
+use super::job::{Answer, Budget, Job};
+use crate::hardening;
+use crate::sandbox::engine::new_engine;
+use crate::sandbox::limits::COMPONENT_BYTES_MAX;
+use std::io::{Read as _, Write as _, stdin, stdout};
+use std::process::ExitCode;
+
+/// Where the command line is not one of ours.
+const USAGE: u8 = 2;
+
+/// Does one job: what it reads is on stdin, what comes of it goes to stdout.
+///
+/// For a program's `main`, as the first thing it does when it was started with
+/// [`WORKER_COMMAND`](super::WORKER_COMMAND); `args` are those after it.
+pub fn work(args: &[String]) -> ExitCode {
+    let parsed = match args {
+        [job, budget] => Job::parse(job).zip(budget.parse::<Budget>().ok()),
+        _ => None,
+    };
+    let Some((job, budget)) = parsed else {
+        eprintln!("this command is for OPG itself: it compiles one component");
+        return ExitCode::from(USAGE);
+    };
+    match obey(job, budget) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
+    hardening::limit_this_process(budget.cpu_s, budget.memory_bytes)?;
+    // All that opens files or asks the system about itself comes before the walls go up.
+    let engine = new_engine(1)?;
+    hardening::compute_only()?;
+    let mut input = vec![];
+    stdin().lock().take(COMPONENT_BYTES_MAX as u64).read_to_end(&mut input)?;
+    let answer = match job {
+        Job::Component => match engine.precompile_component(&input) {
+            Ok(code) => Answer::Done(code),
+            Err(error) => Answer::Refused(format!("{error:#}")),
+        },
+    };
+    let (tag, bytes) = answer.into_parts();
+    let mut stdout = stdout().lock();
+    stdout.write_all(&[tag])?;
+    stdout.write_all(&bytes)?;
+    stdout.flush()?;
+    Ok(())
+}
