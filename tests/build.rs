@@ -20,6 +20,8 @@ fn main() {
         "test-guest-socket",
         "test-guest-spin",
         "test-guest-trap",
+        "test-guest-typed",
+        "test-guest-typed-resource",
         "test-guest-wasi",
     ]);
 }

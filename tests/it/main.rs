@@ -31,5 +31,6 @@ mod seed_curls;
 mod tenants;
 mod tokens;
 mod tools;
+mod typed;
 mod unauthorised;
 mod upstream_client;

@@ -5,7 +5,7 @@
 //! time, by its deadline, or because nobody waits for it any more.
 
 use super::bindings::{agent, tool};
-use super::component::Tool;
+use super::component::{Abi, Tool};
 use super::cpu::Stopwatch;
 use super::first_slice::Habit;
 use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
@@ -94,13 +94,13 @@ pub(super) trait Export: Send + 'static {
     }
 }
 
-pub(super) struct DescribeTool(pub(super) Arc<Tool>);
+pub(super) struct DescribeTool(pub(super) tool::PluginPre<GuestState>);
 
 impl Export for DescribeTool {
     type Output = Vec<tool::exports::opg::tool::tool::Definition>;
 
     async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
-        let plugin = self.0.pre.instantiate_async(&mut *store).await?;
+        let plugin = self.0.instantiate_async(&mut *store).await?;
         plugin.opg_tool_tool().call_describe(store).await
     }
 }
@@ -127,8 +127,13 @@ impl Export for CallTool {
     type Output = Result<String, tool::exports::opg::tool::tool::Error>;
 
     async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
-        let plugin = self.tool.pre.instantiate_async(&mut *store).await?;
-        plugin.opg_tool_tool().call_call(store, &self.name, &self.input, &self.context).await
+        match &self.tool.abi {
+            Abi::Opg(pre) => {
+                let plugin = pre.instantiate_async(&mut *store).await?;
+                plugin.opg_tool_tool().call_call(store, &self.name, &self.input, &self.context).await
+            }
+            Abi::Functions(functions) => functions.call(store, &self.name, &self.input).await,
+        }
     }
 
     fn habit(&self) -> Option<&Habit> {

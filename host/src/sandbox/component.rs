@@ -7,7 +7,8 @@ use super::first_slice::Habit;
 use super::limits::{LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
 use super::text::clean;
-use super::verify::{LoadError, PluginKind, verify};
+use super::typed::Typed;
+use super::verify::{Interface, LoadError, PluginKind, verify};
 use super::wasi;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -39,8 +40,16 @@ pub(super) enum Export {
 
 /// A plugin of tools, and how its calls go.
 pub(super) struct Tool {
-    pub(super) pre: tool::PluginPre<GuestState>,
+    pub(super) abi: Abi,
     pub(super) habit: Habit,
+}
+
+/// How the tools in it are called.
+pub(super) enum Abi {
+    /// As `opg:tool` says.
+    Opg(tool::PluginPre<GuestState>),
+    /// Each is a function of the component's own.
+    Functions(Typed),
 }
 
 impl Component {
@@ -149,13 +158,13 @@ impl Loader {
     async fn load_now(&self, digest: &str, wasm: Bytes) -> Result<Component, LoadError> {
         let (work, key) = (self.work.clone(), digest.to_owned());
         let found = self.blocking(move || work.find_or_verify(&key, wasm)).await??;
-        let (kind, wasm) = match found {
+        let (interface, wasm) = match found {
             Found::Ready(component) => return Ok(component),
-            Found::Verified(kind, wasm) => (kind, wasm),
+            Found::Verified(interface, wasm) => (interface, wasm),
         };
         let code = self.compile(wasm).await?;
         let (work, key) = (self.work.clone(), digest.to_owned());
-        self.blocking(move || work.link_and_keep(&key, kind, &code)).await?
+        self.blocking(move || work.link_and_keep(&key, &interface, &code)).await?
     }
 
     /// On the host's runtime, whoever asks; given up with whoever waits.
@@ -202,7 +211,7 @@ pub(super) enum LoaderError {
 
 enum Found {
     Ready(Component),
-    Verified(PluginKind, Bytes),
+    Verified(Interface, Bytes),
 }
 
 fn stopped() -> LoadError {
@@ -212,31 +221,53 @@ fn stopped() -> LoadError {
 impl Work {
     fn find_or_verify(&self, digest: &str, wasm: Bytes) -> Result<Found, LoadError> {
         // Also what comes from the cache: the rules may have become stricter since.
-        let kind = verify(&wasm)?;
-        let Some(code) = self.cache.read(digest) else { return Ok(Found::Verified(kind, wasm)) };
-        match self.link(digest, kind, &code) {
+        let interface = verify(&wasm)?;
+        let Some(code) = self.cache.read(digest) else { return Ok(Found::Verified(interface, wasm)) };
+        match self.link(digest, &interface, &code) {
             Ok(component) => {
                 self.from_cache.fetch_add(1, Ordering::Relaxed);
                 Ok(Found::Ready(component))
             }
             Err(error) => {
                 tracing::warn!(digest, %error, "a compiled component could not be used; it is compiled again");
-                Ok(Found::Verified(kind, wasm))
+                Ok(Found::Verified(interface, wasm))
             }
         }
     }
 
-    fn link_and_keep(&self, digest: &str, kind: PluginKind, code: &[u8]) -> Result<Component, LoadError> {
+    fn link_and_keep(
+        &self,
+        digest: &str,
+        interface: &Interface,
+        code: &[u8],
+    ) -> Result<Component, LoadError> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = self.link(digest, kind, code)?;
+        let component = self.link(digest, interface, code)?;
         if let Err(error) = self.cache.write(digest, code) {
             tracing::warn!(digest, %error, "a compiled component could not be kept; the next start compiles it again");
         }
         Ok(component)
     }
 
+    fn export(
+        &self,
+        interface: &Interface,
+        component: &wasmtime::component::Component,
+        pre: InstancePre<GuestState>,
+    ) -> Result<Export, LoadError> {
+        let mismatch = |error| LoadError::Mismatch(short(&error));
+        let tool = |abi| Export::Tool(Arc::new(Tool { abi, habit: Habit::default() }));
+        Ok(match interface {
+            Interface::Tool => tool(Abi::Opg(tool::PluginPre::new(pre).map_err(mismatch)?)),
+            Interface::Functions(docs) => {
+                tool(Abi::Functions(Typed::new(&self.engine, component, pre, docs)?))
+            }
+            Interface::Agent => Export::Agent(agent::PluginPre::new(pre).map_err(mismatch)?),
+        })
+    }
+
     #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
-    fn link(&self, digest: &str, kind: PluginKind, code: &[u8]) -> Result<Component, LoadError> {
+    fn link(&self, digest: &str, interface: &Interface, code: &[u8]) -> Result<Component, LoadError> {
         // SAFETY: `code` is what `precompile_component` returned for an engine with our settings, in a child of
         // ours: either just now, over a pipe that nobody else holds, or in an earlier run, which
         // `CodeCache::read` has proved with our MAC over these very bytes in memory.
@@ -247,18 +278,9 @@ impl Work {
         Ok(Component(Arc::new(Linked {
             digest: digest.to_owned(),
             code_bytes: code.len(),
-            export: export(kind, pre).map_err(|error| LoadError::Mismatch(short(&error)))?,
+            export: self.export(interface, &component, pre)?,
         })))
     }
-}
-
-fn export(kind: PluginKind, pre: InstancePre<GuestState>) -> wasmtime::Result<Export> {
-    Ok(match kind {
-        PluginKind::Tool => {
-            Export::Tool(Arc::new(Tool { pre: tool::PluginPre::new(pre)?, habit: Habit::default() }))
-        }
-        PluginKind::Agent => Export::Agent(agent::PluginPre::new(pre)?),
-    })
 }
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {

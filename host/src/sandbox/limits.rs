@@ -167,6 +167,9 @@ pub(super) const TOOL_NAME_BYTES_MAX: usize = 64;
 /// A description, in bytes.
 pub(super) const DESCRIPTION_BYTES_MAX: usize = 8 * KIB;
 
+/// The doc comments of a typed component, in bytes: one for each of its tools, and as much for its types.
+pub(super) const DOCS_BYTES_MAX: usize = 2 * TOOLS_MAX * DESCRIPTION_BYTES_MAX;
+
 /// A JSON schema, in bytes.
 pub(super) const SCHEMA_BYTES_MAX: usize = 64 * KIB;
 

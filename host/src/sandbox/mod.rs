@@ -34,6 +34,7 @@ mod imports;
 mod limits;
 mod state;
 mod text;
+mod typed;
 mod verify;
 mod wasi;
 
@@ -52,7 +53,7 @@ use bindings::tool::opg::tool::types::Context as WitContext;
 use bytes::Bytes;
 use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
 use compiler::CompilerConfig;
-use component::{Export, Loader, LoaderError};
+use component::{Abi, Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
 use engine::Ticker;
 use first_slice::{Place, Places};
@@ -284,7 +285,12 @@ impl Sandbox {
     /// What the tools in a plugin say of themselves.
     pub async fn describe_tool(&self, component: &Component) -> Result<Vec<PluginTool>, CallError> {
         let Export::Tool(tool) = component.export() else { return Err(not_a("tool")) };
-        self.describe(DescribeTool(tool.clone())).await.and_then(describe::tools)
+        let said = match &tool.abi {
+            Abi::Opg(pre) => self.describe(DescribeTool(pre.clone())).await?,
+            // Its types say it: nothing is run.
+            Abi::Functions(functions) => functions.definitions(),
+        };
+        describe::tools(said)
     }
 
     /// What an agent says of itself.

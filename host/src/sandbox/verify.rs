@@ -10,7 +10,8 @@ use super::limits::{
     COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANCES_MAX, MODULES_MAX,
     NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX, WEIGHT_MAX,
 };
-use wasmparser::{Encoding, Parser, Payload, Validator};
+use super::typed::docs::{self, Docs};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, TypeBounds, Validator};
 
 /// What a plugin is, by what it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -20,6 +21,17 @@ pub enum PluginKind {
     Tool,
     /// It exports `opg:agent/agent`.
     Agent,
+}
+
+/// How a component is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Interface {
+    /// It exports `opg:tool/tool`.
+    Tool,
+    /// It exports `opg:agent/agent`.
+    Agent,
+    /// It exports functions of its own: each is a tool. With what it says of them.
+    Functions(Docs),
 }
 
 /// Why a component cannot be loaded. All but the last two are the author's to fix.
@@ -64,10 +76,18 @@ pub enum LoadError {
     },
     /// It is neither a tool nor an agent.
     #[error(
-        "the component exports neither `opg:tool/tool@1` nor `opg:agent/agent@1`; build it against `wit/tool` or \
-         `wit/agent`, or use the guest SDK's `#[tool]` or `#[agent]`"
+        "the component exports neither `opg:tool/tool@1` nor `opg:agent/agent@1`, nor any function; build it against \
+         `wit/tool` or `wit/agent`, or use the guest SDK's `#[tool]` or `#[agent]`"
     )]
     NoExport,
+    /// One of its functions cannot be a tool.
+    #[error("the function `{name}` cannot be a tool: {why}")]
+    Function {
+        /// The name the tool would have.
+        name: String,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// It is both.
     #[error("the component exports both a tool and an agent; make two components of it")]
     TwoExports,
@@ -99,7 +119,7 @@ pub enum LoadError {
 }
 
 /// Checks `wasm` and says what it is.
-pub(super) fn verify(wasm: &[u8]) -> Result<PluginKind, LoadError> {
+pub(super) fn verify(wasm: &[u8]) -> Result<Interface, LoadError> {
     check_header(wasm)?;
     // Counts first: they are cheap, validation is not.
     let counted = Counts::of(wasm)?;
@@ -107,7 +127,7 @@ pub(super) fn verify(wasm: &[u8]) -> Result<PluginKind, LoadError> {
     for name in &counted.imports {
         check_import(name)?;
     }
-    kind(&counted.exports)
+    interface(&counted.exports, wasm)
 }
 
 fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
@@ -167,9 +187,11 @@ impl Counts {
                     counts.check()?;
                     if depth == 1 {
                         for import in section {
-                            counts
-                                .imports
-                                .push(import.map_err(|error| invalid(&error))?.name.name.to_owned());
+                            let import = import.map_err(|error| invalid(&error))?;
+                            // A name for a type that is written out asks for nothing.
+                            if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                                counts.imports.push(import.name.name.to_owned());
+                            }
                         }
                     }
                 }
@@ -300,7 +322,7 @@ fn fix_for(interface: &str) -> &'static str {
     }
 }
 
-fn kind(exports: &[String]) -> Result<PluginKind, LoadError> {
+fn interface(exports: &[String], wasm: &[u8]) -> Result<Interface, LoadError> {
     let find = |interface: &str| {
         let export = exports.iter().find(|name| name.split('@').next() == Some(interface));
         match export.map(|name| (name, name.split_once('@').map_or("", |(_, version)| version))) {
@@ -310,9 +332,12 @@ fn kind(exports: &[String]) -> Result<PluginKind, LoadError> {
         }
     };
     match (find("opg:tool/tool")?, find("opg:agent/agent")?) {
-        (true, false) => Ok(PluginKind::Tool),
-        (false, true) => Ok(PluginKind::Agent),
+        (true, false) => Ok(Interface::Tool),
+        (false, true) => Ok(Interface::Agent),
         (true, true) => Err(LoadError::TwoExports),
+        (false, false) if exports.iter().any(|name| !name.starts_with("wasi:")) => {
+            Ok(Interface::Functions(docs::read(wasm)))
+        }
         (false, false) => Err(LoadError::NoExport),
     }
 }
