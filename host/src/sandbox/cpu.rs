@@ -64,11 +64,9 @@ fn thread_cpu() -> Duration {
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the standard library does not know priorities")]
 pub(super) fn step_back() {
-    // SAFETY: takes numbers and touches no memory of ours. On Linux 0 is the calling thread.
-    let failed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, GUEST_NICENESS) };
-    if failed != 0 {
-        tracing::debug!("guests' threads keep the priority of the others");
-    }
+    // SAFETY: takes a number and touches no memory of ours. On Linux a niceness is one thread's.
+    let niceness = unsafe { libc::nice(GUEST_NICENESS) };
+    tracing::debug!(niceness, "a thread for guests that compute");
 }
 
 /// Elsewhere a priority is the whole process's.
