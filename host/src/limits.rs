@@ -71,6 +71,13 @@ pub const TURN_CPU_TIME_MAX: Duration = Duration::from_secs(30);
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(14 * 60);
 /// Model calls in one turn of an agent.
 pub const STEPS_PER_TURN_MAX: u32 = 16;
+/// Calls of tools by the guests of one request, all of them together: as many as its model calls can ask for, 32 each.
+pub const TOOL_CALLS_PER_TURN_MAX: u32 = STEPS_PER_TURN_MAX * 32;
+/// How often one run of a guest may reach for something behind the gate: a secret's name, a key, a host. Most cost a
+/// round trip to the database, and what is there could be found by asking for everything.
+pub const REACHES_PER_RUN_MAX: u32 = 10_000;
+/// How deep lists and objects may stand in each other in a tool's output: what parsers take, 128, less what we put around it.
+pub const OUTPUT_DEPTH_MAX: usize = 100;
 /// How deep a chain of guest calls may go (row M361).
 pub const CALL_DEPTH_MAX: u32 = 4;
 /// What one turn may stream to the client, in bytes of text.

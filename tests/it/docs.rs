@@ -88,6 +88,25 @@ fn every_code_warning_and_wall_of_the_database_is_documented() {
 }
 
 #[test]
+fn every_hostile_guest_has_its_row_and_every_row_its_guest() {
+    let guests: BTreeSet<String> = opg_tests::hostile::ALL
+        .iter()
+        .map(|guest| {
+            let test = guest.name.replace('-', "_");
+            format!(
+                "{} | `{}` | {} | {} | `hostile::{test}`",
+                guest.number(),
+                guest.name,
+                guest.tries(),
+                guest.outcome()
+            )
+        })
+        .collect();
+    let rows = rows("docs/hostile-guests.md").into_iter().filter(|row| row[0].parse::<u32>().is_ok());
+    assert_same("docs/hostile-guests.md", &rows.map(|row| row.join(" | ")).collect(), &guests);
+}
+
+#[test]
 fn every_test_the_architecture_names_exists() {
     let sources = sources();
     let named = code_spans(&root().join("ARCHITECTURE.md"));

@@ -281,3 +281,19 @@ async fn m356_a_guest_knows_of_its_call_what_the_host_says_and_a_tool_does_not_s
     assert_eq!(said.status, 200, "{}", said.text());
     assert!(!frames.starts_with("smuggled"), "{frames}");
 }
+
+#[tokio::test]
+async fn a_run_reaches_for_so_much_and_no_more() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    acme.install_tool("thief", guests::SECRET_THIEF).await;
+    let hammer = json!({ "name": "NEVER_KEPT", "times": 10_050 });
+    for _ in 0..2 {
+        // The next run begins anew.
+        assert_eq!(
+            seen(&acme, "thief_hammer", hammer.clone()).await,
+            json!({ "denied": 10_000, "limit": 50 })
+        );
+    }
+    assert_eq!(reached(&acme).await["secret:NEVER_KEPT"], json!({ "allowed": 0, "denied": 10_000 }));
+}

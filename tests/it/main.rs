@@ -16,6 +16,8 @@ mod database_guest;
 mod database_managed;
 mod docs;
 mod door;
+mod fuzz;
+mod hostile;
 mod main_job;
 mod migrations;
 mod models;

@@ -481,3 +481,10 @@ pub fn logs() -> String {
     let captured = LOGS.get().map(|logs| logs.0.lock().expect("no writer panics").clone());
     String::from_utf8_lossy(&captured.unwrap_or_default()).into_owned()
 }
+
+/// Forgets what was logged so far: for a test that measures memory.
+pub fn forget_logs() {
+    if let Some(logs) = LOGS.get() {
+        *logs.0.lock().expect("no writer panics") = Vec::new();
+    }
+}

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod hostile;
 pub mod process;
 pub mod routes;
 pub mod site;
@@ -8,7 +9,7 @@ pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.
 pub mod guests {
-    mod built {
+    pub(crate) mod built {
         include!(concat!(env!("OUT_DIR"), "/guests.rs"));
     }
 
@@ -33,6 +34,7 @@ pub mod guests {
         HOG = TEST_GUEST_HOG;
         NOT_A_PLUGIN = TEST_GUEST_NOT_A_PLUGIN;
         RELAY = TEST_GUEST_RELAY;
+        SECRET_THIEF = TEST_GUEST_SECRET_THIEF;
         SHOUT = TEST_GUEST_SHOUT;
         SLEEPY_DESCRIBE = TEST_GUEST_SLEEPY_DESCRIBE;
         SLOW = TEST_GUEST_SLOW;

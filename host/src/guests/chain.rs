@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     grants::{Acting, InApp},
-    limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX},
+    limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX},
     models::{Usage, gateway::GatewayError},
     sandbox::CallContext,
     tools::catalog::Catalog,
@@ -49,6 +49,7 @@ struct Shared {
     events: Option<mpsc::Sender<Emitted>>,
     emitted_bytes: AtomicUsize,
     model_calls: AtomicU32,
+    tool_calls: AtomicU32,
     usage: Mutex<Usage>,
     model_failure: Mutex<Option<GatewayError>>,
 }
@@ -98,6 +99,11 @@ impl Chain {
     /// Takes one model call from the budget; false where it is spent.
     pub fn take_model_call(&self) -> bool {
         self.shared.model_calls.fetch_add(1, Ordering::Relaxed) < STEPS_PER_TURN_MAX
+    }
+
+    /// Takes one call of a tool by a guest from the budget; false where it is spent.
+    pub fn take_tool_call(&self) -> bool {
+        self.shared.tool_calls.fetch_add(1, Ordering::Relaxed) < TOOL_CALLS_PER_TURN_MAX
     }
 
     /// Adds what a model call used.

@@ -8,6 +8,7 @@
 use crate::{
     app::App,
     grants::{Acting, Reach, audit, audit::Outcome},
+    limits::REACHES_PER_RUN_MAX,
     registry::{PluginKind, PluginName},
     sandbox::door::LogLevel,
     usage::{self, Status, Use, What},
@@ -43,6 +44,7 @@ struct Count {
 #[derive(Default)]
 struct Seen {
     logs: Vec<LogLine>,
+    reached_times: u32,
     reaches: BTreeMap<String, Count>,
 }
 
@@ -89,6 +91,13 @@ impl Record {
     /// Keeps a line.
     pub fn log(&self, level: LogLevel, message: &str) {
         self.seen().logs.push(LogLine { level, message: message.to_owned() });
+    }
+
+    /// Takes one reach from the run's budget; false where it is spent.
+    pub fn take_reach(&self) -> bool {
+        let mut seen = self.seen();
+        seen.reached_times = seen.reached_times.saturating_add(1);
+        seen.reached_times <= REACHES_PER_RUN_MAX
     }
 
     /// Counts what was reached for, and what the gate said.

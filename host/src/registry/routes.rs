@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Allowed, AppRef, Capability, CapabilityKind, Permission, action::may},
+    grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, action::may, audit},
     http::{Json, NoContent, Page, Paged, Params, body, extract::Queried},
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
     sandbox::{CallError, LoadError},
@@ -207,8 +207,10 @@ pub async fn put_tool(
         return Err(ApiError::wrong_content_type("application/wasm"));
     }
     let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-    let uploaded = upload::component(&app, &allowed, &plugin, wasm).await?;
-    Ok(answer(&plugin, &uploaded))
+    match upload::component(&app, &allowed, &plugin, wasm).await {
+        Ok(uploaded) => Ok(answer(&plugin, &uploaded)),
+        Err(error) => Err(refused(&app, &allowed, &plugin, error).await),
+    }
 }
 
 /// Uploads an agent: a component, or markdown.
@@ -222,17 +224,46 @@ pub async fn put_agent(
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-            upload::component(&app, &allowed, &plugin, wasm).await?
+            upload::component(&app, &allowed, &plugin, wasm).await
         }
         Some("text/markdown" | "text/plain") => {
             let bytes = body::read(request.into_body(), MARKDOWN_BYTES_MAX).await?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| ApiError::unprocessable("not_utf8", "the markdown is not UTF-8 text"))?;
-            upload::markdown(&app, &allowed, &plugin, text).await?
+            upload::markdown(&app, &allowed, &plugin, text).await
         }
         _ => return Err(ApiError::wrong_content_type("text/markdown` or `application/wasm")),
     };
-    Ok(answer(&plugin, &uploaded))
+    match uploaded {
+        Ok(uploaded) => Ok(answer(&plugin, &uploaded)),
+        Err(error) => Err(refused(&app, &allowed, &plugin, error).await),
+    }
+}
+
+/// Writes a refused upload into the audit log: whoever tries what must not run should be seen trying.
+async fn refused<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    error: UploadError,
+) -> ApiError {
+    let told = ApiError::from(error);
+    let is_about_the_plugin = told.status == StatusCode::UNPROCESSABLE_ENTITY && told.code != "bad_name";
+    if is_about_the_plugin {
+        let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
+            .result(audit::Outcome::Failed)
+            .detail(json!({ "code": told.code }));
+        if let Err(cause) = write_alone(app, allowed, entry).await {
+            tracing::error!(%cause, %plugin, "a refused upload could not be written down");
+        }
+    }
+    told
+}
+
+async fn write_alone(app: &App, proof: &impl InApp, entry: audit::Entry) -> sqlx::Result<()> {
+    let mut tx = app.tenant_tx(proof).await?;
+    audit::write(app, &mut tx, proof, entry).await?;
+    tx.commit().await
 }
 
 // === predefined ===

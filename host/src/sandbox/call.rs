@@ -8,7 +8,7 @@ use super::bindings::{agent, tool};
 use super::component::{Abi, Tool};
 use super::cpu::Stopwatch;
 use super::first_slice::Habit;
-use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
+use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOST_CALLS_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
 use super::state::GuestState;
 use super::text::clean;
 use super::wasi::finish_output;
@@ -198,7 +198,12 @@ fn store(engine: &Engine, state: GuestState) -> Store<GuestState> {
     store.set_max_component_handles(GUEST_HANDLES_MAX);
     // At each tick back to the runtime, behind all other tasks: a plain yield would let spinning guests
     // starve timers and new calls.
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.epoch_deadline_callback(|store| {
+        if store.data().asked_too_often() {
+            return Err(AskedTooOften.into());
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
     store.set_epoch_deadline(1);
     store
 }
@@ -229,6 +234,11 @@ async fn metered<T>(
     })
     .await
 }
+
+/// Ends a call whose guest asked the host for too much.
+#[derive(Debug, thiserror::Error)]
+#[error("it asked the host for something more than {HOST_CALLS_MAX} times; wait with a poll, not in a loop")]
+struct AskedTooOften;
 
 /// What a failed call says about whose fault it was.
 fn blame(error: &wasmtime::Error, state: &GuestState) -> CallError {

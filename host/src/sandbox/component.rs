@@ -8,7 +8,7 @@ use super::limits::{LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
 use super::text::clean;
 use super::typed::Typed;
-use super::verify::{Interface, LoadError, PluginKind, verify};
+use super::verify::{Interface, LoadError, PluginKind, does_not_fit, verify};
 use super::wasi;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -272,7 +272,7 @@ impl Work {
         // ours: either just now, over a pipe that nobody else holds, or in an earlier run, which
         // `CodeCache::read` has proved with our MAC over these very bytes in memory.
         let component = unsafe { wasmtime::component::Component::deserialize(&self.engine, code) }
-            .map_err(|error| LoadError::Engine(short(&error)))?;
+            .map_err(|error| does_not_fit(&error))?;
         let pre =
             self.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(short(&error)))?;
         Ok(Component(Arc::new(Linked {
@@ -286,7 +286,7 @@ impl Work {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasi::add_to_linker(&mut linker)?;
-    tool::Plugin::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    tool::Plugin::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, GuestState::asked)?;
     Ok(linker)
 }
 

@@ -5,6 +5,8 @@
 //! is asked now and then, and where something took long; in between the wall
 //! clock does, which is never less.
 
+#[cfg(target_os = "linux")]
+use super::limits::GUEST_NICENESS;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -55,6 +57,21 @@ fn thread_cpu() -> Duration {
     debug_assert_eq!(failed, 0, "this clock is there on Linux and macOS");
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
+
+/// Lets the threads of the host, of short calls and of the database go before this one.
+///
+/// Where the system refuses, guests run as before: limits do not depend on it.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the standard library does not know priorities")]
+pub(super) fn step_back() {
+    // SAFETY: takes a number and touches no memory of ours. On Linux a niceness is one thread's.
+    let niceness = unsafe { libc::nice(GUEST_NICENESS) };
+    tracing::debug!(niceness, "a thread for guests that compute");
+}
+
+/// Elsewhere a priority is the whole process's.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn step_back() {}
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,8 @@ use super::limits::{
     CAPABILITIES_MAX, CAPABILITY_REASON_BYTES_MAX, CAPABILITY_TARGET_BYTES_MAX, DESCRIPTION_BYTES_MAX,
     SCHEMA_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_MAX,
 };
-use super::text::{clean, is_reordering};
-use std::collections::HashSet;
+use super::text::{clean, is_invisible, is_reordering};
+use std::collections::HashMap;
 
 /// One tool of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,10 +49,18 @@ pub(super) fn tools(definitions: Vec<tool::Definition>) -> Result<Vec<PluginTool
     if definitions.is_empty() {
         return Err(refused("it has no tools"));
     }
-    let mut names = HashSet::new();
+    let mut names = HashMap::new();
     for definition in &definitions {
-        if !names.insert(definition.name.clone()) {
-            return Err(refused(&format!("two tools have the name `{}`", clean(&definition.name, 64))));
+        let name = clean(&definition.name, TOOL_NAME_BYTES_MAX);
+        match names.insert(look(&definition.name), &definition.name) {
+            Some(other) if *other == definition.name => {
+                return Err(refused(&format!("two tools have the name `{name}`")));
+            }
+            Some(other) => {
+                let other = clean(other, TOOL_NAME_BYTES_MAX);
+                return Err(refused(&format!("the tools `{other}` and `{name}` look alike")));
+            }
+            None => {}
         }
     }
     definitions.into_iter().map(plugin_tool).collect()
@@ -92,9 +100,18 @@ fn capability(wanted: types::Capability) -> Result<RequestedCapability, CallErro
     Ok(RequestedCapability { kind: wanted.kind, target: wanted.target, reason: wanted.reason })
 }
 
+/// How a name looks to someone in a hurry: a person who reviews it, or a model.
+fn look(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
+}
+
+/// Names that every object has in JavaScript: a client that keeps tools in one would find these there already.
+const TAKEN_NAMES: &[&str] = &["__proto__", "constructor", "prototype"];
+
 fn check_name(name: &str) -> Result<(), CallError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if name.is_empty() || name.len() > TOOL_NAME_BYTES_MAX || !name.bytes().all(fits) {
+    let is_taken = TAKEN_NAMES.contains(&name);
+    if name.is_empty() || is_taken || name.len() > TOOL_NAME_BYTES_MAX || !name.bytes().all(fits) {
         return Err(refused(&format!(
             "`{}` is not a tool's name; use 1 to {TOOL_NAME_BYTES_MAX} letters, digits, `_` and `-`",
             clean(name, TOOL_NAME_BYTES_MAX)
@@ -131,7 +148,9 @@ fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), CallError>
         return Err(refused(&format!("{what} has {} bytes, {bytes_max} are allowed", text.len())));
     }
     let hidden = |character: char| {
-        character.is_control() && !matches!(character, '\n' | '\t') || is_reordering(character)
+        character.is_control() && !matches!(character, '\n' | '\t')
+            || is_reordering(character)
+            || is_invisible(character)
     };
     match text.chars().find(|&character| hidden(character)) {
         Some(character) => {
@@ -174,7 +193,12 @@ mod tests {
         for name in ["", "a b", "ä", &"x".repeat(65), "a\n"] {
             assert!(why(vec![tool_named(name)]).contains("is not a tool's name"), "{name:?}");
         }
+        for name in ["__proto__", "constructor"] {
+            assert!(why(vec![tool_named(name)]).contains("is not a tool's name"), "{name:?}");
+        }
         assert!(why(vec![tool_named("a"), tool_named("a")]).contains("two tools have the name `a`"));
+        let alike = why(vec![tool_named("to-day"), tool_named("To_Day")]);
+        assert!(alike.contains("`to-day` and `To_Day` look alike"), "{alike}");
     }
 
     #[test]
@@ -194,6 +218,11 @@ mod tests {
     fn what_a_reviewer_cannot_see_is_refused() {
         let hidden = tool::Definition { description: "good\u{202e}live".into(), ..tool_named("a") };
         assert!(why(vec![hidden]).contains(r"\u{202e}"));
+        let tagged = tool::Definition { description: "good\u{e0041}".into(), ..tool_named("a") };
+        assert!(why(vec![tagged]).contains(r"\u{e0041}"));
+        let emoji =
+            tool::Definition { description: "good ❤\u{fe0f} 👩\u{200d}🔬".into(), ..tool_named("a") };
+        assert!(tools(vec![emoji]).is_ok());
         let hidden =
             types::Capability { kind: "http".into(), target: "a\u{1b}[8m".into(), reason: "b".into() };
         assert!(
@@ -210,6 +239,36 @@ mod tests {
         for schema in ["{}", r#"{"type":"array"}"#, r#"{"type":["object"]}"#] {
             let broken = tool::Definition { input_schema: schema.to_owned(), ..tool_named("a") };
             assert!(why(vec![broken]).contains("must have \"type\": \"object\""), "{schema}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::with_cases(256)
+        })]
+
+        #[test]
+        fn what_is_kept_is_what_a_reviewer_sees(
+            name in "\\PC{0,8}|[a-z_-]{0,70}|__proto__",
+            text in "(\\PC|[\u{0}\u{1b}\u{202e}\u{200b}\u{e0041}]){0,20}",
+            kind in "\\PC{0,8}",
+        ) {
+            let capability = types::Capability { kind, target: text.clone(), reason: text.clone() };
+            let definition = tool::Definition {
+                description: text,
+                capabilities: vec![capability],
+                ..tool_named(&name)
+            };
+            if let Ok(kept) = tools(vec![definition]) {
+                let [kept] = kept.as_slice() else { panic!("one tool") };
+                let wish = &kept.capabilities[0];
+                for text in [&kept.definition.name, &kept.definition.description, &wish.kind, &wish.target] {
+                    let seen = text.chars().all(|c| !is_reordering(c) && !is_invisible(c) && (!c.is_control() || "\n\t".contains(c)));
+                    proptest::prop_assert!(seen, "{text:?}");
+                }
+                proptest::prop_assert!(kept.definition.name.is_ascii() && !TAKEN_NAMES.contains(&name.as_str()));
+            }
         }
     }
 }

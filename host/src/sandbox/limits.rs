@@ -59,6 +59,20 @@ const MIB: usize = 1 << 20;
 /// neighbour costs little, long enough that the check costs nothing.
 pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
+/// The clocks of guests move in steps of this: fine for timestamps and timeouts, a thousand times what tells a
+/// value in the processor's cache from one that is not.
+pub(super) const CLOCK_STEP: Duration = Duration::from_micros(100);
+
+/// CPU time after which a call counts as one that computes, and changes to the long lane: some ticks, far more
+/// than a call takes that waits for others most of the time.
+pub(super) const LONG_CALL_CPU: Duration = Duration::from_millis(20);
+
+/// How far the threads of the long lane stand back behind others, as `nice` has it: with 10 a guest that
+/// computes gets a tenth of a core that the host, the database or a short call wants as well, and all of one
+/// that nobody wants.
+#[cfg(target_os = "linux")]
+pub(super) const GUEST_NICENESS: libc::c_int = 10;
+
 /// CPU time of a call that may begin on a thread of the host, and how long it
 /// may be there without a rest: what a large request's JSON takes as well.
 pub(super) const SHORT_CALL_TIME: Duration = Duration::from_millis(1);
@@ -136,6 +150,10 @@ pub(super) const COMPLETION_EVENTS_AHEAD: usize = 64;
 pub(super) const COMPILE_MEMORY_BYTES_MAX: u64 = 3 << 29;
 
 // --- what passes between guest and host ----------------------------------
+
+/// How often a guest may ask the host for anything in one call, clocks included. Who asks a million times
+/// is waiting in a loop; the CPU time of that is ours as well.
+pub(super) const HOST_CALLS_MAX: u64 = 1_000_000;
 
 /// What a guest may hand to the host in one call or answer, in bytes, counted
 /// before it is copied. Bounds request bodies, stored values and messages.
@@ -226,6 +244,10 @@ pub(super) const COMPONENTS_MAX: u32 = 64;
 
 /// Instances, core and component, in all sections together.
 pub(super) const INSTANCES_MAX: u32 = 512;
+
+/// Instances that come of them, where components make components: the compiler writes each of them out.
+/// Composed of five components of Python's size there are a few thousand, by our rough count.
+pub(super) const INSTANCES_MADE_MAX: usize = 10_000;
 
 /// Components inside components inside components.
 pub(super) const NESTING_MAX: usize = 8;

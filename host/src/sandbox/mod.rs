@@ -22,6 +22,7 @@
 mod bindings;
 mod cache;
 mod call;
+mod clock;
 pub mod compiler;
 mod complexity;
 mod component;
@@ -31,6 +32,7 @@ pub mod door;
 mod engine;
 mod first_slice;
 mod imports;
+mod lanes;
 mod limits;
 mod state;
 mod text;
@@ -57,16 +59,18 @@ use component::{Abi, Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
 use engine::Ticker;
 use first_slice::{Place, Places};
+use lanes::Lanes;
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
-use state::{AbortOnDrop, GuestState};
+use state::GuestState;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use text::cut;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -79,7 +83,7 @@ pub struct SandboxConfig {
     pub cache_dir: PathBuf,
     /// How they are compiled.
     pub compiler: CompilerConfig,
-    /// Threads that run guests: one for each core is right.
+    /// Threads that run guests, in each of two lanes: one for each core is right.
     pub worker_threads: usize,
     /// Calls at the same time, of all apps together. Each one reserves
     /// addresses, not memory.
@@ -205,7 +209,7 @@ struct Inner {
     loader: Loader,
     ticker: Ticker,
     /// Taken when the sandbox goes away.
-    guests: Option<Runtime>,
+    guests: Option<Lanes>,
     host: Handle,
     /// Threads of the host that are lent for first slices.
     places: Places,
@@ -237,7 +241,7 @@ impl Sandbox {
         let inner = Inner {
             loader,
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
-            guests: Some(guest_runtime(worker_threads).map_err(StartError::Threads)?),
+            guests: Some(Lanes::start(worker_threads).map_err(StartError::Threads)?),
             engine,
             places: Places::on(&host),
             host,
@@ -395,9 +399,10 @@ impl Sandbox {
         let state = move |deadline| GuestState::new(door, host, limits.memory_bytes_max, deadline);
         let place = export.habit().filter(|habit| habit.is_short()).and_then(|_| inner.places.take());
         let call = call::run(inner.engine.clone(), slot, limits, state, export);
+        let call = Box::pin(call);
         let called = match place {
             Some(place) => inner.begin_here(place, call).await,
-            None => inner.run_on_guests_threads(call).await,
+            None => inner.guests().run(call).await,
         };
         let called = called
             .unwrap_or_else(|| Called::refused(CallError::Engine("it stopped unexpectedly".to_owned())));
@@ -413,28 +418,19 @@ impl Inner {
     async fn begin_here<T: Send + 'static>(
         &self,
         place: Place<'_>,
-        call: impl Future<Output = T> + Send + 'static,
+        mut call: Pin<Box<impl Future<Output = T> + Send + 'static>>,
     ) -> Option<T> {
-        let mut call = Box::pin(call);
-        match first_slice::poll_here(self.guests(), place, call.as_mut()).await.ok()? {
+        match first_slice::poll_here(self.guests().fresh(), place, call.as_mut()).await.ok()? {
             Poll::Ready(called) => Some(called),
             Poll::Pending => {
                 // Whoever asked may be gone by now: then it gets no second slice.
                 yield_now().await;
-                self.run_on_guests_threads(call).await
+                self.guests().run(call).await
             }
         }
     }
 
-    /// `None` where it panicked.
-    async fn run_on_guests_threads<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        AbortOnDrop(self.guests().spawn(call)).await.ok()
-    }
-
-    fn guests(&self) -> &Runtime {
+    fn guests(&self) -> &Lanes {
         self.guests.as_ref().expect("only taken when the sandbox is dropped")
     }
 
@@ -459,21 +455,6 @@ impl std::fmt::Debug for Sandbox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Sandbox").field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-/// How many tasks a worker polls before it looks at timers, and at tasks from
-/// other threads. A guest's poll may take a whole tick: the usual 61 would make
-/// a deadline more than half a second late.
-const POLLS_BEFORE_EVENTS: u32 = 2;
-
-fn guest_runtime(worker_threads: usize) -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads)
-        .thread_name("opg-guest")
-        .event_interval(POLLS_BEFORE_EVENTS)
-        .global_queue_interval(POLLS_BEFORE_EVENTS)
-        .enable_time()
-        .build()
 }
 
 fn not_a(kind: &str) -> CallError {

@@ -4,7 +4,7 @@
 
 use super::door::{Door, DoorError, LogLevel};
 use super::limits::{
-    CORE_INSTANCES_PER_CALL_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
+    CORE_INSTANCES_PER_CALL_MAX, HOST_CALLS_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
     MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
 };
 use super::text::clean;
@@ -25,6 +25,8 @@ pub(super) struct GuestState {
     pub(super) table: ResourceTable,
     /// Completions that the guest holds.
     pub(super) completions_live: usize,
+    /// How often the guest asked the host for something.
+    asked_times: u64,
     wasi: WasiCtx,
 }
 
@@ -45,13 +47,26 @@ impl GuestState {
             host,
             table,
             completions_live: 0,
+            asked_times: 0,
         }
+    }
+
+    /// The state for one more call of the host, which is counted.
+    pub(super) fn asked(&mut self) -> &mut Self {
+        self.asked_times = self.asked_times.saturating_add(1);
+        self
+    }
+
+    /// Whether the guest asked more often than it may; looked at at each tick.
+    pub(super) fn asked_too_often(&self) -> bool {
+        self.asked_times > HOST_CALLS_MAX
     }
 }
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let state = self.asked();
+        WasiCtxView { ctx: &mut state.wasi, table: &mut state.table }
     }
 }
 
@@ -119,7 +134,12 @@ impl ResourceLimiter for MemoryBudget {
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
-        Ok(desired <= TABLE_ELEMENTS_MAX && self.grant(more))
+        if desired > TABLE_ELEMENTS_MAX {
+            self.granted = 0;
+            self.refused = true;
+            return Ok(false);
+        }
+        Ok(self.grant(more))
     }
 
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
@@ -226,7 +246,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::MemoryBudget;
+    use super::{MemoryBudget, TABLE_ELEMENTS_MAX};
     use wasmtime::ResourceLimiter;
 
     #[test]
@@ -239,6 +259,9 @@ mod tests {
         assert!(!budget.table_growing(0, 10_000, None).unwrap());
         assert_eq!(budget.peak(), 980_000);
         assert!(budget.was_refused());
+        let mut budget = MemoryBudget::new(usize::MAX);
+        assert!(!budget.table_growing(0, TABLE_ELEMENTS_MAX + 1, None).unwrap());
+        assert!(budget.was_refused(), "a table that is too long as well");
     }
 
     #[test]

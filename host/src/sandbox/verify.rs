@@ -7,11 +7,11 @@
 use super::complexity::Module;
 use super::engine::FEATURES;
 use super::limits::{
-    COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANCES_MAX, MODULES_MAX,
-    NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX, WEIGHT_MAX,
+    COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANCES_MADE_MAX,
+    INSTANCES_MAX, MODULES_MAX, NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX, WEIGHT_MAX,
 };
 use super::typed::docs::{self, Docs};
-use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, TypeBounds, Validator};
+use wasmparser::{ComponentInstance, ComponentTypeRef, Encoding, Parser, Payload, TypeBounds, Validator};
 
 /// What a plugin is, by what it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -96,6 +96,9 @@ pub enum LoadError {
         "the component exports `{0}`; this host runs version 1: build it against the `wit/` of this host"
     )]
     ExportVersion(String),
+    /// It declares more memories, tables or instances than one call may have, or larger ones.
+    #[error("the component does not fit into one call: {0}; declare less")]
+    DoesNotFit(String),
     /// Imports or exports have the right names and the wrong types.
     #[error(
         "the component does not fit this host's interfaces: {0}; build it against the `wit/` of this host"
@@ -147,6 +150,13 @@ pub(super) fn invalid(error: &wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid(super::text::clean(&error.to_string(), 300))
 }
 
+/// What the engine says of a component that was compiled and for which there can be no room.
+pub(super) fn does_not_fit(error: &wasmtime::Error) -> LoadError {
+    let text = super::text::clean(&format!("{error:#}"), 400);
+    // The engine has no type for it.
+    if text.contains("exceeds the") { LoadError::DoesNotFit(text) } else { LoadError::Engine(text) }
+}
+
 /// What is in a component, at any depth, and the names at its border.
 #[derive(Default)]
 struct Counts {
@@ -166,6 +176,7 @@ impl Counts {
     fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         let mut counts = Self::default();
         let mut depth = 0_usize;
+        let mut made = Made::default();
         // Modules hold no modules, so one at a time is enough.
         let mut module = Module::default();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -173,6 +184,7 @@ impl Counts {
                 Payload::Version { encoding, .. } => {
                     depth += 1;
                     limit("levels of nesting", depth, NESTING_MAX)?;
+                    made.open.push(0);
                     match encoding {
                         Encoding::Module => {
                             counts.modules += 1;
@@ -181,7 +193,10 @@ impl Counts {
                         Encoding::Component => counts.components += 1,
                     }
                 }
-                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::End(_) => {
+                    depth = depth.saturating_sub(1);
+                    made.close()?;
+                }
                 Payload::ComponentImportSection(section) => {
                     counts.names += section.count() as usize;
                     counts.check()?;
@@ -233,8 +248,21 @@ impl Counts {
                 Payload::ComponentCanonicalSection(section) => counts.functions += section.count() as usize,
                 Payload::DataSection(section) => counts.segments += section.count() as usize,
                 Payload::ElementSection(section) => counts.segments += section.count() as usize,
-                Payload::InstanceSection(section) => counts.instances += section.count() as usize,
-                Payload::ComponentInstanceSection(section) => counts.instances += section.count() as usize,
+                Payload::InstanceSection(section) => {
+                    counts.instances += section.count() as usize;
+                    made.modules(section.count() as usize);
+                }
+                Payload::ComponentInstanceSection(section) => {
+                    counts.instances += section.count() as usize;
+                    counts.check()?;
+                    for instance in section {
+                        if let ComponentInstance::Instantiate { .. } =
+                            instance.map_err(|error| invalid(&error))?
+                        {
+                            made.component();
+                        }
+                    }
+                }
                 _ => {}
             }
             counts.check()?;
@@ -251,6 +279,40 @@ impl Counts {
         limit("core modules", self.modules, MODULES_MAX as usize)?;
         limit("nested components", self.components, COMPONENTS_MAX as usize)?;
         limit("instances", self.instances, INSTANCES_MAX as usize)
+    }
+}
+
+/// How many instances there will be once everything is made: a component that makes fifty of another, which
+/// makes fifty of a third, is small as it is written.
+///
+/// It is not looked up which component is made: the one with the most instances is assumed.
+#[derive(Default)]
+struct Made {
+    /// For each component that is being read, its instances so far.
+    open: Vec<usize>,
+    /// The most instances that any component read so far comes to.
+    most: usize,
+}
+
+impl Made {
+    fn modules(&mut self, count: usize) {
+        self.add(count);
+    }
+
+    fn component(&mut self) {
+        self.add(self.most.saturating_add(1));
+    }
+
+    fn add(&mut self, count: usize) {
+        if let Some(open) = self.open.last_mut() {
+            *open = open.saturating_add(count);
+        }
+    }
+
+    fn close(&mut self) -> Result<(), LoadError> {
+        let total = self.open.pop().unwrap_or(0);
+        self.most = self.most.max(total);
+        limit("instances once all are made", total, INSTANCES_MADE_MAX)
     }
 }
 

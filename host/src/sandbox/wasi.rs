@@ -1,9 +1,10 @@
 //! The harmless part of WASI 0.2: what standard libraries need to start.
 //!
-//! Clocks and random numbers are real. The environment, the arguments,
+//! Clocks are right and coarse, random numbers are real. The environment, the arguments,
 //! standard input and the file system are empty; what a guest prints becomes
 //! log lines. Absent: sockets, a terminal, preopened directories.
 
+use super::clock::Coarse;
 use super::door::LogLevel;
 use super::limits::{LOG_LINE_BYTES_MAX, RANDOM_BYTES_MAX};
 use super::state::{GuestState, HostSide};
@@ -13,7 +14,7 @@ use tokio::io::AsyncWrite;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
+use wasmtime_wasi::clocks::{MonotonicClock, WallClock, WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -49,6 +50,8 @@ pub(super) fn empty_context(host: &Arc<HostSide>) -> WasiCtx {
     WasiCtx::builder()
         .stdout(Output { stream: Stream::Stdout, host: host.clone() })
         .stderr(Output { stream: Stream::Stderr, host: host.clone() })
+        .monotonic_clock(Coarse(MonotonicClock::default()))
+        .wall_clock(Coarse(WallClock::default()))
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
@@ -63,7 +66,7 @@ impl HasData for Io {
 }
 
 fn table(state: &mut GuestState) -> &mut ResourceTable {
-    &mut state.table
+    &mut state.asked().table
 }
 
 /// Where a guest prints.

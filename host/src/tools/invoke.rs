@@ -7,7 +7,7 @@ use crate::{
     guests::{Chain, Door, Record, record::LogLine},
     registry::resolve::CodeError,
     sandbox::{CallError, CallLimits, Spent, ToolError},
-    tools::catalog::Tool,
+    tools::{catalog::Tool, output},
     usage::Status,
 };
 use std::sync::Arc;
@@ -65,6 +65,9 @@ pub enum InvokeError {
     /// Its answer is too large.
     #[error("the tool's output is larger than it may be")]
     OutputTooLarge(Left),
+    /// Its answer is not what a tool answers with.
+    #[error("the tool's output cannot be used: {0}; return JSON text")]
+    BadOutput(String, Left),
     /// Its code could not be had.
     #[error("the tool could not be loaded")]
     Code(#[from] CodeError),
@@ -120,9 +123,14 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     let called =
         app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
 
-    let status = if matches!(called.result, Ok(Ok(_))) { Status::Ok } else { Status::Failed };
-    record.end(status).await?;
+    let bad_output =
+        called.result.as_ref().ok().and_then(|answer| output::check(answer.as_ref().ok()?).err());
+    let is_ok = matches!(called.result, Ok(Ok(_))) && bad_output.is_none();
+    record.end(if is_ok { Status::Ok } else { Status::Failed }).await?;
     let left = Left { logs: record.logs(), spent: called.spent };
+    if let Some(why) = bad_output {
+        return Err(InvokeError::BadOutput(why, left));
+    }
     match called.result {
         Ok(Ok(output)) => Ok(Done { output, logs: left.logs, spent: left.spent }),
         Ok(Err(ToolError::InvalidInput(text))) => Err(InvokeError::InvalidInput(text, left)),

@@ -11,6 +11,7 @@
 
 pub mod catalog;
 pub mod invoke;
+pub mod output;
 pub mod routes;
 pub mod schema;
 

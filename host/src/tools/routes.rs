@@ -92,6 +92,7 @@ impl From<InvokeError> for ApiError {
             InvokeError::OutputTooLarge(left) => {
                 failed(StatusCode::BAD_GATEWAY, "tool_output_too_large", left)
             }
+            InvokeError::BadOutput(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_bad_output", left),
             InvokeError::TimedOut(left) => failed(StatusCode::GATEWAY_TIMEOUT, "tool_timeout", left),
             InvokeError::Code(cause) if cause.is_busy() => ApiError::unavailable(cause.to_string()),
             InvokeError::Code(cause) => ApiError::internal("a tool could not be loaded", cause),

@@ -41,6 +41,8 @@ const REFUSED: &[&str] = &[
     "contains",
     "dependentSchemas",
     "$vocabulary",
+    // Not a keyword: a client in JavaScript would change all its objects with it.
+    "__proto__",
 ];
 
 /// Whether a schema may be a tool's.
@@ -161,6 +163,8 @@ mod tests {
         let nested = json!({ "type": "object", "anyOf": [{ "anyOf": [{ "anyOf": [{}] }] }] });
         assert!(check(&nested.to_string()).is_err());
         assert!(check(&json!({ "type": "object", "pattern": "x".repeat(300) }).to_string()).is_err());
+        let taken = r#"{"type":"object","properties":{"__proto__":{"type":"string"}}}"#;
+        assert!(check(taken).unwrap_err().contains("`__proto__`"));
         assert!(check("[]").is_err() && check("{}").is_err() && check("nonsense").is_err());
     }
 

@@ -15,6 +15,7 @@ use super::{Chain, Record};
 use crate::{
     app::App,
     grants::{Denied, GuestGrants, Reach},
+    limits::REACHES_PER_RUN_MAX,
     sandbox::door::{
         self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
     },
@@ -39,6 +40,11 @@ impl Door {
 
     /// Asks the gate, and remembers what was asked and answered.
     fn permit(&self, reach: &Reach<'_>) -> Result<(), DoorError> {
+        if !self.record.take_reach() {
+            return Err(DoorError::Limit(format!(
+                "one run reaches for something {REACHES_PER_RUN_MAX} times at the most; ask for more at once, or less often"
+            )));
+        }
         let answer = self.grants.permit(reach);
         self.record.reached(reach, answer.is_ok());
         answer.map_err(|denied: Denied| DoorError::Denied(denied.to_string()))

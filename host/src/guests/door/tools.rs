@@ -3,7 +3,7 @@
 use super::Door;
 use crate::{
     grants::Reach,
-    limits::CALL_DEPTH_MAX,
+    limits::{CALL_DEPTH_MAX, TOOL_CALLS_PER_TURN_MAX},
     sandbox::door::{DoorError, ToolDefinition, ToolInvocation},
     tools::{self, invoke::InvokeError},
 };
@@ -39,6 +39,11 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
     let chain = door.chain.deeper(time_left).ok_or_else(|| {
         DoorError::Limit(format!("calls of tools by tools go {CALL_DEPTH_MAX} deep at the most"))
     })?;
+    if !chain.take_tool_call() {
+        return Err(DoorError::Limit(format!(
+            "one request makes {TOOL_CALLS_PER_TURN_MAX} calls of tools at the most, all of its guests together"
+        )));
+    }
     // Boxed: a tool may call a tool.
     let ran = Box::pin(tools::invoke::invoke(&door.app, &chain, &call.name, call.input)).await;
     match ran {
@@ -53,7 +58,9 @@ fn refused(error: &InvokeError) -> DoorError {
         InvokeError::NotFound | InvokeError::BadInput(_) | InvokeError::InvalidInput(..) => {
             DoorError::Invalid(text)
         }
-        InvokeError::Failed(..) | InvokeError::Trap(..) => DoorError::Failed(text),
+        InvokeError::Failed(..) | InvokeError::Trap(..) | InvokeError::BadOutput(..) => {
+            DoorError::Failed(text)
+        }
         InvokeError::TimedOut(_)
         | InvokeError::OutOfMemory(_)
         | InvokeError::OutputTooLarge(_)
