@@ -61,6 +61,10 @@ pub const TURN_TIME: Duration = Duration::from_secs(10 * 60);
 pub const TURN_CPU_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest time limit that can be configured: a session's lease must outlive a turn.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(14 * 60);
+/// Runs of a plugin whose story is kept: enough to see a trend and find last night's failure.
+pub const RUNS_KEPT_PER_PLUGIN: i64 = 1000;
+/// Log lines kept of one run, in bytes of text: whoever wants more runs it by hand and gets all of them.
+pub const RUN_LOG_BYTES_MAX: usize = 8 << 10;
 /// Model calls in one turn of an agent.
 pub const STEPS_PER_TURN_MAX: u32 = 16;
 /// How deep a chain of guest calls may go (row M361).

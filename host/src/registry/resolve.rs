@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Resolved {
     /// Its name.
     pub name: PluginName,
+    /// The version that runs; none where it is shipped.
+    pub version: Option<i32>,
     /// What it is.
     pub description: Description,
     /// What it asks for.
@@ -48,6 +50,7 @@ impl Resolved {
     pub fn shipped(plugin: &predefined::Plugin) -> Resolved {
         Resolved {
             name: plugin.name.clone(),
+            version: None,
             description: plugin.description.clone(),
             requested: plugin.requested.iter().map(|wish| wish.capability.clone()).collect(),
             granted: plugin.granted_as_shipped().collect(),
@@ -96,6 +99,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
             Resolved {
                 granted: granted_to(&name).into(),
                 requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
+                version: Some(row.version.version),
                 description: row.version.description.0,
                 code: Code::Blob(row.version.sha256),
                 name,
@@ -112,6 +116,16 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Whether there is one of this name, uploaded or shipped, usable or not.
+///
+/// # Errors
+/// The database's.
+pub async fn is_there(app: &App, proof: &impl InApp, name: &PluginName) -> sqlx::Result<bool> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let uploaded = store::find(&mut tx, name).await?.is_some();
+    Ok(uploaded || app.predefined.find(name.kind, &name.name).is_some())
 }
 
 /// The one of this name, if the app can use it.
