@@ -76,7 +76,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         let first = tool.description.lines().next().unwrap_or_default();
         println!("  tool     {}: {}", text::line(&tool.name), text::line(first));
     }
-    println!("  imports  {}", imports.join(", "));
+    println!("  imports  {}", in_short(&imports));
     print!("{}", local::wishes(&examined.requested, "  "));
     println!("\nnext: opg tool test");
     Ok(())
@@ -232,6 +232,14 @@ fn typescript(project: &Project) -> anyhow::Result<Artifact> {
 }
 
 // === what it imports ===
+
+/// Ours by name; those of WASI, which the compiler adds, by their number.
+fn in_short(imports: &[String]) -> String {
+    let (wasi, ours): (Vec<&str>, Vec<&str>) =
+        imports.iter().map(String::as_str).partition(|name| name.starts_with("wasi:"));
+    let wasi = (!wasi.is_empty()).then(|| format!("{} interfaces of WASI", wasi.len()));
+    ours.into_iter().map(str::to_owned).chain(wasi).collect::<Vec<_>>().join(", ")
+}
 
 /// Interfaces the component imports, sorted.
 fn imports(wasm: &[u8]) -> anyhow::Result<Vec<String>> {

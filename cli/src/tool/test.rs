@@ -77,7 +77,8 @@ pub(super) async fn test(args: &Args, project: &Project, artifact: &build::Artif
     let mut loaded = Loaded::new(examined, &wishes, secrets)?;
     if args.output.talks() {
         let size = text::size(artifact.bytes.len() as u64);
-        eprintln!("{}: {size}, {} tools", project.name, loaded.tools().len());
+        let names: Vec<_> = loaded.tools().iter().map(|tool| tool.name.as_str()).collect();
+        eprintln!("{}: {size}, with {}", project.name, text::line(&names.join(", ")));
         for wish in loaded.withheld() {
             let wish = text::line(&wish.to_string());
             eprintln!("  not granted here: {wish}   (--grant {wish}, or --grant all)");

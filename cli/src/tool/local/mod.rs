@@ -234,7 +234,11 @@ pub(super) fn parse_capability(text: &str) -> Result<Capability, Wrong> {
 }
 
 fn misfit(fields: &[FieldError]) -> String {
-    let told: Vec<_> = fields.iter().map(|field| format!("{}: {}", field.pointer, field.message)).collect();
+    let one = |field: &FieldError| match field.pointer.as_str() {
+        "" => field.message.clone(),
+        pointer => format!("{pointer}: {}", field.message),
+    };
+    let told: Vec<_> = fields.iter().map(one).collect();
     format!("the input does not fit the tool's schema: {}", told.join("; "))
 }
 
