@@ -45,7 +45,7 @@ pub(crate) enum ClientError {
     #[error("{method} {path} was not answered: {}", innermost(cause))]
     Send { method: Method, path: String, cause: reqwest::Error },
     #[error("{method} {path} was answered {status}: {detail}")]
-    Refused { method: Method, path: String, status: u16, code: String, detail: String, body: Value },
+    Refused { method: Method, path: String, status: u16, code: String, detail: String, body: Box<Value> },
     #[error("{method} {path} was answered with something else than JSON ({cause}); is this an OPG?")]
     Nonsense { method: Method, path: String, cause: serde_json::Error },
     #[error("{path} did not stream as it should: {why}")]
@@ -171,7 +171,7 @@ impl Client {
             status: status.as_u16(),
             code: either(&body["code"], &body["error"]["code"]).unwrap_or_default(),
             detail: detail.unwrap_or_else(|| text.chars().take(SHOWN_CHARS_MAX).collect()),
-            body,
+            body: Box::new(body),
         })
     }
 

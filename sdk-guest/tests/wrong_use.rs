@@ -35,7 +35,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "/// D.\n#[tool]\nfn f() -> Result<u8, String> { Ok(1) }",
-        "5:4: error[E0277]: `String` cannot be the error of a tool",
+        "5:4: error[E0277]: `std::string::String` cannot be the error of a tool",
     ),
     (
         "/// D.\n#[tool]\nfn f(a: u8, context: Context, b: u8) {}",

@@ -278,6 +278,7 @@ async fn what_is_wrong_says_what_to_do_and_the_exit_code_whose_fault_it_is() {
         (&author, vec!["publish"], 2, "opg tool new NAME"),
         (&author, vec!["build"], 2, "opg tool new NAME"),
         (&author, vec!["new", "No"], 2, "lower-case letters"),
+        (&author, vec!["new", "match"], 2, "call it `match-tool`"),
         (&author, vec!["show", "../tokens"], 2, "is no tool's name"),
         (&author, vec!["invoke", "none"], 1, "(404 not_found)"),
         (&author, vec!["invoke", "none", "--input", "{"], 2, "the input is not JSON"),

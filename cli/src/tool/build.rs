@@ -248,7 +248,7 @@ fn imports(wasm: &[u8]) -> anyhow::Result<Vec<String>> {
     for payload in wasmparser::Parser::new(0).parse_all(wasm) {
         match payload? {
             wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => {
-                depth += 1
+                depth += 1;
             }
             wasmparser::Payload::End(_) => depth = depth.saturating_sub(1),
             wasmparser::Payload::ComponentImportSection(section) if depth == 0 => {

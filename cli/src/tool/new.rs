@@ -20,6 +20,66 @@ pub(crate) struct Args {
     output: Output,
 }
 
+/// What no crate can be called, or not without trouble: Rust's words, and its own crates.
+const NO_CRATES: &[&str] = &[
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "opg-guest",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
 const RUST: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml")),
     ("src/lib.rs", include_str!("../../templates/rust/src/lib.rs")),
@@ -47,6 +107,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             super::text::line(&args.name)
         );
         return Err(Wrong(text).into());
+    }
+    if args.lang == Lang::Rust && NO_CRATES.contains(&args.name.as_str()) {
+        return Err(
+            Wrong(format!("`{0}` is a word of Rust's own; call it `{0}-tool`, or so", args.name)).into()
+        );
     }
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     refuse_what_is_there(&dir)?;

@@ -8,7 +8,7 @@ pub(super) fn line(text: &str) -> String {
     escaped(text, false)
 }
 
-/// Several lines, each as [`line`].
+/// Several lines, each made fit as one is.
 pub(super) fn lines(text: &str) -> String {
     escaped(text, true)
 }

@@ -85,7 +85,7 @@ pub async fn write(
     };
     store::insert(tx, new).await?;
     // The last byte of an id is random.
-    if run_id.as_bytes()[15] % TIDIED_EVERY == 0 {
+    if run_id.as_bytes()[15].is_multiple_of(TIDIED_EVERY) {
         store::delete_older(tx, &run.plugin_name, RUNS_KEPT_PER_PLUGIN).await?;
     }
     Ok(())
