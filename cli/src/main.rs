@@ -3,11 +3,13 @@
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 it did
 //! not work, 2 the command line or the configuration is wrong.
 
+mod client;
 mod config_check;
 mod demo;
 mod doctor;
 mod migrate;
 mod serve;
+mod tool;
 
 use clap::{Parser, Subcommand};
 use opg_host::{
@@ -54,6 +56,8 @@ enum Command {
     },
     /// Show the main job on a server of its own: a tenant, tools, a chat, the ledger.
     Demo(demo::Args),
+    /// Write, test, publish and run tools.
+    Tool(tool::Args),
 }
 
 #[derive(Subcommand)]
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
         Command::CompileWorker { args } => compiler::work(&args),
         Command::Demo(args) => demo::run(args),
+        Command::Tool(args) => tool::run(args),
         Command::Serve => with_config(serve::run),
         Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),
         Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),

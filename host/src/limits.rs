@@ -28,7 +28,7 @@ pub const CREDENTIALS_PER_APP_MAX: i64 = 20;
 /// The longest life of a credential that ends, in seconds: 10 years.
 pub const CREDENTIAL_LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// How long a client may take to send its body: 16 MiB on a slow line; longer is a client that holds a slot for nothing.
+/// How long a client may take to send its body: a component of 24 MiB on a slow line; longer is a client that holds a slot for nothing.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// How many rows a page has unless told (row M048).
@@ -69,6 +69,10 @@ pub const TURN_TIME: Duration = Duration::from_secs(10 * 60);
 pub const TURN_CPU_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest time limit that can be configured: a session's lease must outlive a turn.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(14 * 60);
+/// Runs of a plugin whose story is kept: enough to see a trend and find last night's failure.
+pub const RUNS_KEPT_PER_PLUGIN: i64 = 1000;
+/// Log lines kept of one run, in bytes of text: whoever wants more runs it by hand and gets all of them.
+pub const RUN_LOG_BYTES_MAX: usize = 8 << 10;
 /// Model calls in one turn of an agent.
 pub const STEPS_PER_TURN_MAX: u32 = 16;
 /// Calls of tools by the guests of one request, all of them together: as many as its model calls can ask for, 32 each.

@@ -89,6 +89,7 @@ routes! { app_routes, APP_ROUTES:
     DELETE "/v1/tenant/tools/{name}" => registry::routes::delete::<Tools>, ToolsWrite;
     POST "/v1/tenant/tools/{name}/review" => registry::routes::review::<Tools>, ToolsReview;
     POST "/v1/tenant/tools/{name}/invoke" => tools::routes::invoke_tool, ToolsInvoke;
+    GET "/v1/tenant/tools/{name}/invocations" => tools::routes::list_invocations, ToolsRead;
     GET "/v1/tenant/tools/{name}/versions" => registry::routes::versions::<Tools>, ToolsRead;
     POST "/v1/tenant/tools/{name}/rollback" => registry::routes::rollback::<Tools>, ToolsWrite;
     GET "/v1/tenant/agents" => registry::routes::list::<Agents>, AgentsRead;

@@ -1,6 +1,6 @@
 //! The app's own database, within what the plugin was granted of its tables.
 //!
-//! ```no_run
+//! ```
 //! use opg_guest::*;
 //!
 //! #[data]
@@ -15,7 +15,10 @@
 //!     let orders = db::table("orders");
 //!     db::query(&format!("select id, total from {orders} where customer = $1 order by id desc"), (customer,))
 //! }
-//! # fn main() {}
+//!
+//! let host = testing::Host::new().db("app_test__orders", [json!({"id": 7, "total": "9.90"})]).start();
+//! assert_eq!(orders(1).unwrap()[0].total, "9.90");
+//! assert_eq!(host.statements()[0].1, [json!(1)]);
 //! ```
 //!
 //! Values travel as parameters, never inside the text: a tuple, a slice or a
@@ -32,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::bindings::host::opg::host::db as host;
+use crate::host::db as host;
 
 /// Rows the host answers with at the most.
 const ROWS_MAX: u32 = 1000;

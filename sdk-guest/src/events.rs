@@ -1,10 +1,19 @@
 //! What the caller sees while the guest runs.
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let host = testing::Host::new().start();
+//! events::text("Looking that up …")?;
+//! assert_eq!(host.events(), [json!({"type": "text", "text": "Looking that up …"})]);
+//! # Ok::<(), Error>(())
+//! ```
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
-use crate::bindings::host::opg::host::events;
+use crate::host::events;
 
 /// Streams a piece of the answer.
 pub fn text(text: &str) -> Result<(), Error> {

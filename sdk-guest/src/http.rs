@@ -1,11 +1,21 @@
 //! Requests to the outside, to granted hosts only.
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let host = testing::Host::new().http("https://api.example.com/", testing::json(200, &[1, 2])).start();
+//! let found: Vec<u8> = http::get("https://api.example.com/search").query("q", "a b").send()?.success()?.json()?;
+//! assert_eq!(found, [1, 2]);
+//! assert_eq!(host.requests()[0].url, "https://api.example.com/search?q=a%20b");
+//! # Ok::<(), Error>(())
+//! ```
 
 use std::fmt::Display;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::host::opg::host::http as host;
+use crate::host::http as host;
 use crate::{Error, secrets};
 
 /// Starts a `GET`.

@@ -1,11 +1,21 @@
 //! A small store that outlives the call, one namespace for each plugin of each
 //! tenant. Values are JSON; the `_bytes` functions take them as they are.
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let _host = testing::Host::new().kv().start();
+//! kv::set("visits", &1)?;
+//! assert_eq!(kv::get("visits")?, Some(1));
+//! assert_eq!(kv::keys("vis")?, ["visits"]);
+//! # Ok::<(), Error>(())
+//! ```
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::bindings::host::opg::host::kv;
+use crate::host::kv;
 
 /// The value under `key`; none where there is none.
 pub fn get<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Error> {

@@ -26,6 +26,9 @@
 //! A plugin needs this crate and no other: serde, schemars and serde_json are
 //! re-exported, and [`macro@input`] and [`macro@data`] derive through them.
 //!
+//! A tool is a function, and a unit test calls it; what it asks of its host, a
+//! host in memory answers: `testing`, on the native target.
+//!
 //! Deliberately absent: sockets, threads, files and environment variables
 //! (there are none in the sandbox), and state between calls (each call starts
 //! from a fresh instance; use [`kv`] or [`db`]).
@@ -35,6 +38,7 @@ pub mod bindings;
 
 mod agent;
 mod error;
+mod host;
 mod tool;
 
 pub mod db;
@@ -44,6 +48,8 @@ pub mod kv;
 pub mod log;
 pub mod model;
 pub mod secrets;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod tools;
 
 pub use agent::{FinishReason, Outcome, Turn};

@@ -1,9 +1,23 @@
 //! Models, through the app's gateway: its keys, its budget, its ledger. Errors
 //! from here are [`Error::Model`].
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let _host = testing::Host::new().model(Ok("A short answer.")).start();
+//! let mut answer = String::new();
+//! for event in model::complete(&json!({"model": "demo/echo", "messages": []}))? {
+//!     if let model::Event::Text(piece) = event? {
+//!         answer.push_str(&piece);
+//!     }
+//! }
+//! assert_eq!(answer, "A short answer.");
+//! # Ok::<(), Error>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 
-use crate::bindings::host::opg::host::model as host;
+use crate::host::model as host;
 use crate::{Error, FinishReason};
 
 /// Starts one model call. `request` serializes to an OpenAI chat request with

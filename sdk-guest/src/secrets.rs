@@ -1,7 +1,17 @@
 //! References to secrets the tenant stored. A guest never sees a value.
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let _host = testing::Host::new().secret("API_KEY").start();
+//! let reference = secrets::get("API_KEY")?;
+//! assert!(!reference.is_empty());
+//! assert_eq!(secrets::get("OTHER").unwrap_err().kind(), "denied");
+//! # Ok::<(), Error>(())
+//! ```
 
 use crate::Error;
-use crate::bindings::host::opg::host::secrets;
+use crate::host::secrets;
 
 /// An opaque reference to put into the value of a request header, alone or
 /// inside text. The host replaces it with the secret at the boundary, for the

@@ -1,11 +1,20 @@
 //! Other tools of the same app, each run in a sandbox of its own.
+//!
+//! ```
+//! use opg_guest::*;
+//!
+//! let _host = testing::Host::new().tool("double", |input| Ok(json!(input["n"].as_i64().unwrap_or(0) * 2))).start();
+//! let doubled: i64 = tools::call("double", &json!({"n": 21}))?;
+//! assert_eq!(doubled, 42);
+//! # Ok::<(), Error>(())
+//! ```
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Error;
-use crate::bindings::host::opg::host::tools as host;
+use crate::host::tools as host;
 
 /// What a model needs to know of a tool.
 #[derive(Debug, Clone, PartialEq)]

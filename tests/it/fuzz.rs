@@ -6,10 +6,13 @@
 use opg_host::{
     egress::{Egress, EgressPolicy, canonical},
     grants::{Capability, CapabilityKind, HostPort, Reach},
-    sandbox::{CallContext, CallError, CallLimits, Sandbox, SandboxConfig, door::ClosedDoor},
+    sandbox::{
+        CallContext, CallError, CallLimits, Sandbox, SandboxConfig, compiler::CompilerConfig,
+        door::ClosedDoor,
+    },
     tools::check_definitions,
 };
-use opg_tests::hostile;
+use opg_tests::{hostile, process::binary};
 use proptest::prelude::*;
 use std::{
     net::Ipv4Addr,
@@ -135,11 +138,16 @@ static CLOSED: LazyLock<Egress> = LazyLock::new(|| Egress::new(EgressPolicy::def
 
 /// One runtime and one sandbox for all cases.
 static SANDBOX: LazyLock<(Runtime, Sandbox)> = LazyLock::new(|| {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cache_dir = tempfile::tempdir().unwrap().keep();
     let host = runtime.handle().clone();
-    let config = SandboxConfig { cache_dir, worker_threads: 1, calls_in_flight_max: 4, host };
+    let config = SandboxConfig {
+        cache_dir,
+        compiler: CompilerConfig::with(binary()),
+        worker_threads: 1,
+        calls_in_flight_max: 4,
+        host,
+    };
     (runtime, Sandbox::new(config).unwrap())
 });
 

@@ -64,7 +64,7 @@ async fn the_readmes_commands_build_upload_and_use_its_tool() {
     let (url, token, script) = (app.base_url(), acme.token().to_owned(), blocks("sh")[1].clone());
     let ran = tokio::task::spawn_blocking(move || {
         // As a reader pastes it, but stopping at the first command that fails.
-        reader("sh").args(["-eu", "-c", &script]).env("OPG_URL", url).env("TOKEN", token).output()
+        reader("sh").args(["-eu", "-c", &script]).env("OPG_URL", url).env("OPG_TOKEN", token).output()
     });
     let ran = ran.await.unwrap().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));

@@ -1,5 +1,6 @@
 //! Tools: uploading, reviewing, rolling back, running and deleting them.
 
+use opg_host::limits::COMPONENT_BYTES_MAX;
 use opg_tests::{
     app::{Client, TestApp},
     guests,
@@ -96,9 +97,9 @@ async fn m218_m357_what_is_no_tool_is_refused_with_what_is_wrong_and_leaves_noth
     assert_eq!(json.status, 415, "{}", json.text());
     let nameless = acme.put_bytes(&path("none"), "", guests::WORD_COUNT).await;
     assert_eq!(nameless.status, 415, "{}", nameless.text());
-    let large = upload(&acme, "large", vec![0_u8; (16 << 20) + 1]).await;
+    let large = upload(&acme, "large", vec![0_u8; COMPONENT_BYTES_MAX + 1]).await;
     assert_eq!(large.status, 413, "{}", large.text());
-    assert_eq!(large.json()["limit_bytes"], 16 << 20);
+    assert_eq!(large.json()["limit_bytes"], COMPONENT_BYTES_MAX);
     assert_eq!(acme.get("/v1/tenant/tools").await.json()["data"], json!([]));
 }
 
@@ -449,4 +450,80 @@ async fn m221_of_a_flood_of_wrong_values_a_few_are_told() {
     let answer = acme.invoke("word-count", huge).await;
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(answer.json()["errors"].as_array().unwrap().len() <= 20);
+}
+
+#[tokio::test]
+async fn m368_the_last_runs_of_a_tool_are_told_and_counted_by_version() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    acme.install_tool("thing", guests::CHATTER).await;
+    for _ in 0..3 {
+        assert_eq!(acme.invoke("thing", json!({ "lines": 2 })).await.status, 200);
+    }
+    assert_eq!(upload(&acme, "thing", guests::TRAP).await.status, 200);
+    let waits = status_of(&acme, "thing").await["status"] == "pending_review";
+    if waits {
+        acme.grant("tools", "thing", &[]).await;
+    }
+    assert_eq!(acme.invoke("thing", json!({ "message": "on\u{0}e" })).await.status, 502);
+
+    let runs = format!("{}/invocations", path("thing"));
+    let page = acme.get(&format!("{runs}?limit=2")).await.json();
+    let [newest, before] = page["data"].as_array().unwrap().as_slice() else { panic!("{page}") };
+    assert_eq!(
+        (&newest["version"], &newest["tool"], &newest["status"]),
+        (&json!(2), &json!("trap"), &json!("failed"))
+    );
+    assert_eq!(newest["error"]["code"], "tool_trap");
+    assert_eq!((&before["version"], &before["error"]), (&json!(1), &json!(null)));
+    assert_eq!(
+        before["logs"],
+        json!([{ "level": "info", "message": "1" }, { "level": "info", "message": "2" }])
+    );
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = acme.get(&format!("{runs}?cursor={cursor}")).await.json();
+    assert_eq!((rest["data"].as_array().unwrap().len(), &rest["has_more"]), (2, &json!(false)));
+
+    let versions = acme.get(&format!("{}/versions", path("thing"))).await.json();
+    let told = |at: usize| {
+        (versions["data"][at]["runs"]["count"].clone(), versions["data"][at]["runs"]["failed"].clone())
+    };
+    assert_eq!((told(0), told(1)), ((json!(1), json!(1)), (json!(3), json!(0))));
+    let (p50, p99) = (&versions["data"][1]["runs"]["p50_ms"], &versions["data"][1]["runs"]["p99_ms"]);
+    assert!(p50.as_f64().unwrap() > 0.0 && p50.as_f64() <= p99.as_f64(), "{versions}");
+
+    let other = app.tenant("other").await;
+    assert_eq!(other.get(&runs).await.status, 404, "not yours reads as not there");
+    assert_eq!(acme.get(&format!("{}/invocations", path("none"))).await.status, 404);
+    let shipped = acme.get(&format!("{}/invocations", path("http"))).await;
+    assert_eq!(shipped.json()["data"], json!([]), "a predefined one has runs as well: {}", shipped.text());
+
+    assert_eq!(acme.delete(&path("thing")).await.status, 204);
+    assert_eq!(app.sql("select count(*)::text from tool_runs").await, ["0"], "they go with the tool");
+}
+
+#[tokio::test]
+async fn of_the_runs_of_a_tool_the_newest_are_kept_and_of_a_flood_of_lines_the_first() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    acme.install_tool("chatter", guests::CHATTER).await;
+    assert_eq!(acme.invoke("chatter", json!({ "lines": 5, "line_bytes": 4096 })).await.status, 200);
+    let run = acme.get(&format!("{}/invocations", path("chatter"))).await.json()["data"][0].clone();
+    assert_eq!((run["logs"].as_array().unwrap().len(), &run["log_lines_left_out"]), (2, &json!(3)));
+
+    let many = "insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
+                select lpad(to_hex(n), 32, '0')::uuid, app_id, 'chatter', 'chatter', now(), 1, 'ok', '[]', 'r'
+                from apps, generate_series(1, 2000) n returning status";
+    assert_eq!(app.sql(many).await.len(), 2000);
+    let kept = "select count(*)::text from tool_runs";
+    // One run in 64 tidies up; that none of a thousand does will not be seen.
+    for _ in 0..1000 {
+        assert_eq!(acme.invoke("chatter", json!({ "lines": 0 })).await.status, 200);
+        if app.sql(kept).await[0].parse::<i64>().unwrap() < 2000 {
+            break;
+        }
+    }
+    let left: i64 = app.sql(kept).await[0].parse().unwrap();
+    assert_eq!(left, 1000);
+    assert_eq!(app.sql("select count(*)::text from tool_runs where version = 1").await.len(), 1);
 }

@@ -1,10 +1,10 @@
 //! The main job, step by step, each answer checked.
 
 use super::{
-    client::{Answer, Client, ClientError},
     ledger,
     story::{Asked, Remains, Step, Story},
 };
+use crate::client::{Answer, Client, ClientError};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ mod guests {
 
 const MODEL: &str = "demo/assistant";
 const CHAT: &str = "/v1/chat/completions";
+const WASM: &str = "application/wasm";
 /// Ten words, for the tool to count.
 const QUESTION: &str =
     r#"Use word-count on "one gate, two doors: people outside, guests inside, judged alike""#;
@@ -124,7 +125,7 @@ impl<B: Fn(&str)> Job<B> {
 
     async fn upload_word_count(&mut self, tenant: &Client) -> Result<(), Wrong> {
         self.begin("uploading the tool word-count");
-        let answer = tenant.upload("/v1/tenant/tools/word-count", guests::EXAMPLE_WORD_COUNT).await?;
+        let answer = tenant.put("/v1/tenant/tools/word-count", WASM, guests::EXAMPLE_WORD_COUNT).await?;
         expect(answer.body["status"] == "active", "an active tool, as it asks for nothing", &answer.body)?;
         let outcome = "it asks for nothing, so it is active at once".to_owned();
         self.done("tenant", uploaded("word-count", &answer.body), outcome, answer.took);
@@ -133,7 +134,7 @@ impl<B: Fn(&str)> Job<B> {
 
     async fn upload_notes(&mut self, tenant: &Client) -> Result<(), Wrong> {
         self.begin("uploading the tools notes");
-        let answer = tenant.upload("/v1/tenant/tools/notes", guests::EXAMPLE_NOTES).await?;
+        let answer = tenant.put("/v1/tenant/tools/notes", WASM, guests::EXAMPLE_NOTES).await?;
         expect(answer.body["status"] == "pending_review", "a tool that waits for review", &answer.body)?;
         let outcome =
             format!("it asks for {}: a review is due", names(&answer.body["requested_capabilities"]));

@@ -8,7 +8,6 @@
 //! The story goes to stdout, progress to stderr. Any step that does not do what
 //! it should ends the demo with its name.
 
-mod client;
 mod data_dir;
 mod job;
 mod ledger;
@@ -18,11 +17,11 @@ mod server;
 mod story;
 
 use self::{
-    client::Client,
     data_dir::DataDir,
     print::Style,
     server::{Port, Server},
 };
+use crate::client::Client;
 use opg_host::app::Entropy;
 use std::{
     future::Future,

@@ -16,15 +16,15 @@ pub(super) fn steps(story: &Story, once: bool, style: Style) -> String {
         r##"
 {try_next}
 
-  export OPG_URL={url} TOKEN={token}
+  export OPG_URL={url} OPG_TOKEN={token}
 
   {one}
-  curl -s "$OPG_URL/v1/chat/completions" -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \
+  curl -s "$OPG_URL/v1/chat/completions" -H "Authorization: Bearer $OPG_TOKEN" -H "Content-Type: application/json" \
     -d '{{"model": "demo/assistant", "messages": [{{"role": "user", "content": "Which tools do you have?"}}]}}'
 
   {two}
   cargo build --profile guest --target wasm32-wasip2 --target-dir target/guests -p opg-starter
-  curl -s -X PUT "$OPG_URL/v1/tenant/tools/greet" -H "Authorization: Bearer $TOKEN" \
+  curl -s -X PUT "$OPG_URL/v1/tenant/tools/greet" -H "Authorization: Bearer $OPG_TOKEN" \
     -H "Content-Type: application/wasm" --data-binary @{GUEST}
 
   {three}

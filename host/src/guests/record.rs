@@ -11,6 +11,7 @@ use crate::{
     limits::REACHES_PER_RUN_MAX,
     registry::{PluginKind, PluginName},
     sandbox::door::LogLevel,
+    tools::runs::{self, Failure, Run},
     usage::{self, Status, Use, What},
 };
 use serde::Serialize;
@@ -46,6 +47,8 @@ struct Seen {
     logs: Vec<LogLine>,
     reached_times: u32,
     reaches: BTreeMap<String, Count>,
+    version: Option<i32>,
+    failure: Option<Failure>,
 }
 
 /// The record of one run. Clones write to the same.
@@ -111,6 +114,16 @@ impl Record {
         if allowed { count.allowed += 1 } else { count.denied += 1 }
     }
 
+    /// Keeps which version runs.
+    pub fn of_version(&self, version: Option<i32>) {
+        self.seen().version = version;
+    }
+
+    /// Keeps why there is no output, as the caller is told.
+    pub fn failed(&self, failure: Failure) {
+        self.seen().failure = Some(failure);
+    }
+
     /// The lines so far.
     pub fn logs(&self) -> Vec<LogLine> {
         self.seen().logs.clone()
@@ -150,9 +163,26 @@ impl Record {
         let mut tx = inner.app.tenant_tx(&inner.acting).await?;
         usage::write(&inner.app, &mut tx, &inner.acting, &what).await?;
         audit::write_guest(&inner.app, &mut tx, &inner.acting, self.entry(status)).await?;
+        if let Some(run) = self.run(&what) {
+            runs::write(&inner.app, &mut tx, &inner.acting, &run, &self.logs()).await?;
+        }
         tx.commit().await?;
         inner.app.metrics.used(&what);
         Ok(())
+    }
+
+    /// What its author reads of it; of a tool's alone: an agent's story is in its session.
+    fn run(&self, what: &Use) -> Option<Run> {
+        let tool = self.0.call.clone()?;
+        let seen = self.seen();
+        Some(Run {
+            plugin_name: self.0.plugin.name.clone(),
+            version: seen.version,
+            tool,
+            took: what.took,
+            status: what.status,
+            failure: seen.failure.clone(),
+        })
     }
 
     fn entry(&self, status: Status) -> audit::Entry {

@@ -17,6 +17,8 @@ use uuid::Uuid;
 pub struct Resolved {
     /// Its name.
     pub name: PluginName,
+    /// The version that runs; none where it is shipped.
+    pub version: Option<i32>,
     /// What it is.
     pub description: Description,
     /// What it asks for.
@@ -59,6 +61,7 @@ impl Resolved {
     pub fn shipped(plugin: &predefined::Plugin) -> Resolved {
         Resolved {
             name: plugin.name.clone(),
+            version: None,
             description: plugin.description.clone(),
             requested: plugin.requested.iter().map(|wish| wish.capability.clone()).collect(),
             granted: plugin.granted_as_shipped().collect(),
@@ -111,6 +114,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
             Resolved {
                 granted: granted_to(&name).into(),
                 requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
+                version: Some(row.version.version),
                 description: row.version.description.0,
                 code: Code::Blob(row.version.sha256),
                 name,
@@ -127,6 +131,16 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Whether there is one of this name, uploaded or shipped, usable or not.
+///
+/// # Errors
+/// The database's.
+pub async fn is_there(app: &App, proof: &impl InApp, name: &PluginName) -> sqlx::Result<bool> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let uploaded = store::find(&mut tx, name).await?.is_some();
+    Ok(uploaded || app.predefined.find(name.kind, &name.name).is_some())
 }
 
 /// The one of this name, if the app can use it.

@@ -173,7 +173,14 @@ pub async fn versions<K: Kind>(
     let row = store::find(&mut tx, &plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
     let rows = store::list_versions(&mut tx, row.plugin_id, page.after()?, page.fetch()).await?;
     let rows = page.of(rows, |version| version.version.to_string());
-    let data = rows.data.iter().map(|version| meta(plugin.kind, &row, version, None)).collect();
+    let mut data: Vec<_> = rows.data.iter().map(|version| meta(plugin.kind, &row, version, None)).collect();
+    if plugin.kind == PluginKind::Tool {
+        let mut runs = tools::runs::by_version(&mut tx, &plugin.name).await?;
+        for (version, meta) in rows.data.iter().zip(&mut data) {
+            meta["runs"] =
+                runs.remove(&version.version).unwrap_or_else(|| json!({ "count": 0, "failed": 0 }));
+        }
+    }
     Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
 }
 

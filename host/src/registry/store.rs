@@ -4,6 +4,7 @@ use super::{Description, PluginKind, PluginName, Requested};
 use crate::{
     grants::{Capability, CapabilityKind},
     tenants::TenantTx,
+    tools::runs,
 };
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, types::Json};
@@ -117,6 +118,9 @@ pub(super) async fn delete(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Resu
         .bind(plugin.to_string())
         .execute(tx.conn())
         .await?;
+    if plugin.kind == PluginKind::Tool {
+        runs::forget(tx, &plugin.name).await?;
+    }
     sqlx::query("delete from plugins where kind = $1 and name = $2")
         .bind(plugin.kind.name())
         .bind(&plugin.name)

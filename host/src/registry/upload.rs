@@ -84,14 +84,21 @@ fn article(kind: PluginKind) -> &'static str {
 }
 
 /// What examination found.
-pub(super) struct Examined {
-    pub(super) component: Component,
-    pub(super) description: Description,
-    pub(super) requested: Vec<Requested>,
+pub struct Examined {
+    /// It, ready to run.
+    pub component: Component,
+    /// What it says it is.
+    pub description: Description,
+    /// What it asks for.
+    pub requested: Vec<Requested>,
 }
 
-/// Verifies, compiles and asks a component what it is, in the sandbox.
-pub(super) async fn examine(
+/// Verifies, compiles and asks a component what it is, in the sandbox. Also for
+/// an author's own machine, where it is the same question.
+///
+/// # Errors
+/// [`UploadError`]
+pub async fn examine(
     sandbox: &Sandbox,
     kind: PluginKind,
     name: &str,

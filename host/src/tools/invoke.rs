@@ -7,7 +7,7 @@ use crate::{
     guests::{Chain, Door, Record, record::LogLine},
     registry::resolve::CodeError,
     sandbox::{CallError, CallLimits, Spent, ToolError},
-    tools::{catalog::Tool, output},
+    tools::{catalog::Tool, output, runs::Failure},
     usage::Status,
 };
 use std::sync::Arc;
@@ -77,6 +77,30 @@ pub enum InvokeError {
 }
 
 impl InvokeError {
+    /// As in the API's errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            InvokeError::NotFound => "not_found",
+            InvokeError::BadInput(_) => "invalid_request",
+            InvokeError::TooMany => "too_many_calls",
+            InvokeError::Busy => "unavailable",
+            InvokeError::InvalidInput(..) => "tool_refused_input",
+            InvokeError::Failed(..) => "tool_failed",
+            InvokeError::Trap(..) => "tool_trap",
+            InvokeError::OutOfMemory(_) => "tool_oom",
+            InvokeError::OutputTooLarge(_) => "tool_output_too_large",
+            InvokeError::BadOutput(..) => "tool_bad_output",
+            InvokeError::TimedOut(_) => "tool_timeout",
+            InvokeError::Code(cause) if cause.is_busy() => "unavailable",
+            InvokeError::Code(_) | InvokeError::Db(_) => "internal",
+        }
+    }
+
+    /// For the story of the run. A guest's text may hold what the database does not take.
+    fn failure(&self) -> Failure {
+        Failure { code: self.code(), text: self.to_string().replace('\0', "\u{fffd}") }
+    }
+
     /// What another guest, and so perhaps a model, is told.
     pub fn for_guest(&self) -> String {
         match self {
@@ -116,6 +140,7 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     );
     let (record, _guard) =
         Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
+    record.of_version(plugin.version);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let default = CallLimits::default();
     let wall = app.config.tool_time_limit.min(chain.time_left());
@@ -123,20 +148,21 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     let called =
         app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
 
-    let bad_output =
-        called.result.as_ref().ok().and_then(|answer| output::check(answer.as_ref().ok()?).err());
-    let is_ok = matches!(called.result, Ok(Ok(_))) && bad_output.is_none();
-    record.end(if is_ok { Status::Ok } else { Status::Failed }).await?;
     let left = Left { logs: record.logs(), spent: called.spent };
-    if let Some(why) = bad_output {
-        return Err(InvokeError::BadOutput(why, left));
-    }
-    match called.result {
-        Ok(Ok(output)) => Ok(Done { output, logs: left.logs, spent: left.spent }),
+    let ended = match called.result {
+        Ok(Ok(output)) => match output::check(&output) {
+            Ok(()) => Ok(Done { output, logs: left.logs, spent: left.spent }),
+            Err(why) => Err(InvokeError::BadOutput(why, left)),
+        },
         Ok(Err(ToolError::InvalidInput(text))) => Err(InvokeError::InvalidInput(text, left)),
         Ok(Err(ToolError::Failed(text))) => Err(InvokeError::Failed(text, left)),
         Err(error) => Err(stopped(error, left)),
+    };
+    if let Err(error) = &ended {
+        record.failed(error.failure());
     }
+    record.end(if ended.is_ok() { Status::Ok } else { Status::Failed }).await?;
+    ended
 }
 
 fn stopped(error: CallError, left: Left) -> InvokeError {

@@ -13,7 +13,9 @@ pub mod catalog;
 pub mod invoke;
 pub mod output;
 pub mod routes;
+pub mod runs;
 pub mod schema;
+mod store;
 
 use crate::{models::openai::request::is_tool_name, sandbox::door::ToolDefinition};
 use std::collections::BTreeSet;

@@ -1,16 +1,18 @@
-//! `POST /v1/tenant/tools/{name}/invoke`
+//! `POST /v1/tenant/tools/{name}/invoke`, `GET /v1/tenant/tools/{name}/invocations`
 
 use super::{
     catalog,
     invoke::{self, InvokeError, Left},
+    runs, store,
 };
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
     guests::Chain,
-    http::{Json, Params, body},
+    http::{Json, Page, Paged, Params, body},
     limits::JSON_BYTES_MAX,
+    registry::{self, PluginName},
     sandbox::Spent,
     tools,
 };
@@ -56,6 +58,39 @@ pub async fn invoke_tool(
     Ok(Json(answer))
 }
 
+/// Lists the last runs of a plugin's tools, newest first, with what they logged (row M368).
+pub async fn list_invocations(
+    State(app): State<App>,
+    allowed: Allowed<may::ToolsRead>,
+    Params(path): Params<ToolPath>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
+    let plugin = PluginName::tool(path.name);
+    if !registry::resolve::is_there(&app, &allowed, &plugin).await? {
+        return Err(ApiError::not_found("tool"));
+    }
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let rows = store::list(&mut tx, &plugin.name, page.after()?, page.fetch()).await?;
+    let rows = page.of(rows, |row| row.run_id.to_string());
+    let data = rows.data.into_iter().map(invocation).collect();
+    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
+}
+
+fn invocation(row: store::RunRow) -> Value {
+    json!({
+        "id": row.run_id,
+        "time": row.occurred_at,
+        "version": row.version,
+        "tool": row.tool,
+        "status": row.status,
+        "ms": runs::ms(row.duration_us),
+        "error": row.error_code.map(|code| json!({ "code": code, "detail": row.error_text })),
+        "logs": row.logs.0,
+        "log_lines_left_out": row.logs_left_out,
+        "request_id": row.request_id,
+    })
+}
+
 fn spent(spent: &Spent) -> Value {
     json!({
         "ms": spent.wall.as_secs_f64() * 1e3,
@@ -67,8 +102,8 @@ fn spent(spent: &Spent) -> Value {
 
 impl From<InvokeError> for ApiError {
     fn from(error: InvokeError) -> ApiError {
-        let text = error.to_string();
-        let failed = |status, code, left: Left| {
+        let (code, text) = (error.code(), error.to_string());
+        let failed = |status, left: Left| {
             let mut error = ApiError::new(status, code, text.clone()).with("logs", json!(left.logs));
             if let Value::Object(spent) = spent(&left.spent) {
                 error.more.extend(spent);
@@ -81,19 +116,15 @@ impl From<InvokeError> for ApiError {
                 fields.iter_mut().for_each(|field| field.pointer.insert_str(0, "/input"));
                 ApiError::invalid(fields)
             }
-            InvokeError::TooMany => ApiError::rate_limited("too_many_calls", text, 1),
+            InvokeError::TooMany => ApiError::rate_limited(code, text, 1),
             InvokeError::Busy => ApiError::unavailable(text),
-            InvokeError::InvalidInput(_, left) => {
-                failed(StatusCode::UNPROCESSABLE_ENTITY, "tool_refused_input", left)
-            }
-            InvokeError::Failed(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_failed", left),
-            InvokeError::Trap(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_trap", left),
-            InvokeError::OutOfMemory(left) => failed(StatusCode::BAD_GATEWAY, "tool_oom", left),
-            InvokeError::OutputTooLarge(left) => {
-                failed(StatusCode::BAD_GATEWAY, "tool_output_too_large", left)
-            }
-            InvokeError::BadOutput(_, left) => failed(StatusCode::BAD_GATEWAY, "tool_bad_output", left),
-            InvokeError::TimedOut(left) => failed(StatusCode::GATEWAY_TIMEOUT, "tool_timeout", left),
+            InvokeError::InvalidInput(_, left) => failed(StatusCode::UNPROCESSABLE_ENTITY, left),
+            InvokeError::Failed(_, left) => failed(StatusCode::BAD_GATEWAY, left),
+            InvokeError::Trap(_, left) => failed(StatusCode::BAD_GATEWAY, left),
+            InvokeError::OutOfMemory(left) => failed(StatusCode::BAD_GATEWAY, left),
+            InvokeError::OutputTooLarge(left) => failed(StatusCode::BAD_GATEWAY, left),
+            InvokeError::BadOutput(_, left) => failed(StatusCode::BAD_GATEWAY, left),
+            InvokeError::TimedOut(left) => failed(StatusCode::GATEWAY_TIMEOUT, left),
             InvokeError::Code(cause) if cause.is_busy() => ApiError::unavailable(cause.to_string()),
             InvokeError::Code(cause) => ApiError::internal("a tool could not be loaded", cause),
             InvokeError::Db(cause) => cause.into(),

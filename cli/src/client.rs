@@ -1,57 +1,60 @@
 //! What curl would do: a method, a path, a token, a body, and what came back.
 
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Body, Method, RequestBuilder, Response};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Nothing in the demo takes long; this ends a demo whose server hangs.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// The longest answer is an upload's, which may wait a minute for the compiler and as long for its own turn;
+/// this ends a command whose server hangs.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(150);
 /// Of a body that is not what we expected, in characters.
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// Somebody with a token.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
 }
 
 /// What came back, and how long it took.
-pub(super) struct Answer {
-    pub(super) body: Value,
-    pub(super) request_id: String,
+pub(crate) struct Answer {
+    pub(crate) body: Value,
+    pub(crate) request_id: String,
     /// Whether the server keeps a session for this.
-    pub(super) session: bool,
-    pub(super) took: Duration,
+    pub(crate) session: bool,
+    pub(crate) took: Duration,
 }
 
 /// What came back piece by piece.
-pub(super) struct Streamed {
-    pub(super) text: String,
-    pub(super) pieces: usize,
-    pub(super) first_after: Duration,
-    pub(super) request_id: String,
-    pub(super) session: bool,
-    pub(super) took: Duration,
+pub(crate) struct Streamed {
+    pub(crate) text: String,
+    pub(crate) pieces: usize,
+    pub(crate) first_after: Duration,
+    pub(crate) request_id: String,
+    pub(crate) session: bool,
+    pub(crate) took: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+pub(crate) enum ClientError {
     #[error("no HTTP client can be made: {0}")]
     Make(reqwest::Error),
-    #[error("{method} {path} was not answered: {cause:?}")]
+    #[error("{method} {path} was not answered: {}", innermost(cause))]
     Send { method: Method, path: String, cause: reqwest::Error },
     #[error("{method} {path} was answered {status}: {detail}")]
-    Refused { method: Method, path: String, status: u16, code: String, detail: String },
+    Refused { method: Method, path: String, status: u16, code: String, detail: String, body: Box<Value> },
+    #[error("{method} {path} was answered with something else than JSON ({cause}); is this an OPG?")]
+    Nonsense { method: Method, path: String, cause: serde_json::Error },
     #[error("{path} did not stream as it should: {why}")]
     Stream { path: String, why: String },
 }
 
 impl ClientError {
     /// The machine-readable code of a refusal.
-    pub(super) fn code(&self) -> Option<&str> {
+    pub(crate) fn code(&self) -> Option<&str> {
         match self {
             ClientError::Refused { code, .. } => Some(code),
             _ => None,
@@ -61,43 +64,52 @@ impl ClientError {
 
 impl Client {
     /// One for this server, with this token.
-    pub(super) fn new(url: &str, token: &str) -> Result<Client, ClientError> {
+    pub(crate) fn new(url: &str, token: &str) -> Result<Client, ClientError> {
         // Fails where one is installed already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
-        #[expect(clippy::disallowed_methods, reason = "the demo is a client of this machine, not the host")]
+        #[expect(clippy::disallowed_methods, reason = "this is a client, not the host")]
         let builder = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIME_MAX);
         let http = builder.build().map_err(ClientError::Make)?;
         Ok(Client { http, url: url.to_owned(), token: token.to_owned() })
     }
 
     /// The same server with another token.
-    pub(super) fn with_token(&self, token: &str) -> Client {
+    pub(crate) fn with_token(&self, token: &str) -> Client {
         Client { token: token.to_owned(), ..self.clone() }
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn token(&self) -> &str {
+    pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, ClientError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, ClientError> {
         self.send(Method::GET, path, |request| request).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer, ClientError> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, ClientError> {
         self.send(Method::POST, path, |request| request.json(body)).await
     }
 
-    pub(super) async fn upload(&self, path: &str, wasm: &'static [u8]) -> Result<Answer, ClientError> {
-        self.send(Method::PUT, path, |request| request.header("content-type", "application/wasm").body(wasm))
-            .await
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
+        self.send(Method::DELETE, path, |request| request).await
+    }
+
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: impl Into<Body>,
+    ) -> Result<Answer, ClientError> {
+        let body = body.into();
+        self.send(Method::PUT, path, |request| request.header("content-type", media_type).body(body)).await
     }
 
     /// Posts a chat request that asks for a stream and reads it to its end.
-    pub(super) async fn stream(&self, path: &str, body: &Value) -> Result<Streamed, ClientError> {
+    pub(crate) async fn stream(&self, path: &str, body: &Value) -> Result<Streamed, ClientError> {
         let started = Instant::now();
         let (method, failed) = (Method::POST, |cause| self.failed(Method::POST, path, cause));
         let request = self.request(&method, path).json(body);
@@ -132,7 +144,9 @@ impl Client {
         let response = sent.map_err(|cause| self.failed(method.clone(), path, cause))?;
         let response = self.accept(&method, path, response).await?;
         let (request_id, session) = told(&response);
-        let body = response.json().await.map_err(|cause| self.failed(method, path, cause))?;
+        let bytes = response.bytes().await.map_err(|cause| self.failed(method.clone(), path, cause))?;
+        let body =
+            read(&bytes).map_err(|cause| ClientError::Nonsense { method, path: path.to_owned(), cause })?;
         Ok(Answer { body, request_id, session, took: started.elapsed() })
     }
 
@@ -157,12 +171,27 @@ impl Client {
             status: status.as_u16(),
             code: either(&body["code"], &body["error"]["code"]).unwrap_or_default(),
             detail: detail.unwrap_or_else(|| text.chars().take(SHOWN_CHARS_MAX).collect()),
+            body: Box::new(body),
         })
     }
 
     fn failed(&self, method: Method, path: &str, cause: reqwest::Error) -> ClientError {
         ClientError::Send { method, path: path.to_owned(), cause: cause.without_url() }
     }
+}
+
+/// No body at all is what some answers have.
+fn read(bytes: &[u8]) -> serde_json::Result<Value> {
+    if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(bytes) }
+}
+
+/// The first cause says what happened; the layers above it say where, which we say ourselves.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 fn told(response: &Response) -> (String, bool) {

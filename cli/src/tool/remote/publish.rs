@@ -1,0 +1,69 @@
+//! `opg tool publish`: builds the project and uploads what comes out.
+
+use super::{Server, ServerArgs, status_in_words, wishes, word};
+use crate::tool::{At, Output, build, project::Project, text};
+use serde_json::Value;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: At,
+    /// Publish it under another name than the project's.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
+    let server = args.server.connect()?;
+    let project = Project::find(&args.at.dir)?;
+    let name = args.name.as_deref().map_or(Ok(project.name.clone()), super::checked_name)?;
+    let artifact = build::build(&project)?;
+    upload(&server, &name, &artifact, args.output).await
+}
+
+/// Uploads what was built, and says what became of it.
+pub(in crate::tool) async fn upload(
+    server: &Server,
+    name: &str,
+    artifact: &build::Artifact,
+    output: Output,
+) -> anyhow::Result<()> {
+    let path = format!("/v1/tenant/tools/{name}");
+    let answer = server.put(&path, artifact.media_type, artifact.bytes.clone()).await?;
+    let published = &answer.body;
+    if output.json {
+        println!("{published}");
+        return Ok(());
+    }
+    if output.quiet {
+        println!("{}", word(&published["version"]));
+        return Ok(());
+    }
+    let size = text::size(published["size_bytes"].as_u64().unwrap_or_default());
+    println!(
+        "published {name}, version {}, {size}, in {} ms",
+        word(&published["version"]),
+        answer.took.as_millis()
+    );
+    let status = published["status"].as_str().unwrap_or_default();
+    println!("it is {}", status_in_words(status));
+    let asks = wishes(&published["requested_capabilities"], |_| "");
+    if !asks.is_empty() {
+        println!("it asks to\n{}", asks.trim_end());
+    }
+    println!("\nnext: {}", next(name, status, &published["exports"]));
+    Ok(())
+}
+
+fn next(name: &str, status: &str, exports: &Value) -> String {
+    if status == "pending_review" {
+        return format!("opg tool review {name}");
+    }
+    let tool = &exports[0];
+    let called = tool["name"].as_str().map_or_else(|| name.to_owned(), text::line);
+    format!("opg tool invoke {called} --input '{}'", text::example_input(&tool["input_schema"]))
+}

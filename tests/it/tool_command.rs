@@ -1,0 +1,326 @@
+//! `opg tool`, as an author uses it: the real binary, in an empty folder, against a real server.
+
+use opg_tests::{
+    app::{Client, TestApp},
+    process::binary,
+    site::Site,
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Instant,
+};
+
+/// A secret that must be nowhere but on its way out.
+const KEY: &str = "greet-key-canary-0123456789";
+
+/// The second version: it asks for things.
+const ASKING: &str = r#"
+use opg_guest::*;
+
+/// Greets someone by name, and counts how often.
+#[tool(
+    kv("write", "to count greetings"),
+    http("localhost:*", "to say hello there"),
+    secret("GREET_KEY@localhost:*", "to sign in there")
+)]
+fn greet(name: String, url: Option<String>) -> Result<Value, Error> {
+    let count = kv::get::<u32>(&name)?.unwrap_or(0) + 1;
+    kv::set(&name, &count)?;
+    let Some(url) = url else { return Ok(json!({ "text": format!("Hello again, {name}!"), "count": count })) };
+    let request = http::get(url).secret_header("authorization", "Bearer ", "GREET_KEY")?;
+    let echoed = request.send()?.success()?.text()?;
+    log::info(&echoed);
+    Ok(json!({ "echoed": echoed }))
+}
+
+plugin!(greet);
+"#;
+
+/// Somebody at a terminal.
+struct Author {
+    dir: PathBuf,
+    cache: PathBuf,
+    server: Option<(String, String)>,
+}
+
+/// What a command said.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Author {
+    fn new(home: &Path) -> Author {
+        Author { dir: home.to_owned(), cache: home.join("cache"), server: None }
+    }
+
+    fn of(home: &Path, client: &Client, app: &TestApp) -> Author {
+        Author { server: Some((app.base_url(), client.token().to_owned())), ..Author::new(home) }
+    }
+
+    fn at(&self, dir: &str) -> Author {
+        Author { dir: self.dir.join(dir), cache: self.cache.clone(), server: self.server.clone() }
+    }
+
+    /// `opg tool …`, with what a shell of theirs would have and nothing of ours.
+    async fn opg(&self, args: &[&str]) -> Said {
+        let mut command = Command::new(binary());
+        command.env_clear().current_dir(&self.dir).arg("tool").args(args);
+        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        // Where the guests of this workspace were built: what they share is not compiled again.
+        command.env("CARGO_TARGET_DIR", guests_target_dir()).env("CARGO_NET_OFFLINE", "true");
+        command.env("XDG_CACHE_HOME", &self.cache).env("GREET_KEY", KEY);
+        if let Some((url, token)) = &self.server {
+            command.env("OPG_URL", url).env("OPG_TOKEN", token);
+        }
+        let began = Instant::now();
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        println!("{:>6.2} s  opg tool {}", began.elapsed().as_secs_f32(), args.join(" "));
+        let said = Said::of(output);
+        if let Some((_, token)) = &self.server {
+            assert!(!said.all().contains(token.as_str()), "no token is printed: {}", said.all());
+        }
+        assert!(!said.all().contains(KEY), "no secret is printed: {}", said.all());
+        said
+    }
+
+    /// As [`Author::opg`], and it works.
+    async fn does(&self, args: &[&str]) -> String {
+        let said = self.opg(args).await;
+        assert_eq!(said.code, Some(0), "opg tool {args:?}\n{}", said.all());
+        said.stdout
+    }
+}
+
+impl Said {
+    fn of(output: Output) -> Said {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// `<target>/guests`, as `opg-guest-build` has it.
+fn guests_target_dir() -> PathBuf {
+    binary().ancestors().nth(2).unwrap().join("guests")
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|cause| panic!("{cause}: {text}"))
+}
+
+/// The commands of a README's block, without `opg tool` and what is explained of them.
+fn commands_of(readme: &Path) -> Vec<String> {
+    let text = fs::read_to_string(readme).unwrap();
+    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap().to_owned();
+    let command =
+        |line: &str| line.split('#').next().unwrap().trim().strip_prefix("opg tool ").map(str::to_owned);
+    block.lines().filter_map(command).collect()
+}
+
+#[tokio::test]
+async fn m364_m366_a_tool_in_rust_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::of(home.path(), &acme, &app);
+
+    // The three commands of its README.
+    author.does(&["new", "greeter", "--lang", "rust"]).await;
+    let project = author.at("greeter");
+    assert_eq!(commands_of(&project.dir.join("README.md")), ["test", "publish", "review"]);
+    assert!(project.does(&["test"]).await.starts_with("2 passed, 0 failed"));
+    let published = project.does(&["publish"]).await;
+    assert!(published.contains("published greeter, version 1"), "{published}");
+    assert!(
+        published.contains("it is active") && published.contains("next: opg tool invoke greeter"),
+        "{published}"
+    );
+    project.does(&["review"]).await;
+
+    let answer = acme.chat("demo/assistant", r#"call greeter {"name": "Ann"}"#).await;
+    assert!(answer.content().contains("Hello, Ann!"), "{}", answer.text());
+
+    // A second version asks for things, and nobody calls it before somebody looked.
+    fs::write(project.dir.join("src/lib.rs"), ASKING).unwrap();
+    let cases = json!([{ "input": { "name": "Ann" }, "grant": ["kv:write"], "output": { "text": "Hello again, Ann!", "count": 1 } }]);
+    fs::write(project.dir.join("tests/greet.json"), cases.to_string()).unwrap();
+    let tested = json_of(&project.does(&["test", "--json"]).await);
+    assert_eq!(
+        (&tested["passed"], &tested["cases"][0]["reached"][0]["what"]),
+        (&json!(1), &json!("kv:read"))
+    );
+    let published = project.does(&["publish"]).await;
+    assert!(published.contains("waits for review"), "{published}");
+    assert!(
+        published.contains("read and write its own key-value store: to count greetings  [kv:write]"),
+        "{published}"
+    );
+    assert!(published.contains("next: opg tool review greeter"), "{published}");
+    let old = acme.chat("demo/assistant", r#"call greeter {"name": "Ann"}"#).await;
+    assert!(old.content().contains("Hello, Ann!"), "{}", old.text());
+
+    let unanswered = project.opg(&["review"]).await;
+    assert_eq!(unanswered.code, Some(2), "{}", unanswered.all());
+    assert!(unanswered.stderr.contains("new      send requests to localhost:*"), "{}", unanswered.stderr);
+    assert!(unanswered.stderr.contains("--grant-all"), "{}", unanswered.stderr);
+    let reviewed = project.does(&["review", "--grant", "kv:write"]).await;
+    assert!(
+        reviewed.contains("granted: kv:write") && reviewed.contains("denied: http:localhost:*"),
+        "{reviewed}"
+    );
+    let new = acme.chat("demo/assistant", r#"call greeter {"name": "Ann"}"#).await;
+    assert!(new.content().contains("Hello again, Ann!"), "{}", new.text());
+
+    it_is_managed(&project).await;
+}
+
+async fn it_is_managed(project: &Author) {
+    let invoked =
+        json_of(&project.does(&["invoke", "greeter", "--input", r#"{"name": "Ann"}"#, "--json"]).await);
+    assert_eq!(invoked["output"]["count"], 2);
+    let refused = project
+        .opg(&["invoke", "greeter", "--input", r#"{"name": "Ann", "url": "http://localhost:1/"}"#])
+        .await;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("502 tool_failed") && refused.stderr.contains("GREET_KEY"),
+        "{}",
+        refused.stderr
+    );
+
+    let logs = project.does(&["logs"]).await;
+    assert!(logs.contains("v1  greet") && logs.contains("info  greeting Ann"), "{logs}");
+    assert!(logs.contains("tool_failed: the tool failed: denied"), "{logs}");
+    let shown = project.does(&["show"]).await;
+    assert!(shown.contains("3 runs, 1 failed") && shown.contains("not granted  send requests"), "{shown}");
+    assert_eq!(project.does(&["list", "-q"]).await, "greeter\n");
+    assert_eq!(project.does(&["rollback"]).await, "greeter: version 1 is active\n");
+    let listed = json_of(&project.does(&["list", "--json"]).await);
+    assert_eq!((&listed[0]["version"], &listed[0]["active_version"]), (&json!(2), &json!(1)));
+
+    let asked = project.opg(&["delete", "greeter"]).await;
+    assert_eq!((asked.code, asked.stderr.contains("--yes")), (Some(2), true), "{}", asked.all());
+    assert_eq!(project.does(&["delete", "greeter", "--yes"]).await, "deleted greeter\n");
+    let gone = project.opg(&["show"]).await;
+    assert_eq!((gone.code, gone.stderr.contains("opg tool list")), (Some(1), true), "{}", gone.all());
+}
+
+#[tokio::test]
+async fn m366_a_tool_runs_here_as_in_the_server_judged_by_the_same_gate_and_its_secret_stays_unseen() {
+    let site = Site::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::new(home.path());
+    author.does(&["new", "asker"]).await;
+    let project = author.at("asker");
+    fs::write(project.dir.join("src/lib.rs"), ASKING).unwrap();
+    let input = json!({ "name": "Ann", "url": site.url("/echo") }).to_string();
+    let test = |more: &'static [&'static str]| {
+        let (project, input) = (&project, input.clone());
+        async move { project.opg(&[&["test", "--input", &input, "--json"], more].concat()).await }
+    };
+
+    let nothing = test(&[]).await;
+    assert_eq!(nothing.code, Some(1));
+    let detail = json_of(&nothing.stdout)["error"]["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("`kv:read` is declared and not granted here; grant it with --grant"), "{detail}");
+    let nameless = json_of(&test(&["--grant", "all"]).await.stdout);
+    assert!(nameless["error"]["detail"].as_str().unwrap().contains("--secret GREET_KEY"), "{nameless}");
+    let private = json_of(&test(&["--grant", "all", "--secret", "GREET_KEY"]).await.stdout);
+    assert_eq!(private["error"]["code"], "tool_failed", "{private}");
+    assert!(site.visits().is_empty(), "a private address is not reached unless it is said so");
+
+    let granted = test(&["--grant", "all", "--secret", "GREET_KEY", "--allow-private"]).await;
+    let told = json_of(&granted.stdout);
+    assert!(told["output"]["echoed"].as_str().unwrap().contains("Bearer {{secret:GREET_KEY}}"), "{told}");
+    assert_eq!(site.visits().len(), 1);
+    assert_eq!(site.visits()[0].headers["authorization"], format!("Bearer {KEY}"));
+    let elsewhere = project.opg(&["test", "--input", &input, "--grant", "http:example.com"]).await;
+    assert_eq!((elsewhere.code, elsewhere.stderr.contains("more than the tool asks for")), (Some(2), true));
+
+    fs::write(project.dir.join("src/lib.rs"), "nonsense").unwrap();
+    let broken = project.opg(&["build"]).await;
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.stderr.contains("it does not compile; see above"), "{}", broken.stderr);
+}
+
+#[tokio::test]
+async fn what_is_wrong_says_what_to_do_and_the_exit_code_whose_fault_it_is() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let home = tempfile::tempdir().unwrap();
+    let nobody = Author::new(home.path());
+    let author = Author::of(home.path(), &acme, &app);
+    let server = |url: &str, token: &str| Author {
+        server: Some((url.into(), token.into())),
+        ..Author::new(home.path())
+    };
+    fs::write(home.path().join("token"), format!("{}\n", acme.token())).unwrap();
+    let closed = "http://127.0.0.1:9";
+
+    for (who, args, code, says) in [
+        (&nobody, vec!["list"], 2, "export OPG_URL="),
+        (&nobody, vec!["list", "--url", closed], 2, "set OPG_TOKEN"),
+        (&server("localhost:3000", "x"), vec!["list"], 2, "http:// or https://"),
+        (&server(closed, "x"), vec!["list"], 1, "was not answered"),
+        (&server(&app.base_url(), "wrong"), vec!["list"], 1, "is OPG_TOKEN a token of an app"),
+        (&author, vec!["publish"], 2, "opg tool new NAME"),
+        (&author, vec!["build"], 2, "opg tool new NAME"),
+        (&author, vec!["new", "No"], 2, "lower-case letters"),
+        (&author, vec!["new", "match"], 2, "call it `match-tool`"),
+        (&author, vec!["show", "../tokens"], 2, "is no tool's name"),
+        (&author, vec!["invoke", "none"], 1, "(404 not_found)"),
+        (&author, vec!["invoke", "none", "--input", "{"], 2, "the input is not JSON"),
+        (&author, vec!["logs", "none"], 1, "opg tool list"),
+        (&author, vec!["review", "none", "--grant", "file:/etc"], 1, "opg tool list"),
+    ] {
+        let said = who.opg(&args).await;
+        assert_eq!(said.code, Some(code), "{args:?}: {}", said.all());
+        assert!(said.stderr.contains(says) && said.stdout.is_empty(), "{args:?}: {}", said.all());
+    }
+    let by_file = nobody.opg(&["list", "--url", &app.base_url(), "--token-file", "token", "--json"]).await;
+    assert_eq!((by_file.code, by_file.stdout.trim()), (Some(0), "[]"), "{}", by_file.all());
+}
+
+#[tokio::test]
+async fn m365_a_tool_in_python_becomes_a_component_where_python_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::new(home.path());
+    author.does(&["new", "snake", "--lang", "python"]).await;
+    let project = author.at("snake");
+    assert_eq!(commands_of(&project.dir.join("README.md")), ["test", "publish", "review"]);
+    assert!(
+        project.dir.join("snake.py").exists() && project.dir.join(".opg/wit/deps/host/types.wit").exists()
+    );
+    // Half a minute and a download: asked for with OPG_TEST_PYTHON=1.
+    if std::env::var_os("OPG_TEST_PYTHON").is_none() {
+        println!(
+            "not checked: the build of the Python template; set OPG_TEST_PYTHON=1, with Python and PyPI in reach"
+        );
+        return;
+    }
+    assert!(project.does(&["test"]).await.starts_with("2 passed, 0 failed"));
+}
+
+#[tokio::test]
+async fn a_typescript_project_is_one_file_and_its_readme_names_three_commands() {
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::new(home.path());
+    author.does(&["new", "my-tool", "--lang", "ts"]).await;
+    let project = author.at("my-tool");
+    let commands = commands_of(&project.dir.join("README.md"));
+    assert_eq!(commands[..2], ["publish", "review"]);
+    assert!(commands[2].starts_with("invoke my-tool --input "), "{commands:?}");
+    assert!(project.does(&["build"]).await.contains("nothing to build"));
+}
