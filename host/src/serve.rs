@@ -252,6 +252,7 @@ async fn assemble(
         cut_off: CancellationToken::new(),
         ids: Ids::default(),
         in_flight: crate::guests::in_flight::InFlight::default(),
+        changes: crate::guests::standing::Changes::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),

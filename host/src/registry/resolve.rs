@@ -8,6 +8,7 @@ use crate::{
     app::App,
     grants::{Capability, InApp},
     sandbox::{Component, LoadError},
+    tenants::TenantTx,
 };
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub struct Resolved {
     pub requested: Arc<[Capability]>,
     /// What it was granted.
     pub granted: Arc<[Capability]>,
+    /// What of that came with it, and no review takes away.
+    pub shipped: Arc<[Capability]>,
     /// Where its code is.
     code: Code,
 }
@@ -51,6 +54,7 @@ impl Resolved {
             description: plugin.description.clone(),
             requested: plugin.requested.iter().map(|wish| wish.capability.clone()).collect(),
             granted: plugin.granted_as_shipped().collect(),
+            shipped: plugin.granted_as_shipped().collect(),
             code: Code::Shipped(plugin.component.clone()),
         }
     }
@@ -95,6 +99,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
             let name = PluginName { kind, name: row.plugin.name };
             Resolved {
                 granted: granted_to(&name).into(),
+                shipped: Arc::default(),
                 requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
                 description: row.version.description.0,
                 code: Code::Blob(row.version.sha256),
@@ -112,6 +117,11 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// What stands granted by review in the app of this transaction.
+pub(crate) async fn granted(tx: &mut TenantTx) -> sqlx::Result<Vec<(PluginName, Capability)>> {
+    store::list_grants(tx, None).await
 }
 
 /// The one of this name, if the app can use it.
