@@ -6,7 +6,7 @@ use crate::{
     db_proxy::Database,
     egress::Egress,
     grants::{authenticate::Authenticator, credential::Pepper},
-    guests::in_flight::InFlight,
+    guests::{in_flight::InFlight, standing::Changes},
     http::rate_limit::RateLimits,
     models::catalog::Catalog,
     postgres::{Pools, Server},
@@ -75,6 +75,8 @@ pub struct Parts {
     pub in_flight: InFlight,
     /// Whose turn it is to have something compiled.
     pub compiling: Turns,
+    /// What was changed that running guests stand on, by app.
+    pub changes: Changes,
     /// Which models providers offer.
     pub model_catalog: Catalog,
     /// Work that outlives its request: waited for when the process stops.

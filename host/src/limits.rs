@@ -95,6 +95,17 @@ pub const SESSION_LEASE: Duration = Duration::from_secs(60);
 /// How often a lease is renewed: two renewals may fail.
 pub const SESSION_LEASE_RENEWED_EVERY: Duration = Duration::from_secs(20);
 
+/// How often a minute one plugin of one app may ask whether a secret is there: ten a second is more than tools need,
+/// and too few to make a clock of it.
+pub const SECRET_QUESTIONS_PER_MINUTE: u32 = 600;
+
+/// What a tenant may grant a plugin's calls of memory, in MiB: the size of the sandbox's slots.
+pub const MEMORY_MIB_GRANTED_MAX: u32 = 256;
+/// Of time, in milliseconds: longer is a job, not a call somebody waits for.
+pub const WALL_MS_GRANTED_MAX: u32 = 5 * 60 * 1000;
+/// Of CPU time, in milliseconds: six times what a call has by itself.
+pub const CPU_MS_GRANTED_MAX: u32 = 60 * 1000;
+
 /// One value in a plugin's key-value store.
 pub const KV_VALUE_BYTES_MAX: usize = 256 << 10;
 /// One key.

@@ -87,6 +87,7 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/tenant/tools/{name}" => registry::routes::get::<Tools>, ToolsRead;
     PUT "/v1/tenant/tools/{name}" => registry::routes::put_tool, ToolsWrite;
     DELETE "/v1/tenant/tools/{name}" => registry::routes::delete::<Tools>, ToolsWrite;
+    GET "/v1/tenant/tools/{name}/review" => registry::routes::preview::<Tools>, ToolsRead;
     POST "/v1/tenant/tools/{name}/review" => registry::routes::review::<Tools>, ToolsReview;
     POST "/v1/tenant/tools/{name}/invoke" => tools::routes::invoke_tool, ToolsInvoke;
     GET "/v1/tenant/tools/{name}/invocations" => tools::routes::list_invocations, ToolsRead;
@@ -96,6 +97,7 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/tenant/agents/{name}" => registry::routes::get::<Agents>, AgentsRead;
     PUT "/v1/tenant/agents/{name}" => registry::routes::put_agent, AgentsWrite;
     DELETE "/v1/tenant/agents/{name}" => registry::routes::delete::<Agents>, AgentsWrite;
+    GET "/v1/tenant/agents/{name}/review" => registry::routes::preview::<Agents>, AgentsRead;
     POST "/v1/tenant/agents/{name}/review" => registry::routes::review::<Agents>, AgentsReview;
     GET "/v1/tenant/agents/{name}/versions" => registry::routes::versions::<Agents>, AgentsRead;
     POST "/v1/tenant/agents/{name}/rollback" => registry::routes::rollback::<Agents>, AgentsWrite;

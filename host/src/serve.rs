@@ -264,6 +264,7 @@ async fn assemble(
         ids: Ids::default(),
         in_flight: crate::guests::in_flight::InFlight::default(),
         compiling: crate::registry::compiling::Turns::default(),
+        changes: crate::guests::standing::Changes::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),

@@ -72,6 +72,17 @@ impl Request {
         Ok(self.header(header, format!("{prefix}{reference}")))
     }
 
+    /// Adds a query parameter whose value is the secret `name`; the host puts it
+    /// in, this guest never sees it. It takes the capability
+    /// `secret("NAME@host query:parameter", …)`. URLs are kept in logs on the
+    /// way: use a header where the API takes one.
+    ///
+    /// Errors are those of [`secret_header`](Self::secret_header).
+    pub fn secret_query(self, parameter: &str, name: &str) -> Result<Self, Error> {
+        let reference = secrets::get(name)?;
+        Ok(self.query(parameter, reference))
+    }
+
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
@@ -93,7 +104,7 @@ impl Request {
     /// Sends it and waits for the whole answer. An error status is an answer;
     /// see [`Response::success`].
     ///
-    /// `Denied` where the host is not granted, `Limit` where the answer is too
+    /// `Denied` where the method, host or path is not granted, `Limit` where the answer is too
     /// large or too slow, `Failed` where none came.
     pub fn send(self) -> Result<Response, Error> {
         let request = host::Request {

@@ -14,8 +14,13 @@ use crate::Error;
 use crate::host::secrets;
 
 /// An opaque reference to put into the value of a request header, alone or
-/// inside text. The host replaces it with the secret at the boundary, for the
+/// inside text; or, where that was granted, into the value of a query parameter
+/// (`secret("NAME@host query:key", …)`) or a text body (`"NAME@host body"`). The
+/// host replaces it with the secret at the boundary, in the place and for the
 /// host it was granted for and no other.
+///
+/// `Denied` where the name was not granted, `Invalid` where the tenant has not
+/// stored it yet, `Limit` where it was asked too often.
 ///
 /// Most have an easier time with
 /// [`secret_header`](crate::http::Request::secret_header).

@@ -343,7 +343,7 @@ async fn guests_with_secrets(acme: &Client, echo_port: u16, seen: &mut Seen) {
 }
 
 /// Every column of every table, as text: bytes as hexadecimal digits.
-async fn dump(app: &TestApp) -> Vec<(String, String)> {
+pub(crate) async fn dump(app: &TestApp) -> Vec<(String, String)> {
     let mut conn = app.owner().await;
     let columns = sqlx::query(
         "select table_name::text, column_name::text from information_schema.columns where table_schema = 'public' order by 1, 2",

@@ -1,7 +1,11 @@
 //! The documents say what the code says: routes, scopes, variables, limits,
 //! tests and links are compared with their sources.
 
-use opg_host::{config::Config, grants::Scope, router};
+use opg_host::{
+    config::Config,
+    grants::{CapabilityKind, Scope},
+    router,
+};
 use std::{
     collections::BTreeSet,
     fs,
@@ -44,6 +48,20 @@ fn every_variable_is_documented_and_every_documented_variable_is_read() {
     let config = Config::from_vars([("ADMIN_TOKENS".to_owned(), "admin_secret".to_owned())]).unwrap();
     let read: BTreeSet<String> = config.describe().into_iter().map(|(name, _)| name.to_owned()).collect();
     assert_same("docs/configuration.md", &first_cells("docs/configuration.md", is_constant), &read);
+}
+
+#[test]
+fn every_kind_of_capability_is_in_the_table_of_kinds_and_nothing_else_is() {
+    let known: BTreeSet<String> = CapabilityKind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    assert_same(
+        "docs/capabilities.md",
+        &first_cells("docs/capabilities.md", |text| !text.contains('_')),
+        &known,
+    );
+    let wit = fs::read_to_string(root().join("wit/tool/tool.wit")).unwrap();
+    for kind in known {
+        assert!(wit.contains(&format!("/// - `{kind}`: ")), "tool.wit says nothing of `{kind}`");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use opg_tests::{
     app::{Client, TestApp, logs},
     guests,
     site::Site,
+    upstream::ScriptedUpstream,
 };
 use serde_json::{Value, json};
 
@@ -65,6 +66,108 @@ async fn m356_http_goes_to_granted_hosts_and_no_other_and_the_audit_says_both() 
         assert!(["denied", "invalid"].contains(&answer["error"].as_str().unwrap()), "{url}: {answer}");
     }
     assert_eq!(site.visits().len(), 1, "what was denied never left");
+}
+
+#[tokio::test]
+async fn m356_a_request_needs_a_grant_of_its_method_and_path_and_so_does_a_redirect() {
+    let app = TestApp::local().await;
+    let site = Site::start().await;
+    let acme = app.tenant("acme").await;
+    acme.put_bytes("/v1/tenant/tools/exfil", "application/wasm", guests::EXFIL).await;
+    let target = format!("POST,GET {}/redirect/*", site.host());
+    let hop = format!("GET {}/hop/0", site.host());
+    let grants = [("http", target.as_str()), ("http", hop.as_str())];
+    acme.grant("tools", "exfil", &grants).await;
+    let shown = acme.get("/v1/tenant/tools/exfil").await.json();
+    assert_eq!(
+        shown["granted_capabilities"][1]["target"],
+        format!("GET,POST {}/redirect/*", site.host()),
+        "in canonical form"
+    );
+    let fetch = |method: &str, path: &str| json!({ "do": "fetch", "method": method, "url": site.url(path) });
+    let steps = json!([
+        fetch("GET", "/hop/0"),
+        fetch("GET", "/redirect/?/hop/0"),
+        fetch("POST", "/redirect/"),
+        fetch("POST", "/hop/0"),
+        fetch("GET", "/hop/1"),
+        fetch("GET", "/redirect/%2e%2e/hop/1"),
+        fetch("GET", "/redirect/..%2fhop/1"),
+        fetch("GET", "/redirect/?/echo"),
+        fetch("GET", "/redirect"),
+    ]);
+    let packed = [fetch("GET", "/redirect/?/packed")];
+    acme.grant("tools", "exfil", &[("http", &site.host())]).await;
+    let unread = seen(&acme, "exfil", json!({ "steps": packed })).await;
+    assert_eq!(unread[0]["error"], "failed", "nobody asked for a compressed answer: {unread}");
+    acme.grant("tools", "exfil", &grants).await;
+    let seen = seen(&acme, "exfil", json!({ "steps": steps })).await;
+    let allowed: Vec<_> =
+        seen.as_array().unwrap().iter().map(|answer| answer["error"] != json!("denied")).collect();
+    assert_eq!(allowed, [true, true, true, false, false, false, false, false, false], "{seen}");
+    assert!(seen[3]["message"].as_str().unwrap().contains("POST"), "it says what of it: {seen}");
+    assert!(!site.visits().iter().any(|visit| visit.uri.starts_with("/echo")), "nor by a redirect");
+}
+
+#[tokio::test]
+async fn m356_a_part_of_the_store_can_be_granted() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    grabby(&acme, "grabby", &[("kv", "write:cache/*")]).await;
+    let ok = |answer: Value| answer.get("ok").is_some();
+    for (tool, input, allowed) in [
+        ("grabby_kv_set", json!({ "key": "cache/a", "value": 1 }), true),
+        ("grabby_kv_get", json!({ "key": "cache/a" }), true),
+        ("grabby_kv_keys", json!({ "prefix": "cache/" }), true),
+        ("grabby_kv_set", json!({ "key": "other", "value": 1 }), false),
+        ("grabby_kv_get", json!({ "key": "cach" }), false),
+        ("grabby_kv_keys", json!({ "prefix": "" }), false),
+        ("grabby_kv_delete", json!({ "key": "other" }), false),
+    ] {
+        assert_eq!(ok(seen(&acme, tool, input.clone()).await), allowed, "{tool} {input}");
+    }
+}
+
+#[tokio::test]
+async fn m361_a_grant_may_say_how_many_tokens_a_request_may_use() {
+    let app = TestApp::local().await;
+    let upstream = ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    acme.put_bytes("/v1/tenant/tools/exfil", "application/wasm", guests::EXFIL).await;
+    acme.grant("tools", "exfil", &[("model", "openai/scripted tokens=40")]).await;
+    let whisper = json!({ "do": "whisper", "model": "openai/scripted", "text": "hi" });
+    let input = json!({ "steps": vec![whisper; 4] });
+    for _ in 0..2 {
+        let seen = seen(&acme, "exfil", input.clone()).await;
+        assert_eq!(seen[0]["ok"], "hi", "15 tokens each: {seen}");
+        assert_eq!(seen[3]["error"], "limit", "{seen}");
+        assert!(seen[3]["message"].as_str().unwrap().contains("40 tokens"), "{seen}");
+    }
+    assert!(upstream.received().len() <= 6, "what is used up is not asked");
+    assert_eq!(
+        acme.uses().await.iter().filter(|row| row["kind"] == "tokens").count(),
+        upstream.received().len()
+    );
+}
+
+#[tokio::test]
+async fn m359_more_memory_and_less_time_can_be_granted() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    acme.put_bytes("/v1/tenant/tools/roomy", "application/wasm", guests::ROOMY).await;
+    acme.grant("tools", "roomy", &[]).await;
+    let fill = json!({ "mib": 100 });
+    assert_eq!(acme.invoke("roomy_fill", fill.clone()).await.json()["code"], "tool_oom", "64 MiB by itself");
+    acme.grant("tools", "roomy", &[("limit", "memory_mib=128"), ("limit", "wall_ms=300")]).await;
+    let ran = acme.invoke("roomy_turn", json!({})).await;
+    assert_eq!(ran.json()["code"], "tool_timeout", "{}", ran.text());
+    assert!(ran.json()["ms"].as_f64().is_some_and(|ms| ms < 2000.0), "{}", ran.text());
+    acme.grant("tools", "roomy", &[("limit", "memory_mib=128")]).await;
+    assert_eq!(acme.invoke("roomy_fill", fill).await.json()["output"], 100);
+    let most = acme.invoke("roomy_fill", json!({ "mib": 140 })).await;
+    assert_eq!(most.json()["code"], "tool_oom", "no more than was granted: {}", most.text());
+    let wider = json!({ "grant": [{ "kind": "limit", "target": "memory_mib=129" }] });
+    assert_eq!(acme.post("/v1/tenant/tools/roomy/review", &wider).await.status, 422);
 }
 
 #[tokio::test]
@@ -149,6 +252,10 @@ async fn m252_a_secret_goes_to_its_host_alone_and_the_guest_never_sees_it_even_w
     assert_eq!(packed["error"], "failed", "what cannot be searched is not handed on: {packed}");
     let in_url = json!({ "url": site.url("/x?key={{secret:API_KEY}}") });
     let refused = seen(&acme, "grabby_fetch", in_url).await;
+    assert_eq!(refused["error"], "denied", "not granted for the query: {refused}");
+    assert!(refused["message"].as_str().unwrap().contains("query:key"), "{refused}");
+    let in_path = json!({ "url": site.url("/x/{{secret:API_KEY}}") });
+    let refused = seen(&acme, "grabby_fetch", in_path).await;
     assert!(refused["message"].as_str().unwrap().contains("URL"), "{refused}");
     assert_eq!(site.visits().len(), 2);
 

@@ -3,6 +3,7 @@
 //! - `/echo`: the request's headers, as JSON in the body, and `authorization` again in the header `x-echo`.
 //! - `/redirect?<url>`: 302 to that URL. `/hop/<n>`: 302 to `/hop/<n-1>`, and an answer at 0.
 //! - `/hang`: no answer. `/meet/<n>`: an answer once `n` requests wait there.
+//! - `/after/<n>`: `hello`, after `n` ms.
 //! - `/packed`: an answer that says it is compressed. `/big/<n>`: `n` bytes.
 //! - `/search`: results as SearXNG writes them. Anything else: `hello`.
 //!
@@ -106,6 +107,10 @@ async fn answer(State(visits): State<Arc<watch::Sender<Vec<Visit>>>>, request: R
             let here = |all: &Vec<Visit>| all.iter().filter(|visit| is_at(&visit.uri, &path)).count();
             drop(visits.subscribe().wait_for(|all| here(all) >= number).await);
             "met".into_response()
+        }
+        "after" => {
+            tokio::time::sleep(Duration::from_millis(number as u64)).await;
+            "hello".into_response()
         }
         "packed" => ([(header::CONTENT_ENCODING, "gzip")], "not really").into_response(),
         "big" => "x".repeat(number).into_response(),

@@ -4,11 +4,12 @@ use super::Agent;
 use crate::{
     app::App,
     grants::{GuestGrants, InApp},
-    guests::{Chain, Door, Record},
+    guests::{Chain, Door, Record, limits},
     limits::{STEPS_PER_TURN_MAX, TURN_CPU_TIME_MAX},
     models::{FinishReason, gateway::GatewayError},
     registry::resolve::CodeError,
     sandbox::{AgentError, CallError, CallLimits, Outcome, Turn},
+    secrets::scan::Scanner,
     usage::Status,
 };
 use serde_json::Value;
@@ -74,12 +75,12 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
     let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app, chain.acting.app().app_id).await?;
     let plugin = &agent.plugin;
-    let grants =
-        GuestGrants::new(&chain.acting, agent.name.clone(), plugin.requested.clone(), plugin.granted.clone());
+    let grants = GuestGrants::new(&chain.acting, agent.name.clone(), plugin);
+    let wall = chain.time_left();
+    let default = CallLimits { wall, cpu: TURN_CPU_TIME_MAX, ..CallLimits::default() };
+    let limits = limits::of(&grants, default, wall);
     let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
-    let wall = chain.time_left();
-    let limits = CallLimits { wall, cpu: TURN_CPU_TIME_MAX.min(wall), ..CallLimits::default() };
     let turn = Turn {
         model: task.model,
         instructions: agent.instructions.clone(),
@@ -90,9 +91,29 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
         context: chain.context(app),
     };
     let called = app.sandbox.run_agent(&component, door, limits, turn).await;
-    let ended = judge(called.result, chain);
+    let ended = judge(called.result, chain).map_err(|error| error.without_secrets(chain, &record));
+    let ended = ended.map(|ended| Ended {
+        messages: chain.clean(&record, ended.messages, |scanner, mut messages, found| {
+            messages.iter_mut().for_each(|message| scanner.clean_value(message, found));
+            messages
+        }),
+        ..ended
+    });
     record.end(if ended.is_ok() { Status::Ok } else { Status::Failed }).await?;
     ended
+}
+
+impl RunError {
+    /// The same with a guest's words cleaned.
+    fn without_secrets(self, chain: &Chain, record: &Record) -> RunError {
+        let clean = |text| chain.clean(record, text, Scanner::clean_text);
+        match self {
+            RunError::InvalidInput(text) => RunError::InvalidInput(clean(text)),
+            RunError::Failed(text) => RunError::Failed(clean(text)),
+            RunError::Trap(text) => RunError::Trap(clean(text)),
+            other => other,
+        }
+    }
 }
 
 fn judge(result: Result<Result<Outcome, AgentError>, CallError>, chain: &Chain) -> Result<Ended, RunError> {

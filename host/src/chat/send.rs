@@ -276,7 +276,8 @@ impl Job {
         let catalog = Arc::new(catalog.chosen(agent.tools.as_ref()));
         let (emit, mut emitted) = mpsc::channel(EVENTS_WAITING_MAX);
         let time_limit = self.app.config.agent_time_limit;
-        let chain = Chain::start(&self.allowed, catalog, self.session_id(), time_limit, Some(emit));
+        let chain =
+            Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit));
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);
 

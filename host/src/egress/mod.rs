@@ -134,6 +134,8 @@ pub enum EgressError {
     Timeout { waited: Duration },
     #[error("the response is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
+    #[error("the response has more than {headers_max} headers, or more than {bytes_max} bytes of them")]
+    TooManyHeaders { headers_max: usize, bytes_max: usize },
     #[error("more than {redirects_max} redirects")]
     TooManyRedirects { redirects_max: u32 },
     #[error("cannot connect to `{host}`: {message}")]

@@ -9,6 +9,11 @@ use url::Url;
 
 use super::{Egress, EgressError, Refusal, translate};
 
+/// Headers of an answer. The client itself reads no more than a hundred over HTTP/1; HTTP/2 has no such number.
+const RESPONSE_HEADERS_MAX: usize = 100;
+/// Names and values of an answer's headers, in bytes: what servers send at the most is half of it.
+const RESPONSE_HEADER_BYTES_MAX: usize = 64 << 10;
+
 /// What to send and how far to go for the answer.
 pub struct EgressRequest<'a> {
     pub method: Method,
@@ -21,8 +26,8 @@ pub struct EgressRequest<'a> {
     /// Of the body as it comes over the wire.
     pub response_bytes_max: usize,
     pub redirects_max: u32,
-    /// The caller's own rule, asked for the first URL and for each redirect, always in canonical form.
-    pub check: &'a (dyn Fn(&Url) -> Result<(), Refusal> + Send + Sync),
+    /// The caller's own rule, asked for the first request and for each redirect, with the URL in canonical form.
+    pub check: &'a (dyn Fn(&Method, &Url) -> Result<(), Refusal> + Send + Sync),
 }
 
 #[derive(Debug)]
@@ -49,7 +54,7 @@ impl Egress {
             request;
         let mut hop = Hop { method, url: self.guard.check(&url)?, headers: end_to_end(headers), body };
         for _ in 0..=redirects_max {
-            check(&hop.url)?;
+            check(&hop.method, &hop.url)?;
             let response = self
                 .client
                 .request(hop.method.clone(), hop.url.clone())
@@ -59,6 +64,7 @@ impl Egress {
                 .await
                 .map_err(|error| translate(&error, &hop.url, timeout))?;
             self.guard.check_reached(&hop.url, response.remote_addr())?;
+            check_headers(response.headers())?;
             match hop.redirect(response.status(), response.headers())? {
                 Some(next) => hop = Hop { url: self.guard.check(&next.url)?, ..next },
                 None => return read(response, hop.url, response_bytes_max, timeout).await,
@@ -66,6 +72,18 @@ impl Egress {
         }
         Err(EgressError::TooManyRedirects { redirects_max })
     }
+}
+
+/// Whether an answer's headers are of a size anybody needs.
+fn check_headers(headers: &HeaderMap) -> Result<(), EgressError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > RESPONSE_HEADERS_MAX || bytes > RESPONSE_HEADER_BYTES_MAX {
+        return Err(EgressError::TooManyHeaders {
+            headers_max: RESPONSE_HEADERS_MAX,
+            bytes_max: RESPONSE_HEADER_BYTES_MAX,
+        });
+    }
+    Ok(())
 }
 
 /// One request of a chain.

@@ -68,7 +68,7 @@ fn closed() -> Egress {
     Egress::new(EgressPolicy::default()).unwrap()
 }
 
-fn anything(_: &Url) -> Result<(), Refusal> {
+fn anything(_: &Method, _: &Url) -> Result<(), Refusal> {
     Ok(())
 }
 
@@ -154,7 +154,7 @@ async fn the_callers_rule_is_asked_for_every_hop() {
     let last = Server::start(Router::new().fallback(echo)).await;
     let first = Server::start(redirect_to(last.url("/end"), StatusCode::FOUND)).await;
     let forbidden = last.address.port();
-    let check = move |url: &Url| match url.port() {
+    let check = move |_: &Method, url: &Url| match url.port() {
         Some(port) if port == forbidden => Err(Refusal::NotAllowed("not on the list".into())),
         _ => Ok(()),
     };
@@ -370,4 +370,74 @@ fn a_redirect_from_https_to_http_is_not_followed() {
         send::tests::redirect_from("http://example.com/a", "https://example.com/b"),
         Ok(Some("https://example.com/b".into()))
     );
+}
+
+/// A server that answers with these bytes, again and again where `every` says how often, until it is hung up on.
+async fn raw(head: Vec<u8>, every: Option<Duration>) -> Url {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                while stream.write_all(&head).await.is_ok() {
+                    match every {
+                        Some(every) => tokio::time::sleep(every).await,
+                        None => return drop(stream.shutdown().await),
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn headers_of_an_answer_are_bounded_in_number_and_size() {
+    let answer =
+        |headers: String| format!("HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\n\r\nok").into_bytes();
+    let many: String = (0..5000).map(|n| format!("x-{n}: y\r\n")).collect();
+    let large: String = (0..90).map(|n| format!("x-{n}: {}\r\n", "y".repeat(1000))).collect();
+    let huge = format!("x: {}\r\n", "y".repeat(10 << 20));
+    for headers in [many, large, huge] {
+        let error = open().send(get(raw(answer(headers), None).await)).await.unwrap_err();
+        let bounded = matches!(error, EgressError::TooManyHeaders { .. } | EgressError::Exchange { .. });
+        assert!(bounded, "{error}");
+    }
+    let some: String = (0..50).map(|n| format!("x-{n}: {}\r\n", "y".repeat(500))).collect();
+    assert_eq!(text(&open().send(get(raw(answer(some), None).await)).await.unwrap()), "ok");
+}
+
+#[tokio::test]
+async fn an_answer_that_never_begins_or_never_ends_is_cut_at_the_deadline() {
+    let early = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".to_vec();
+    let dripping_head = b"x".to_vec();
+    for (bytes, what) in [(early, "endless 103"), (dripping_head, "a head that is no head, byte by byte")] {
+        let url = raw(bytes, Some(Duration::from_millis(5))).await;
+        let begun = Instant::now();
+        let request = EgressRequest { timeout: Duration::from_millis(300), ..get(url) };
+        let error = open().send(request).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{what}: {:?}", begun.elapsed());
+        assert!(
+            matches!(error, EgressError::Timeout { .. } | EgressError::Exchange { .. }),
+            "{what}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_hop_is_judged_with_its_own_method() {
+    let last = Server::start(Router::new().fallback(echo)).await;
+    let first = Server::start(redirect_to(last.url("/end"), StatusCode::FOUND)).await;
+    let asked = std::sync::Mutex::new(vec![]);
+    let check = |method: &Method, url: &Url| {
+        asked.lock().unwrap().push(format!("{method} {}", url.path()));
+        Ok(())
+    };
+    let request = EgressRequest { method: Method::POST, check: &check, ..get(first.url("/go")) };
+    open().send(request).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["POST /go", "GET /end"]);
 }

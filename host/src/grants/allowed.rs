@@ -1,11 +1,14 @@
 //! Proofs: a value that can only be had by asking [`decide()`].
 
 use super::{
-    AppRef, Caller, Capability, Denied, Principal, Reach, Resource,
+    AppRef, Caller, Capability, Denied, Principal, Reach, Resource, Standing,
     action::Action,
     decide::{action_of, decide},
 };
-use crate::registry::PluginName;
+use crate::{
+    guests::standing::Now,
+    registry::{PluginName, resolve::Resolved},
+};
 use std::sync::Arc;
 
 /// An action as a type. Implemented for each action in [`super::action::may`].
@@ -120,19 +123,38 @@ pub struct GuestGrants {
     caller: Caller,
     app: AppRef,
     plugin: PluginName,
+    /// Whose grants they are: a markdown agent runs with those of the agent that runs it.
+    granted_to: PluginName,
     requested: Arc<[Capability]>,
     granted: Arc<[Capability]>,
+    shipped: Arc<[Capability]>,
 }
 
 impl GuestGrants {
-    /// What `plugin` may do for the caller of `proof`.
-    pub fn new(
-        proof: &impl InApp,
-        plugin: PluginName,
-        requested: Arc<[Capability]>,
-        granted: Arc<[Capability]>,
-    ) -> GuestGrants {
-        GuestGrants { caller: proof.caller().clone(), app: proof.app().clone(), plugin, requested, granted }
+    /// What `plugin` may do for the caller of `proof`, with what `runs` was granted.
+    pub fn new(proof: &impl InApp, plugin: PluginName, runs: &Resolved) -> GuestGrants {
+        GuestGrants {
+            caller: proof.caller().clone(),
+            app: proof.app().clone(),
+            plugin,
+            granted_to: runs.name.clone(),
+            requested: runs.requested.clone(),
+            granted: runs.granted.clone(),
+            shipped: runs.shipped.clone(),
+        }
+    }
+
+    /// The same plugin with what stands granted now.
+    pub fn as_of(&self, now: &Now) -> GuestGrants {
+        let granted = self.shipped.iter().chain(now.granted_to(&self.granted_to)).cloned().collect();
+        let app = AppRef { suspended: now.suspended, ..self.app.clone() };
+        let caller = Caller { standing: Standing::App(app.clone()), ..self.caller.clone() };
+        GuestGrants { caller, app, granted, ..self.clone() }
+    }
+
+    /// What it asked for and was granted.
+    pub fn effective(&self) -> impl Iterator<Item = &Capability> {
+        self.granted.iter().filter(|given| self.requested.iter().any(|wish| given.within(wish)))
     }
 
     /// Asks the gate.

@@ -4,6 +4,14 @@
 //! *grants* some at review. What a call may use is what stands in both, and
 //! what the caller itself may do ([`super::decide()`]).
 
+use super::target::{
+    http::HttpTarget,
+    kv::KvTarget,
+    limit::{LimitTarget, Limited},
+    model::ModelTarget,
+    secret::SecretTarget,
+    table,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,19 +29,21 @@ pub struct Capability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CapabilityKind {
-    /// Requests to a host: `api.example.com`, `*.example.com`, `host:8080`, `host:*`, `*`.
+    /// Requests: `api.example.com`, `*.example.com`, `host:8080`, `GET,POST api.example.com/v1/*`, `*`.
     Http,
-    /// A secret, for one host: `NAME@api.example.com`.
+    /// A secret, for one host: `NAME@api.example.com`, `NAME@api.example.com header:authorization`.
     Secret,
-    /// The plugin's own key-value store: `read` or `write`.
+    /// The plugin's own key-value store: `read`, `write`, `read:prefix/*`.
     Kv,
-    /// A model: `provider/model`, `provider/*` or `*`.
+    /// A model: `provider/model`, `provider/*` or `*`, `provider/model tokens=20000`.
     Model,
     /// Another tool: its name or `*`.
     Tool,
     /// The app's database: `read:customers`, `write:orders`, `alter:*`.
     #[serde(rename = "db")]
     Database,
+    /// A limit of its calls: `memory_mib=128`, `wall_ms=60000`, `cpu_ms=20000`.
+    Limit,
 }
 
 /// What is done to a table. Each includes those before it.
@@ -57,7 +67,7 @@ impl DatabaseAccess {
         }
     }
 
-    fn parse(name: &str) -> Option<DatabaseAccess> {
+    pub(super) fn parse(name: &str) -> Option<DatabaseAccess> {
         [Self::Read, Self::Write, Self::Alter].into_iter().find(|access| access.name() == name)
     }
 }
@@ -72,14 +82,22 @@ impl CapabilityKind {
             CapabilityKind::Model => "model",
             CapabilityKind::Tool => "tool",
             CapabilityKind::Database => "db",
+            CapabilityKind::Limit => "limit",
         }
+    }
+
+    /// Every kind there is.
+    pub const ALL: [CapabilityKind; 7] =
+        [Self::Http, Self::Secret, Self::Kv, Self::Database, Self::Model, Self::Tool, Self::Limit];
+
+    /// Their names, for texts that list them.
+    pub fn names() -> String {
+        Self::ALL.map(CapabilityKind::name).join(", ")
     }
 
     /// The kind of this name.
     pub fn parse(name: &str) -> Option<CapabilityKind> {
-        [Self::Http, Self::Secret, Self::Kv, Self::Model, Self::Tool, Self::Database]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -94,19 +112,41 @@ pub struct HostPort<'a> {
     pub default_port: bool,
 }
 
+/// A request a guest wants to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest<'a> {
+    /// In capitals.
+    pub method: &'a str,
+    /// Where to.
+    pub at: HostPort<'a>,
+    /// The URL's path, as it will be sent.
+    pub path: &'a str,
+}
+
+/// Where in a request a secret stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// In the header of this name, in lower case.
+    Header(&'a str),
+    /// In the value of this parameter of the query.
+    Query(&'a str),
+    /// In the body.
+    Body,
+}
+
 /// What a guest reaches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach<'a> {
-    /// A request to this host.
-    Http(HostPort<'a>),
+    /// A request.
+    Http(HttpRequest<'a>),
     /// The name of a secret, before it is known where it goes.
     SecretName(&'a str),
-    /// A secret's value on the way to this host.
-    SecretTo { name: &'a str, host: HostPort<'a> },
-    /// Reading from its key-value store.
-    KvRead,
-    /// Writing to its key-value store.
-    KvWrite,
+    /// A secret's value on the way to this host. Without a place: the guest has the value, wherever from.
+    SecretTo { name: &'a str, host: HostPort<'a>, place: Option<Place<'a>> },
+    /// Reading this key from its key-value store, or all keys that start like this.
+    KvRead(&'a str),
+    /// Writing this key.
+    KvWrite(&'a str),
     /// A call to this model.
     Model(&'a str),
     /// A call to this tool.
@@ -120,94 +160,140 @@ pub enum Reach<'a> {
     },
 }
 
+/// A capability with its target read.
+enum Target<'a> {
+    Http(HttpTarget<'a>),
+    Secret(SecretTarget<'a>),
+    Kv(KvTarget<'a>),
+    Model(ModelTarget<'a>),
+    Tool(&'a str),
+    Database(DatabaseAccess, &'a str),
+    Limit(LimitTarget),
+}
+
 impl Capability {
     /// A capability of this kind and target.
     pub fn new(kind: CapabilityKind, target: impl Into<String>) -> Capability {
         Capability { kind, target: target.into() }
     }
 
-    /// Whether the target follows the kind's grammar.
+    /// The same with its target in canonical form.
     ///
     /// # Errors
-    /// What is wrong and what is expected.
-    pub fn check(&self) -> Result<(), BadCapability> {
-        let ok = match self.kind {
-            CapabilityKind::Http => is_host_pattern(&self.target),
-            CapabilityKind::Secret => self.target.split_once('@').is_some_and(|(name, host)| {
-                crate::secrets::is_name(name) && is_host_pattern(host) && host != "*"
-            }),
-            CapabilityKind::Kv => matches!(self.target.as_str(), "read" | "write"),
-            CapabilityKind::Model => self.target == "*" || is_model_pattern(&self.target),
-            CapabilityKind::Tool => self.target == "*" || crate::tools::is_name(&self.target),
-            CapabilityKind::Database => table_target(&self.target).is_some(),
+    /// Where the target does not follow its kind's grammar: what is wrong and what is expected.
+    pub fn canonical(self) -> Result<Capability, BadCapability> {
+        let target = match self.read() {
+            Some(Target::Http(target)) => target.to_string(),
+            Some(Target::Secret(target)) => target.to_string(),
+            Some(Target::Model(target)) => target.to_string(),
+            // There is one way to write these.
+            Some(Target::Kv(_) | Target::Tool(_) | Target::Database(..) | Target::Limit(_)) => self.target,
+            None => return Err(BadCapability { kind: self.kind, target: self.target }),
         };
-        if ok { Ok(()) } else { Err(BadCapability { kind: self.kind, target: self.target.clone() }) }
+        Ok(Capability { kind: self.kind, target })
+    }
+
+    fn read(&self) -> Option<Target<'_>> {
+        let target = self.target.as_str();
+        match self.kind {
+            CapabilityKind::Http => HttpTarget::parse(target).map(Target::Http),
+            CapabilityKind::Secret => SecretTarget::parse(target).map(Target::Secret),
+            CapabilityKind::Kv => KvTarget::parse(target).map(Target::Kv),
+            CapabilityKind::Model => ModelTarget::parse(target).map(Target::Model),
+            CapabilityKind::Tool => {
+                (target == "*" || crate::tools::is_name(target)).then_some(Target::Tool(target))
+            }
+            CapabilityKind::Database => table::parse(target).map(|(may, of)| Target::Database(may, of)),
+            CapabilityKind::Limit => LimitTarget::parse(target).map(Target::Limit),
+        }
     }
 
     /// Whether this opens what the guest reaches for.
     pub fn opens(&self, reach: &Reach<'_>) -> bool {
-        match (self.kind, reach) {
-            (CapabilityKind::Http, Reach::Http(host)) => host_matches(&self.target, host),
-            (CapabilityKind::Secret, Reach::SecretName(wanted)) => {
-                self.target.split_once('@').is_some_and(|(name, _)| name == *wanted)
+        match (self.read(), reach) {
+            (Some(Target::Http(target)), Reach::Http(request)) => target.opens(request),
+            (Some(Target::Secret(target)), Reach::SecretName(wanted)) => target.name == *wanted,
+            (Some(Target::Secret(target)), Reach::SecretTo { name, host, place: Some(place) }) => {
+                target.opens(name, host, place)
             }
-            (CapabilityKind::Secret, Reach::SecretTo { name: wanted, host }) => self
-                .target
-                .split_once('@')
-                .is_some_and(|(name, at)| name == *wanted && host_matches(at, host)),
-            (CapabilityKind::Kv, Reach::KvRead) => matches!(self.target.as_str(), "read" | "write"),
-            (CapabilityKind::Kv, Reach::KvWrite) => self.target == "write",
-            (CapabilityKind::Model, Reach::Model(model)) => model_matches(&self.target, model),
-            (CapabilityKind::Tool, Reach::Tool(tool)) => self.target == "*" || self.target == *tool,
-            (CapabilityKind::Database, Reach::Database { access, table }) => table_target(&self.target)
-                .is_some_and(|(may, of)| *access <= may && (of == "*" || of == *table || table.is_empty())),
+            (Some(Target::Secret(target)), Reach::SecretTo { name, host, place: None }) => {
+                target.may_go_to(name, host)
+            }
+            (Some(Target::Kv(target)), Reach::KvRead(key)) => target.opens(false, key),
+            (Some(Target::Kv(target)), Reach::KvWrite(key)) => target.opens(true, key),
+            (Some(Target::Model(target)), Reach::Model(model)) => target.opens(model),
+            (Some(Target::Tool(target)), Reach::Tool(tool)) => target == "*" || target == *tool,
+            (Some(Target::Database(may, of)), Reach::Database { access, table }) => {
+                *access <= may && (of == "*" || of == *table || table.is_empty())
+            }
             _ => false,
+        }
+    }
+
+    /// Whether a grant that opens what the guest reaches for, and nothing else, would be [within](Self::within) this:
+    /// a wish for `*` covers `localhost:8080`, which it does not open by itself.
+    pub fn covers(&self, reach: &Reach<'_>) -> bool {
+        match (self.read(), reach) {
+            (Some(Target::Http(target)), Reach::Http(request)) => target.covers(request),
+            (Some(Target::Secret(target)), Reach::SecretTo { name, host, place }) => {
+                target.covers(name, host, place.as_ref())
+            }
+            _ => self.opens(reach),
         }
     }
 
     /// Whether granting `self` stays within `requested`: equal, or narrower
     /// where the kind has patterns (a host under a requested `*`).
     pub fn within(&self, requested: &Capability) -> bool {
-        if self.kind != requested.kind {
-            return false;
+        match (self.read(), requested.read()) {
+            (Some(Target::Http(narrow)), Some(Target::Http(wide))) => narrow.is_within(&wide),
+            (Some(Target::Secret(narrow)), Some(Target::Secret(wide))) => narrow.is_within(&wide),
+            (Some(Target::Kv(narrow)), Some(Target::Kv(wide))) => narrow.is_within(&wide),
+            (Some(Target::Model(narrow)), Some(Target::Model(wide))) => narrow.is_within(&wide),
+            (Some(Target::Tool(narrow)), Some(Target::Tool(wide))) => wide == "*" || narrow == wide,
+            (Some(Target::Database(may, of)), Some(Target::Database(wanted, at))) => {
+                may <= wanted && (at == "*" || at == of)
+            }
+            (Some(Target::Limit(narrow)), Some(Target::Limit(wide))) => narrow.is_within(&wide),
+            _ => false,
         }
-        if self.target == requested.target {
-            return true;
+    }
+
+    /// The name of the secret this is about, if it is about one.
+    pub fn secret(&self) -> Option<&str> {
+        match self.read()? {
+            Target::Secret(target) => Some(target.name),
+            _ => None,
         }
-        match self.kind {
-            CapabilityKind::Http => host_pattern_within(&self.target, &requested.target),
-            CapabilityKind::Secret => match (self.target.split_once('@'), requested.target.split_once('@')) {
-                (Some((name, host)), Some((wanted, at))) => name == wanted && host_pattern_within(host, at),
-                _ => false,
-            },
-            CapabilityKind::Kv => self.target == "read" && requested.target == "write",
-            CapabilityKind::Model => model_matches(&requested.target, &self.target),
-            CapabilityKind::Tool => requested.target == "*",
-            CapabilityKind::Database => match (table_target(&self.target), table_target(&requested.target)) {
-                (Some((may, of)), Some((wanted, at))) => may <= wanted && (at == "*" || at == of),
-                _ => false,
-            },
+    }
+
+    /// The limit this sets, if it sets one.
+    pub(crate) fn limit(&self) -> Option<(Limited, u32)> {
+        match self.read()? {
+            Target::Limit(target) => Some((target.what, target.amount)),
+            _ => None,
+        }
+    }
+
+    /// How many tokens this lets a chain of calls use of this model, where it opens it: none says as many as it likes.
+    pub(crate) fn tokens_of(&self, model: &str) -> Option<Option<u64>> {
+        match self.read()? {
+            Target::Model(target) if target.opens(model) => Some(target.tokens_max),
+            _ => None,
         }
     }
 }
 
 impl Reach<'_> {
-    /// The capability that opens this and nothing else, where a grant can be that narrow.
-    pub fn narrowest(&self) -> Option<Capability> {
+    /// What was asked for in full, for whoever asked; [`fmt::Display`] is shorter, for the audit log, where what a
+    /// guest makes up must not become a thousand different things.
+    pub fn in_full(&self) -> String {
         match self {
-            Reach::Http(host) => Some(Capability::new(CapabilityKind::Http, host.to_string())),
-            Reach::SecretTo { name, host } => {
-                Some(Capability::new(CapabilityKind::Secret, format!("{name}@{host}")))
-            }
-            Reach::Database { access, table } if !table.is_empty() => {
-                Some(Capability::new(CapabilityKind::Database, format!("{}:{table}", access.name())))
-            }
-            Reach::SecretName(_)
-            | Reach::KvRead
-            | Reach::KvWrite
-            | Reach::Model(_)
-            | Reach::Tool(_)
-            | Reach::Database { .. } => None,
+            Reach::Http(HttpRequest { method, at, path }) => format!("http:{method} {at}{path}"),
+            Reach::SecretTo { name, host, place: Some(place) } => format!("secret:{name}@{host} {place}"),
+            Reach::KvRead(key) => format!("kv:read:{key}"),
+            Reach::KvWrite(key) => format!("kv:write:{key}"),
+            other => other.to_string(),
         }
     }
 }
@@ -221,15 +307,33 @@ impl fmt::Display for Capability {
 impl fmt::Display for Reach<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reach::Http(at) => write!(f, "http:{at}"),
+            Reach::Http(request) => write!(f, "http:{}", request.at),
             Reach::SecretName(name) => write!(f, "secret:{name}"),
-            Reach::SecretTo { name, host } => write!(f, "secret:{name}@{host}"),
-            Reach::KvRead => f.write_str("kv:read"),
-            Reach::KvWrite => f.write_str("kv:write"),
+            Reach::SecretTo { name, host, place: None | Some(Place::Header(_)) } => {
+                write!(f, "secret:{name}@{host}")
+            }
+            Reach::SecretTo { name, host, place: Some(Place::Query(_)) } => {
+                write!(f, "secret:{name}@{host} query")
+            }
+            Reach::SecretTo { name, host, place: Some(Place::Body) } => {
+                write!(f, "secret:{name}@{host} body")
+            }
+            Reach::KvRead(_) => f.write_str("kv:read"),
+            Reach::KvWrite(_) => f.write_str("kv:write"),
             Reach::Model(model) => write!(f, "model:{model}"),
             Reach::Tool(tool) => write!(f, "tool:{tool}"),
             Reach::Database { access, table: "" } => write!(f, "db:{}", access.name()),
             Reach::Database { access, table } => write!(f, "db:{}:{table}", access.name()),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Header(name) => write!(f, "header:{name}"),
+            Place::Query(name) => write!(f, "query:{name}"),
+            Place::Body => f.write_str("body"),
         }
     }
 }
@@ -253,101 +357,23 @@ pub struct BadCapability {
 fn expected(kind: CapabilityKind) -> &'static str {
     match kind {
         CapabilityKind::Http => {
-            "a host such as `api.example.com`, `*.example.com` or `api.example.com:8080`, or `*`"
+            "a host such as `api.example.com`, `*.example.com` or `api.example.com:8080`, or `*`; before it methods and \
+             after it a path where it should be less: `GET,POST api.example.com/v1/*`"
         }
-        CapabilityKind::Secret => "`NAME@host`, such as `API_KEY@api.example.com`",
-        CapabilityKind::Kv => "`read` or `write`",
-        CapabilityKind::Model => "`provider/model`, `provider/*` or `*`",
+        CapabilityKind::Secret => {
+            "`NAME@host`, such as `API_KEY@api.example.com`, and where it stands: ` header:authorization`, ` query:key` \
+             or ` body`; any header where nothing is said"
+        }
+        CapabilityKind::Kv => "`read` or `write`, or for some keys `read:prefix/*` or `write:prefix/*`",
+        CapabilityKind::Model => {
+            "`provider/model`, `provider/*` or `*`, and how much of it where that is known: ` tokens=20000`"
+        }
         CapabilityKind::Tool => "the name of a tool, or `*`",
         CapabilityKind::Database => {
             "`read:table`, `write:table` or `alter:table` (the table without the app's prefix), or `*` for all of them"
         }
+        CapabilityKind::Limit => {
+            "`memory_mib=128` (256 at the most), `wall_ms=60000` (300000) or `cpu_ms=20000` (60000)"
+        }
     }
-}
-
-/// `read:customers` or `write:*`: what may be done, and to which table.
-fn table_target(target: &str) -> Option<(DatabaseAccess, &str)> {
-    /// PostgreSQL's names are no longer.
-    const NAME_BYTES_MAX: usize = 63;
-    let (access, table) = target.split_once(':')?;
-    let is_name = (1..=NAME_BYTES_MAX).contains(&table.len())
-        && table.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
-    (is_name || table == "*").then_some((DatabaseAccess::parse(access)?, table))
-}
-
-fn is_model_pattern(target: &str) -> bool {
-    target.split_once('/').is_some_and(|(provider, model)| {
-        !provider.is_empty()
-            && provider.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !model.is_empty()
-            && model.len() <= 200
-            && (model == "*" || !model.contains('*'))
-            && !model.chars().any(|c| c.is_whitespace() || c.is_control())
-    })
-}
-
-fn model_matches(pattern: &str, model: &str) -> bool {
-    pattern == "*"
-        || pattern == model
-        || pattern
-            .strip_suffix("/*")
-            .is_some_and(|provider| model.split_once('/').is_some_and(|(p, _)| p == provider))
-}
-
-/// `*`, `host`, `*.host`, the latter with an optional `:port` or `:*` for any. A bare IPv6 address is not a pattern.
-fn is_host_pattern(target: &str) -> bool {
-    if target == "*" {
-        return true;
-    }
-    let (host, port) = split_port(target);
-    let host = host.strip_prefix("*.").unwrap_or(host);
-    let labels_ok = host.len() <= 253
-        && host.split('.').all(|label| {
-            !label.is_empty()
-                && label.len() <= 63
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-        });
-    labels_ok && port.is_none_or(|port| port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
-fn split_port(target: &str) -> (&str, Option<&str>) {
-    match target.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (target, None),
-    }
-}
-
-/// Without a port, a pattern stands for the scheme's own.
-fn host_matches(pattern: &str, at: &HostPort<'_>) -> bool {
-    if pattern == "*" {
-        return at.default_port;
-    }
-    let (host, port) = split_port(pattern);
-    let port_ok = match port {
-        Some("*") => true,
-        Some(port) => port.parse() == Ok(at.port),
-        None => at.default_port,
-    };
-    port_ok && name_matches(host, at.host)
-}
-
-fn name_matches(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        None => pattern == host,
-    }
-}
-
-fn host_pattern_within(narrow: &str, wide: &str) -> bool {
-    if wide == "*" {
-        return is_host_pattern(narrow);
-    }
-    let ((narrow_host, narrow_port), (wide_host, wide_port)) = (split_port(narrow), split_port(wide));
-    (narrow_port == wide_port || wide_port == Some("*"))
-        && (narrow_host == wide_host
-            || name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
 }

@@ -122,15 +122,11 @@ fn guest(
         return Err(Denied::WrongKind { action });
     }
     in_service(app)?;
-    // A wish covers what may be granted of it: of `*`, which by itself stands for the schemes' own
-    // ports, also `localhost:8080`.
-    let needed = reach.narrowest();
-    let covers = |wish: &Capability| wish.opens(reach) || needed.as_ref().is_some_and(|n| n.within(wish));
-    if !requested.iter().any(covers) {
-        return Err(Denied::NotDeclared(reach.to_string()));
+    if !requested.iter().any(|wish| wish.covers(reach)) {
+        return Err(Denied::NotDeclared(reach.in_full()));
     }
     if !granted.iter().any(|capability| capability.opens(reach)) {
-        return Err(Denied::NotGranted(reach.to_string()));
+        return Err(Denied::NotGranted(reach.in_full()));
     }
     has_scope(caller, action)
 }
@@ -140,7 +136,7 @@ pub const fn action_of(reach: &Reach<'_>) -> Action {
     match reach {
         Reach::Http(_) => Action::GuestHttp,
         Reach::SecretName(_) | Reach::SecretTo { .. } => Action::GuestSecret,
-        Reach::KvRead | Reach::KvWrite => Action::GuestKv,
+        Reach::KvRead(_) | Reach::KvWrite(_) => Action::GuestKv,
         Reach::Model(_) => Action::GuestModel,
         Reach::Tool(_) => Action::GuestTool,
         Reach::Database { access: DatabaseAccess::Read, .. } => Action::GuestDbRead,

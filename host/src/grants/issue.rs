@@ -184,6 +184,7 @@ pub async fn revoke(
     let entry = audit::Entry::ok("tokens.revoke", format!("credential/{credential_id}"));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //!
 //! - [`scope`]: what a credential may be used for.
 //! - [`action`]: everything one may ask to do, with the scopes it takes.
-//! - [`capability`]: what a plugin may touch outside its sandbox.
+//! - [`capability`]: what a plugin may touch outside its sandbox; `target`: the text that says which.
 //! - [`credential`]: the tokens themselves: formats, hashing, kinds.
 //! - [`audit`]: what was done, append-only.
 //!
@@ -27,12 +27,15 @@ pub mod matrix;
 pub mod routes;
 pub mod scope;
 mod store;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, On};
 pub use allowed::{Acting, Allowed, GuestGrants, InApp, Permission};
 pub use caller::{AppRef, Caller, CredentialKind, Standing, Surface};
-pub use capability::{Capability, CapabilityKind, DatabaseAccess, HostPort, Reach};
+pub use capability::{Capability, CapabilityKind, DatabaseAccess, HostPort, HttpRequest, Place, Reach};
 pub use decide::{Denied, Principal, Resource, decide};
 pub use scope::{Scope, Scopes};
+pub(crate) use store::{Live, live};
+pub(crate) use target::limit::Limited;

@@ -47,6 +47,39 @@ pub(super) async fn touch(tx: &mut ServiceTx, credential_id: Uuid, now: DateTime
         .map(drop)
 }
 
+/// Whether a caller still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Live {
+    /// Its credential and its app do.
+    Yes,
+    /// They do; the operator stopped the app's traffic.
+    Suspended,
+    /// They do not.
+    Ended,
+}
+
+/// Whether the credential, where there is one, and the transaction's app are still in use.
+pub(crate) async fn live(
+    tx: &mut TenantTx,
+    credential_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Live> {
+    let status: Option<String> = sqlx::query_scalar(
+        "select status from apps where app_id = current_app_id() and status <> 'deleted'
+           and ($1::uuid is null or exists (select from credentials where credential_id = $1
+             and revoked_at is null and (expires_at is null or expires_at > $2)))",
+    )
+    .bind(credential_id)
+    .bind(now)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(match status.as_deref() {
+        None => Live::Ended,
+        Some("suspended") => Live::Suspended,
+        Some(_) => Live::Yes,
+    })
+}
+
 /// What is known of a credential, but its secret.
 #[derive(FromRow, Serialize)]
 pub(super) struct CredentialRow {

@@ -1,8 +1,8 @@
 //! The rules of the gate, as tables of cases.
 
 use super::{
-    Action, AppRef, Caller, Capability, CapabilityKind, CredentialKind, Denied, HostPort, Principal, Reach,
-    Resource, Scope, Scopes, Standing, Surface,
+    Action, AppRef, Caller, Capability, CapabilityKind, CredentialKind, Denied, HostPort, HttpRequest, Place,
+    Principal, Reach, Resource, Scope, Scopes, Standing, Surface,
     credential::{NewToken, Token, basic_password, bearer},
     decide::{action_of, decide},
     matrix,
@@ -38,10 +38,18 @@ fn https(host: &str) -> HostPort<'_> {
     HostPort { host, port: 443, default_port: true }
 }
 
+fn get(at: HostPort<'_>) -> Reach<'_> {
+    Reach::Http(HttpRequest { method: "GET", at, path: "/" })
+}
+
+fn sent<'a>(name: &'a str, host: &'a str, place: Place<'a>) -> Reach<'a> {
+    Reach::SecretTo { name, host: https(host), place: Some(place) }
+}
+
 #[test]
 fn nobody_is_allowed_nothing() {
     for action in Action::ALL {
-        for resource in [Resource::Platform, Resource::App(None), Resource::Outside(Reach::KvRead)] {
+        for resource in [Resource::Platform, Resource::App(None), Resource::Outside(Reach::KvRead("k"))] {
             assert_eq!(decide(Principal::Anonymous, *action, &resource), Err(Denied::NotSignedIn));
         }
     }
@@ -85,7 +93,10 @@ fn a_suspended_app_can_do_nothing_by_either_door() {
     assert_eq!(over_http, Err(Denied::Suspended));
     let kv = [cap(CapabilityKind::Kv, "read")];
     let guest = Principal::Guest { caller: &caller, requested: &kv, granted: &kv };
-    assert_eq!(decide(guest, Action::GuestKv, &Resource::Outside(Reach::KvRead)), Err(Denied::Suspended));
+    assert_eq!(
+        decide(guest, Action::GuestKv, &Resource::Outside(Reach::KvRead("k"))),
+        Err(Denied::Suspended)
+    );
 }
 
 #[test]
@@ -128,33 +139,25 @@ fn a_capability_opens_what_its_target_says() {
     use CapabilityKind::{Http, Kv, Model, Secret, Tool};
     let on_8080 = |host| HostPort { host, port: 8080, default_port: false };
     let cases: &[(Capability, Reach<'_>, bool)] = &[
-        (cap(Http, "api.example.com"), Reach::Http(https("api.example.com")), true),
-        (cap(Http, "api.example.com"), Reach::Http(https("example.com")), false),
-        (cap(Http, "api.example.com"), Reach::Http(https("api.example.com.evil.org")), false),
-        (cap(Http, "api.example.com"), Reach::Http(https("evilapi.example.com")), false),
-        (cap(Http, "api.example.com"), Reach::Http(on_8080("api.example.com")), false),
-        (cap(Http, "api.example.com:8080"), Reach::Http(on_8080("api.example.com")), true),
-        (cap(Http, "api.example.com:8080"), Reach::Http(https("api.example.com")), false),
-        (cap(Http, "*.example.com"), Reach::Http(https("a.b.example.com")), true),
-        (cap(Http, "*.example.com"), Reach::Http(https("example.com")), false),
-        (cap(Http, "*.example.com"), Reach::Http(https("evilexample.com")), false),
-        (cap(Http, "*"), Reach::Http(https("anything.org")), true),
-        (cap(Http, "*"), Reach::Http(on_8080("anything.org")), false),
+        (cap(Http, "api.example.com"), get(https("api.example.com")), true),
+        (cap(Http, "api.example.com"), get(https("example.com")), false),
+        (cap(Http, "api.example.com"), get(https("api.example.com.evil.org")), false),
+        (cap(Http, "api.example.com"), get(https("evilapi.example.com")), false),
+        (cap(Http, "api.example.com"), get(on_8080("api.example.com")), false),
+        (cap(Http, "api.example.com:8080"), get(on_8080("api.example.com")), true),
+        (cap(Http, "api.example.com:8080"), get(https("api.example.com")), false),
+        (cap(Http, "*.example.com"), get(https("a.b.example.com")), true),
+        (cap(Http, "*.example.com"), get(https("example.com")), false),
+        (cap(Http, "*.example.com"), get(https("evilexample.com")), false),
+        (cap(Http, "*"), get(https("anything.org")), true),
+        (cap(Http, "*"), get(on_8080("anything.org")), false),
         (cap(Secret, "KEY@api.example.com"), Reach::SecretName("KEY"), true),
         (cap(Secret, "KEY@api.example.com"), Reach::SecretName("KE"), false),
-        (
-            cap(Secret, "KEY@api.example.com"),
-            Reach::SecretTo { name: "KEY", host: https("api.example.com") },
-            true,
-        ),
-        (
-            cap(Secret, "KEY@api.example.com"),
-            Reach::SecretTo { name: "KEY", host: https("other.com") },
-            false,
-        ),
-        (cap(Secret, "KEY@api.example.com"), Reach::Http(https("api.example.com")), false),
-        (cap(Kv, "write"), Reach::KvRead, true),
-        (cap(Kv, "read"), Reach::KvWrite, false),
+        (cap(Secret, "KEY@api.example.com"), sent("KEY", "api.example.com", Place::Header("x")), true),
+        (cap(Secret, "KEY@api.example.com"), sent("KEY", "other.com", Place::Header("x")), false),
+        (cap(Secret, "KEY@api.example.com"), get(https("api.example.com")), false),
+        (cap(Kv, "write"), Reach::KvRead("k"), true),
+        (cap(Kv, "read"), Reach::KvWrite("k"), false),
         (cap(Model, "openai/*"), Reach::Model("openai/gpt"), true),
         (cap(Model, "openai/*"), Reach::Model("openai-evil/gpt"), false),
         (cap(Model, "*"), Reach::Model("a/b"), true),
@@ -183,8 +186,22 @@ fn a_target_follows_its_kinds_grammar() {
         cap(Model, "openrouter/meta/llama"),
         cap(Tool, "word-count"),
         cap(Tool, "*"),
+        cap(Http, "GET api.example.com"),
+        cap(Http, "GET,POST api.example.com:8080/v1/*"),
+        cap(Http, "*/v1/things"),
+        cap(Http, "api.example.com/"),
+        cap(Http, "api.example.com/v1/@me/a(b)/"),
+        cap(Secret, "API_KEY@api.example.com header:x-api-key"),
+        cap(Secret, "API_KEY@api.example.com query:key"),
+        cap(Secret, "API_KEY@*.example.com body"),
+        cap(Kv, "read:cache/*"),
+        cap(Kv, "write:a:b*"),
+        cap(Model, "openai/gpt-4o tokens=20000"),
+        cap(Model, "* tokens=1"),
+        cap(CapabilityKind::Limit, "memory_mib=256"),
+        cap(CapabilityKind::Limit, "wall_ms=1"),
     ] {
-        assert_eq!(good.check(), Ok(()), "{good}");
+        assert_eq!(good.clone().canonical(), Ok(good.clone()), "{good}");
     }
     for bad in [
         cap(Http, ""),
@@ -204,8 +221,43 @@ fn a_target_follows_its_kinds_grammar() {
         cap(Model, "openai/g*"),
         cap(Tool, "a b"),
         cap(Tool, ""),
+        cap(Http, "get api.example.com"),
+        cap(Http, "GET  api.example.com"),
+        cap(Http, "GET, POST api.example.com"),
+        cap(Http, "GET,, api.example.com"),
+        cap(Http, " api.example.com"),
+        cap(Http, "GET "),
+        cap(Http, "/v1/*"),
+        cap(Http, "api.example.com/v1*"),
+        cap(Http, "api.example.com/*/x"),
+        cap(Http, "api.example.com/v1/../x"),
+        cap(Http, "api.example.com/v1//x"),
+        cap(Http, "api.example.com/v1/%78"),
+        cap(Http, "api.example.com/v1;x/*"),
+        cap(Http, "api.example.com/v1?x"),
+        cap(Http, "api.example.com/v1/*/"),
+        cap(Secret, "API_KEY@api.example.com header"),
+        cap(Secret, "API_KEY@api.example.com header:"),
+        cap(Secret, "API_KEY@api.example.com header:X-Api-Key"),
+        cap(Secret, "API_KEY@api.example.com header:a b"),
+        cap(Secret, "API_KEY@api.example.com query:"),
+        cap(Secret, "API_KEY@api.example.com path"),
+        cap(Secret, "API_KEY@api.example.com/v1"),
+        cap(Kv, "read:"),
+        cap(Kv, "read:x"),
+        cap(Kv, "read:*"),
+        cap(Kv, "delete:x*"),
+        cap(Model, "openai/gpt tokens=0"),
+        cap(Model, "openai/gpt tokens=01"),
+        cap(Model, "openai/gpt usd=1"),
+        cap(CapabilityKind::Limit, "memory_mib=0"),
+        cap(CapabilityKind::Limit, "memory_mib=257"),
+        cap(CapabilityKind::Limit, "wall_ms=300001"),
+        cap(CapabilityKind::Limit, "cpu_ms=60001"),
+        cap(CapabilityKind::Limit, "cpu_ms=+5"),
+        cap(CapabilityKind::Limit, "threads=2"),
     ] {
-        assert!(bad.check().is_err(), "{bad}");
+        assert!(bad.clone().canonical().is_err(), "{bad}");
     }
 }
 
@@ -221,6 +273,18 @@ fn a_grant_may_be_narrower_than_the_request_and_never_wider() {
         (cap(Kv, "read"), cap(Kv, "write")),
         (cap(Model, "openai/gpt"), cap(Model, "openai/*")),
         (cap(Tool, "x"), cap(Tool, "*")),
+        (cap(Http, "GET api.example.com"), cap(Http, "api.example.com")),
+        (cap(Http, "GET api.example.com"), cap(Http, "GET,POST api.example.com")),
+        (cap(Http, "api.example.com/v1/x"), cap(Http, "api.example.com/v1/*")),
+        (cap(Http, "api.example.com/v1/x/*"), cap(Http, "api.example.com/v1/*")),
+        (cap(Http, "api.example.com/v1/*"), cap(Http, "api.example.com")),
+        (cap(Secret, "K@a.org header:x"), cap(Secret, "K@a.org")),
+        (cap(Kv, "read:a/b*"), cap(Kv, "read:a/*")),
+        (cap(Kv, "read:a/*"), cap(Kv, "write:a/*")),
+        (cap(Kv, "write:a/*"), cap(Kv, "write")),
+        (cap(Model, "openai/gpt tokens=5"), cap(Model, "openai/gpt tokens=6")),
+        (cap(Model, "openai/gpt tokens=5"), cap(Model, "openai/*")),
+        (cap(CapabilityKind::Limit, "wall_ms=5"), cap(CapabilityKind::Limit, "wall_ms=6")),
     ];
     for (narrow, wide) in &within {
         assert!(narrow.within(wide), "{narrow} is within {wide}");
@@ -229,6 +293,187 @@ fn a_grant_may_be_narrower_than_the_request_and_never_wider() {
     assert!(!cap(Http, "evilexample.com").within(&cap(Http, "*.example.com")));
     assert!(!cap(Http, "api.example.com:8080").within(&cap(Http, "api.example.com")));
     assert!(!cap(Secret, "OTHER@a.example.com").within(&cap(Secret, "K@a.example.com")));
+    for place in ["query:key", "body"] {
+        let placed = cap(Secret, &format!("K@a.example.com {place}"));
+        assert!(!placed.within(&cap(Secret, "K@a.example.com")), "a header is not `{place}`");
+        assert!(placed.within(&placed));
+    }
+    assert!(!cap(Http, "api.example.com/v10/x").within(&cap(Http, "api.example.com/v1/*")));
+    assert!(!cap(Http, "PUT api.example.com").within(&cap(Http, "GET,POST api.example.com")));
+    assert!(!cap(Kv, "write:a/*").within(&cap(Kv, "read:a/*")));
+    assert!(!cap(CapabilityKind::Limit, "wall_ms=5").within(&cap(CapabilityKind::Limit, "cpu_ms=6")));
+}
+
+#[test]
+fn a_target_that_means_the_same_is_written_in_one_way() {
+    for (given, canonical) in [
+        ("POST,GET api.example.com", "GET,POST api.example.com"),
+        ("GET,GET,GET api.example.com/v1/x", "GET api.example.com/v1/x"),
+        ("api.example.com/*", "api.example.com"),
+    ] {
+        let target = cap(CapabilityKind::Http, given).canonical().unwrap().target;
+        assert_eq!(target, canonical, "{given}");
+    }
+}
+
+#[test]
+fn m356_a_request_is_opened_by_its_method_and_its_path_and_no_spelling_widens_it() {
+    let opens = |target: &str, method: &str, url: &str| {
+        let url = url::Url::parse(&format!("https://api.example.com{url}")).unwrap();
+        let request = HttpRequest { method, at: https("api.example.com"), path: url.path() };
+        let reach = Reach::Http(request);
+        let capability = cap(CapabilityKind::Http, target);
+        assert_eq!(capability.opens(&reach), capability.covers(&reach), "{target} {method} {url}");
+        capability.opens(&reach)
+    };
+    for (target, method, url, open) in [
+        ("api.example.com", "DELETE", "/anything//at/..;/all", true),
+        ("GET api.example.com", "GET", "/x", true),
+        ("GET api.example.com", "HEAD", "/x", false),
+        ("GET,POST api.example.com", "POST", "/x", true),
+        ("api.example.com/v1/x", "GET", "/v1/x", true),
+        ("api.example.com/v1/x", "GET", "/v1/x?a=/../b", true),
+        ("api.example.com/v1/x", "GET", "/v1/%78", true),
+        ("api.example.com/v1/x", "GET", "/v1/x/", false),
+        ("api.example.com/v1/x", "GET", "/v1/X", false),
+        ("api.example.com/v1/x", "GET", "/v1/xy", false),
+        ("api.example.com/", "GET", "/", true),
+        ("api.example.com/", "GET", "/x", false),
+        ("api.example.com/v1/*", "GET", "/v1/", true),
+        ("api.example.com/v1/*", "GET", "/v1/a/b.json", true),
+        ("api.example.com/v1/*", "GET", "/v1/a%20b/é", true),
+        ("api.example.com/v1/*", "GET", "/v1", false),
+        ("api.example.com/v1/*", "GET", "/v10/a", false),
+        ("api.example.com/v1/*", "GET", "/V1/a", false),
+        ("api.example.com/v1/*", "GET", "/v1/../admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/%2e%2e/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/%2E%2E%2Fadmin", false),
+        ("api.example.com/v1/*", "GET", "/v1/..%2fadmin", false),
+        ("api.example.com/v1/*", "GET", "/v1/..%5cadmin", false),
+        ("api.example.com/v1/*", "GET", "/v1/..\\admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/%252e%252e/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/..;/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/..;a=b/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1//../admin", true),
+        ("api.example.com/v1/*", "GET", "/v1//admin", false),
+        ("api.example.com/v1/*", "GET", "//v1/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/.. /admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/...%20/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/%c0%ae%c0%ae/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/%ef%bc%8e%ef%bc%8e/admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/a%00/../../admin", false),
+        ("api.example.com/v1/*", "GET", "/v1/a%00", false),
+    ] {
+        assert_eq!(opens(target, method, url), open, "{target}: {method} {url}");
+    }
+}
+
+#[test]
+fn m252_a_secret_goes_into_the_places_it_was_granted_for_and_no_other() {
+    let places = [
+        Place::Header("authorization"),
+        Place::Header("x-key"),
+        Place::Query("key"),
+        Place::Query("q"),
+        Place::Body,
+    ];
+    for (target, opened) in [
+        ("KEY@a.org", [true, true, false, false, false]),
+        ("KEY@a.org header:x-key", [false, true, false, false, false]),
+        ("KEY@a.org query:key", [false, false, true, false, false]),
+        ("KEY@a.org body", [false, false, false, false, true]),
+    ] {
+        let capability = cap(CapabilityKind::Secret, target);
+        assert_eq!(places.map(|place| capability.opens(&sent("KEY", "a.org", place))), opened, "{target}");
+        assert!(!places.into_iter().any(|place| capability.opens(&sent("KEY", "b.org", place))), "{target}");
+        assert!(
+            !places.into_iter().any(|place| capability.opens(&sent("OTHER", "a.org", place))),
+            "{target}"
+        );
+        let held = |host| Reach::SecretTo { name: "KEY", host: https(host), place: None };
+        assert!(capability.opens(&held("a.org")) && !capability.opens(&held("b.org")), "{target}");
+    }
+}
+
+#[test]
+fn a_key_is_opened_by_what_it_starts_with() {
+    let opens = |target: &str, reach: Reach<'_>| cap(CapabilityKind::Kv, target).opens(&reach);
+    assert!(opens("read:cache/*", Reach::KvRead("cache/a")) && !opens("read:cache/*", Reach::KvRead("cach")));
+    assert!(!opens("read:cache/*", Reach::KvRead("")), "to list all keys takes all keys");
+    assert!(
+        opens("write:cache/*", Reach::KvRead("cache/a")) && !opens("read:cache/*", Reach::KvWrite("cache/a"))
+    );
+    assert!(!opens("write:cache/*", Reach::KvWrite("other")));
+}
+
+fn http_target() -> impl Strategy<Value = String> {
+    let methods = prop::option::of(prop::sample::subsequence(vec!["GET", "POST", "PUT"], 1..=3));
+    let host = prop::sample::select(vec!["*", "a.org", "*.a.org", "x.a.org", "a.org:8080", "a.org:*"]);
+    let path =
+        prop::sample::select(vec!["", "/*", "/", "/v1", "/v1/", "/v1/*", "/v1/x", "/v1/x/*", "/v10/*"]);
+    (methods, host, path).prop_map(|(methods, host, path)| {
+        let methods = methods.map(|methods| format!("{} ", methods.join(","))).unwrap_or_default();
+        format!("{methods}{host}{path}")
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_a_grant_opens_its_request_covers_and_within_is_an_order(
+        (a, b, c) in (http_target(), http_target(), http_target()),
+        method in prop::sample::select(vec!["GET", "POST", "DELETE"]),
+        host in prop::sample::select(vec!["a.org", "x.a.org", "b.org"]),
+        port in prop::sample::select(vec![443_u16, 8080]),
+        path in prop::sample::select(vec!["/", "/v1", "/v1/", "/v1/x", "/v1/x/y", "/v10/x", "/v1//x", "/v1/%2e%2e/x", "/v1/a;b"]),
+    ) {
+        let [a, b, c] = [a, b, c].map(|target| cap(CapabilityKind::Http, &target).canonical().unwrap());
+        let at = HostPort { host, port, default_port: port == 443 };
+        let reach = Reach::Http(HttpRequest { method, at, path });
+        if a.within(&b) {
+            // `*` by itself stands for the schemes' own ports; what is granted of it may name another.
+            prop_assert!(!a.opens(&reach) || b.covers(&reach), "{a} within {b}: {reach}");
+        }
+        prop_assert!(!b.opens(&reach) || b.covers(&reach));
+        prop_assert!(a.within(&a));
+        prop_assert!(!(a.within(&b) && b.within(&c)) || a.within(&c), "{a}, {b}, {c}");
+    }
+
+    #[test]
+    fn no_target_makes_the_parser_panic_and_the_canonical_form_is_its_own(
+        kind in prop::sample::select(CapabilityKind::ALL.to_vec()),
+        target in "[A-Z,]{0,8}[ ]?[a-z.*:0-9@/=_-]{0,20}[ ]?[a-z:=0-9%;.]{0,12}",
+        noise in ".*",
+    ) {
+        for target in [target, noise] {
+            let capability = Capability::new(kind, target);
+            let _ = capability.opens(&Reach::Model("a/b"));
+            if let Ok(canonical) = capability.canonical() {
+                prop_assert_eq!(canonical.clone().canonical(), Ok(canonical));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_pattern_opens_only_what_a_server_would_find_below_it(path in "(/|%2e|%2f|%5c|\\.|;|v1|x|%25|%20){1,12}") {
+        let Ok(url) = url::Url::parse(&format!("https://a.org/{path}")) else { return Ok(()) };
+        let request = HttpRequest { method: "GET", at: https("a.org"), path: url.path() };
+        if cap(CapabilityKind::Http, "a.org/v1/*").opens(&Reach::Http(request)) {
+            // As a server reads it that decodes first, then walks, and does so once more.
+            let mut seen = url.path().to_owned();
+            for _ in 0..2 {
+                seen = percent_encoding::percent_decode_str(&seen).decode_utf8_lossy().replace('\\', "/");
+                let mut walked = vec![];
+                for segment in seen.split('/').map(|s| s.split(';').next().unwrap_or_default().trim()) {
+                    match segment {
+                        "" | "." => {}
+                        ".." => drop(walked.pop()),
+                        segment => walked.push(segment),
+                    }
+                }
+                prop_assert_eq!(walked.first().copied(), Some("v1"), "{}", url);
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,13 +2,21 @@
 
 use crate::{
     app::App,
-    grants::{Acting, InApp},
+    grants::{Acting, GuestGrants, InApp},
+    guests::{
+        Record,
+        known::Known,
+        standing::{Fallen, Standing},
+    },
     limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX},
     models::{Usage, gateway::GatewayError},
+    registry::PluginName,
     sandbox::CallContext,
+    secrets::scan::{Found, Scanner},
     tools::catalog::Catalog,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -44,8 +52,10 @@ pub struct Chain {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    standing: Standing,
+    known: Known,
+    tokens: Mutex<BTreeMap<PluginName, u64>>,
     events: Option<mpsc::Sender<Emitted>>,
     emitted_bytes: AtomicUsize,
     model_calls: AtomicU32,
@@ -57,6 +67,7 @@ struct Shared {
 impl Chain {
     /// The chain a request starts. `events` is where an agent's answer goes.
     pub fn start(
+        app: &App,
         proof: &impl InApp,
         tools: Arc<Catalog>,
         session_id: Option<Uuid>,
@@ -69,7 +80,17 @@ impl Chain {
             depth: 0,
             deadline: Instant::now() + time_limit,
             tools,
-            shared: Arc::new(Shared { events, ..Shared::default() }),
+            shared: Arc::new(Shared {
+                standing: Standing::begin(app, proof.app().app_id),
+                known: Known::default(),
+                tokens: Mutex::default(),
+                events,
+                emitted_bytes: AtomicUsize::default(),
+                model_calls: AtomicU32::default(),
+                tool_calls: AtomicU32::default(),
+                usage: Mutex::default(),
+                model_failure: Mutex::default(),
+            }),
         }
     }
 
@@ -96,6 +117,35 @@ impl Chain {
         }
     }
 
+    /// These grants as they stand at this moment.
+    ///
+    /// # Errors
+    /// Where the caller itself does not stand any more, or that cannot be read.
+    pub async fn as_of_now(&self, app: &App, grants: &GuestGrants) -> Result<Option<GuestGrants>, Fallen> {
+        let now = self.shared.standing.now(app, &self.acting).await?;
+        Ok(now.map(|now| grants.as_of(&now)))
+    }
+
+    /// The secrets whose values turned up in this chain.
+    pub fn known(&self) -> &Known {
+        &self.shared.known
+    }
+
+    /// Something a guest says, without the secrets the chain knows; what was taken out is counted in the record.
+    pub fn clean<T>(&self, record: &Record, what: T, clean: impl FnOnce(&Scanner, T, &mut Found) -> T) -> T {
+        let Some(scanner) = self.known().scanner() else { return what };
+        let mut found = Found::new();
+        let what = clean(&scanner, what, &mut found);
+        record.redacted(&found);
+        what
+    }
+
+    /// How many tokens this plugin's model calls used.
+    pub fn tokens_of(&self, plugin: &PluginName) -> u64 {
+        let tokens = self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(plugin).copied().unwrap_or_default()
+    }
+
     /// Takes one model call from the budget; false where it is spent.
     pub fn take_model_call(&self) -> bool {
         self.shared.model_calls.fetch_add(1, Ordering::Relaxed) < STEPS_PER_TURN_MAX
@@ -104,6 +154,13 @@ impl Chain {
     /// Takes one call of a tool by a guest from the budget; false where it is spent.
     pub fn take_tool_call(&self) -> bool {
         self.shared.tool_calls.fetch_add(1, Ordering::Relaxed) < TOOL_CALLS_PER_TURN_MAX
+    }
+
+    /// Counts tokens of this plugin's model calls.
+    pub fn add_tokens(&self, plugin: &PluginName, tokens: u64) {
+        let mut used = self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = used.entry(plugin.clone()).or_default();
+        *used = used.saturating_add(tokens);
     }
 
     /// Adds what a model call used.

@@ -1,6 +1,7 @@
 //! What one run leaves behind: a row in the ledger and one in the audit log,
-//! with what the guest reached for and what it was told; and its log lines, for
-//! the person who ran it.
+//! with what the guest reached for and what it was told; one more where a
+//! secret's value had to be taken out of something (`secret_redacted`); and its
+//! log lines, for the person who ran it.
 //!
 //! Written when the run ends, however it ends: dropped half-way counts as
 //! broken off.
@@ -49,6 +50,9 @@ struct Seen {
     reaches: BTreeMap<String, Count>,
     version: Option<i32>,
     failure: Option<Failure>,
+    redacted: BTreeMap<String, u32>,
+    /// The lines as they may be kept; none until the run has ended by itself.
+    told: Vec<LogLine>,
 }
 
 /// The record of one run. Clones write to the same.
@@ -124,6 +128,23 @@ impl Record {
         self.seen().failure = Some(failure);
     }
 
+    /// Keeps the lines for the story of the run: searched for all secrets that turned up until its end.
+    pub fn tell(&self, lines: &[LogLine]) {
+        self.seen().told = lines.to_vec();
+    }
+
+    /// Counts values of secrets that were taken out of what the guest got or said.
+    pub fn redacted(&self, found: &BTreeMap<String, u32>) {
+        if found.is_empty() {
+            return;
+        }
+        let mut seen = self.seen();
+        for (name, times) in found {
+            let count = seen.redacted.entry(name.clone()).or_default();
+            *count = count.saturating_add(*times);
+        }
+    }
+
     /// The lines so far.
     pub fn logs(&self) -> Vec<LogLine> {
         self.seen().logs.clone()
@@ -164,9 +185,17 @@ impl Record {
         usage::write(&inner.app, &mut tx, &inner.acting, &what).await?;
         audit::write_guest(&inner.app, &mut tx, &inner.acting, self.entry(status)).await?;
         if let Some(run) = self.run(&what) {
-            runs::write(&inner.app, &mut tx, &inner.acting, &run, &self.logs()).await?;
+            let told = self.seen().told.clone();
+            runs::write(&inner.app, &mut tx, &inner.acting, &run, &told).await?;
+        }
+        let redacted = self.seen().redacted.clone();
+        if !redacted.is_empty() {
+            let entry = audit::Entry::ok("secret_redacted", inner.plugin.to_string())
+                .detail(json!({ "secrets": redacted }));
+            audit::write_guest(&inner.app, &mut tx, &inner.acting, entry).await?;
         }
         tx.commit().await?;
+        inner.app.metrics.redacted(redacted.values().copied().map(u64::from).sum());
         inner.app.metrics.used(&what);
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! How often: a bucket for each credential, for each app, for each address that fails to sign
-//! in, and for each address that registers (rows M050, M234).
+//! in, for each address that registers (rows M050, M234), and for each plugin that asks for secrets.
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
 //! the ledger's affair.
 
 use crate::{
     error::ApiError,
-    limits::{APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR},
+    limits::{
+        APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
+    },
+    registry::PluginName,
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +23,7 @@ pub struct RateLimits {
     apps: DefaultKeyedRateLimiter<Uuid>,
     auth_failures: DefaultKeyedRateLimiter<Option<IpAddr>>,
     registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
     per_minute: u32,
 }
 
@@ -32,8 +36,19 @@ impl RateLimits {
             apps: RateLimiter::keyed(Quota::per_minute(at_least_one(app_rate(per_minute)))),
             auth_failures: RateLimiter::keyed(Quota::per_minute(at_least_one(AUTH_FAILURES_PER_MINUTE))),
             registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
+            secret_questions: RateLimiter::keyed(Quota::per_minute(at_least_one(
+                SECRET_QUESTIONS_PER_MINUTE,
+            ))),
             per_minute,
         }
+    }
+
+    /// Takes one question for a secret from a plugin's bucket; how long to wait where it is empty.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn secret_question(&self, app_id: Uuid, plugin: &PluginName) -> Result<(), Duration> {
+        take(&self.secret_questions, &(app_id, plugin.clone()))
     }
 
     /// Takes one request from a credential's bucket, and from that of the app it belongs to.
@@ -94,6 +109,7 @@ impl RateLimits {
         self.apps.retain_recent();
         self.auth_failures.retain_recent();
         self.registrations.retain_recent();
+        self.secret_questions.retain_recent();
     }
 
     /// Writes the limit into an answer's headers.

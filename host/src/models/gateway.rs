@@ -137,6 +137,11 @@ async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Res
 }
 
 impl Metered {
+    /// What it used so far, as far as the provider said or we counted.
+    pub fn usage(&self) -> Usage {
+        self.record.usage
+    }
+
     /// The next event; none after the last, when the use is written down.
     pub async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
         let next = self.stream.next().await;

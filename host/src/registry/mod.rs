@@ -2,15 +2,18 @@
 //!
 //! A plugin is a name, its versions, and what the tenant granted it. An upload
 //! is checked, compiled and asked what it is (`describe`) before it is stored;
-//! a version that asks for capabilities runs only once they were reviewed. What
-//! a tenant uploads shadows what is shipped under the same name.
+//! a version that asks for capabilities, or says something new, runs only once
+//! it was reviewed. What a tenant uploads shadows what is shipped under the same
+//! name.
 //!
 //! - [`upload`], [`review`], [`rollback`], [`remove`]: what is done to a plugin.
+//! - [`compare`], [`words`]: what a reviewer reads.
 //! - [`resolve`]: from a name to something that runs.
 //! - [`blobs`]: the bytes, by digest. [`predefined`]: what we ship.
 //! - [`markdown`]: agents written as text, run by the `default` agent.
 
 pub mod blobs;
+pub mod compare;
 pub mod compiling;
 pub mod markdown;
 pub mod predefined;
@@ -22,6 +25,7 @@ pub mod rollback;
 pub mod routes;
 mod store;
 pub mod upload;
+mod words;
 
 use crate::{grants::Capability, sandbox::door::ToolDefinition};
 use serde::{Deserialize, Serialize};
@@ -118,6 +122,17 @@ pub enum Description {
 }
 
 impl Description {
+    /// Whether a reviewer would read the same: what models are told, what it may use. The prompt of a markdown agent
+    /// is its code, as a component's bytes are, and like them may change.
+    pub fn declares_the_same(&self, other: &Description) -> bool {
+        match (self, other) {
+            (Description::Markdown(one), Description::Markdown(other)) => {
+                (&one.description, &one.model, &one.tools) == (&other.description, &other.model, &other.tools)
+            }
+            _ => self == other,
+        }
+    }
+
     /// Its tools, if it has any.
     pub fn tools(&self) -> &[ToolDefinition] {
         match self {

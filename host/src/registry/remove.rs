@@ -50,6 +50,7 @@ pub async fn remove<A: Permission<Of = AppRef>>(
     audit::write(app, &mut tx, allowed, audit::Entry::ok(A::ACTION.name(), format!("{plugin} (deleted)")))
         .await?;
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::{
     app::App,
     grants::{Capability, InApp},
     sandbox::{Component, LoadError},
+    tenants::TenantTx,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -25,6 +26,8 @@ pub struct Resolved {
     pub requested: Arc<[Capability]>,
     /// What it was granted.
     pub granted: Arc<[Capability]>,
+    /// What of that came with it, and no review takes away.
+    pub shipped: Arc<[Capability]>,
     /// Where its code is.
     code: Code,
 }
@@ -65,6 +68,7 @@ impl Resolved {
             description: plugin.description.clone(),
             requested: plugin.requested.iter().map(|wish| wish.capability.clone()).collect(),
             granted: plugin.granted_as_shipped().collect(),
+            shipped: plugin.granted_as_shipped().collect(),
             code: Code::Shipped(plugin.component.clone()),
         }
     }
@@ -113,6 +117,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
             let name = PluginName { kind, name: row.plugin.name };
             Resolved {
                 granted: granted_to(&name).into(),
+                shipped: Arc::default(),
                 requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
                 version: Some(row.version.version),
                 description: row.version.description.0,
@@ -141,6 +146,11 @@ pub async fn is_there(app: &App, proof: &impl InApp, name: &PluginName) -> sqlx:
     let mut tx = app.tenant_tx(proof).await?;
     let uploaded = store::find(&mut tx, name).await?.is_some();
     Ok(uploaded || app.predefined.find(name.kind, &name.name).is_some())
+}
+
+/// What stands granted by review in the app of this transaction.
+pub(crate) async fn granted(tx: &mut TenantTx) -> sqlx::Result<Vec<(PluginName, Capability)>> {
+    store::list_grants(tx, None).await
 }
 
 /// The one of this name, if the app can use it.

@@ -1,12 +1,19 @@
 //! Review: a person says what a plugin may touch, and a waiting version runs.
 
-use super::{PluginName, predefined::Plugin, store};
+use super::{
+    PluginName, Requested,
+    compare::{self, Change, Side},
+    predefined::Plugin,
+    store,
+};
 use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, AppRef, Capability, InApp, Permission, audit},
+    tenants::TenantTx,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 /// What is granted.
 pub enum Granting {
@@ -14,6 +21,8 @@ pub enum Granting {
     Everything,
     /// These; everything else it asks for is denied.
     These(Vec<Capability>),
+    /// What stands granted, and what the version asks for that none that passed did: who uploads it reviews it.
+    New,
 }
 
 /// How a review ended.
@@ -24,6 +33,57 @@ pub struct Reviewed {
     pub granted: Vec<Capability>,
     /// What it asked for and did not get.
     pub denied: Vec<Capability>,
+}
+
+/// What a reviewer reads.
+pub struct Preview {
+    /// The version that runs.
+    pub active_version: Option<i32>,
+    /// What stands granted.
+    pub granted: Vec<Capability>,
+    /// Versions that wait, oldest first; of a predefined plugin what it is, without a number.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A version that waits, and how it differs from the one that runs.
+pub struct Waiting {
+    /// Its number.
+    pub version: Option<i32>,
+    /// What it asks for.
+    pub requested: Vec<Requested>,
+    /// In words.
+    pub changes: Vec<Change>,
+}
+
+/// What there is to review of a plugin.
+///
+/// # Errors
+/// [`ReviewError`]
+pub async fn preview(app: &App, proof: &impl InApp, plugin: &PluginName) -> Result<Preview, ReviewError> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let granted = store::list_grants(&mut tx, Some(plugin)).await?.into_iter().map(|(_, c)| c).collect();
+    let Some(row) = store::find(&mut tx, plugin).await? else {
+        let shipped = app.predefined.find(plugin.kind, &plugin.name).ok_or(ReviewError::NotFound)?;
+        let side = Side { description: &shipped.description, requested: &shipped.requested };
+        let requested = shipped.requested.clone();
+        let waiting = vec![Waiting { version: None, requested, changes: compare::changes(None, side) }];
+        return Ok(Preview { active_version: None, granted, waiting });
+    };
+    let active = match row.active_version {
+        Some(active) => store::find_version(&mut tx, row.plugin_id, active).await?,
+        None => None,
+    };
+    let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
+    let waiting = waiting.into_iter().map(|version| Waiting {
+        version: Some(version.version),
+        changes: compare::changes(active.as_ref().map(side), side(&version)),
+        requested: version.requested.0,
+    });
+    Ok(Preview { active_version: row.active_version, granted, waiting: waiting.collect() })
+}
+
+fn side(version: &store::VersionRow) -> Side<'_> {
+    Side { description: &version.description, requested: &version.requested }
 }
 
 /// Why nothing was reviewed.
@@ -65,6 +125,7 @@ pub async fn review<A: Permission<Of = AppRef>>(
                 None => {
                     let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
                     if waiting.len() > 1 {
+                        let waiting = waiting.into_iter().map(|version| version.version).collect();
                         return Err(ReviewError::WhichVersion(waiting));
                     }
                     store::newest_version(&mut tx, row.plugin_id).await?
@@ -83,14 +144,23 @@ pub async fn review<A: Permission<Of = AppRef>>(
             (shipped.requested.iter().map(|wish| wish.capability.clone()).collect(), None)
         }
     };
+    let passed_by = match granting {
+        Granting::New => store::PassedBy::Uploader,
+        Granting::Everything | Granting::These(_) => store::PassedBy::Person,
+    };
     let granted = match granting {
+        Granting::New => {
+            let plugin_id = uploaded.map(|(plugin_id, _)| plugin_id);
+            standing_and_new(&mut tx, plugin, plugin_id, &requested).await?
+        }
         Granting::Everything => requested.clone(),
         Granting::These(these) => check(these, &requested)?,
     };
     let by = allowed.caller().credential_id;
     store::replace_grants(&mut tx, allowed.app().app_id, plugin, &granted, by, app.now()).await?;
     if let Some((plugin_id, number)) = uploaded {
-        store::insert_review(&mut tx, plugin_id, allowed.app().app_id, number, by, app.now()).await?;
+        let which = (plugin_id, number);
+        store::insert_review(&mut tx, which, allowed.app().app_id, passed_by, by, app.now()).await?;
         store::activate(&mut tx, plugin_id, number, app.now()).await?;
     }
     let denied: Vec<_> =
@@ -99,18 +169,51 @@ pub async fn review<A: Permission<Of = AppRef>>(
         .detail(json!({ "version": uploaded.map(|(_, v)| v), "granted": granted, "denied": denied }));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok(Reviewed { version: uploaded.map(|(_, number)| number), granted, denied })
 }
 
+/// What stands granted of what is asked for now, and what was never asked for by a version that passed: what was
+/// denied stays denied.
+async fn standing_and_new(
+    tx: &mut TenantTx,
+    plugin: &PluginName,
+    plugin_id: Option<Uuid>,
+    requested: &[Capability],
+) -> sqlx::Result<Vec<Capability>> {
+    let passed = match plugin_id {
+        Some(plugin_id) => store::passed_versions(tx, plugin_id).await?,
+        None => vec![],
+    };
+    let asked_before = |wish: &Capability| {
+        let had = passed.iter().flat_map(|version| version.requested.iter());
+        had.into_iter().any(|had| wish.within(&had.capability))
+    };
+    let standing = store::list_grants(tx, Some(plugin)).await?.into_iter().map(|(_, capability)| capability);
+    let standing = standing.filter(|given| requested.iter().any(|wish| given.within(wish)));
+    let new = requested.iter().filter(|wish| !asked_before(wish)).cloned();
+    let mut granted: Vec<_> = standing.chain(new).collect();
+    granted.sort();
+    granted.dedup();
+    Ok(granted)
+}
+
 fn check(these: Vec<Capability>, requested: &[Capability]) -> Result<Vec<Capability>, ReviewError> {
-    let mut wrong = vec![];
-    for (at, capability) in these.iter().enumerate() {
+    let (mut wrong, mut granted) = (vec![], vec![]);
+    for (at, capability) in these.into_iter().enumerate() {
         let pointer = format!("/grant/{at}");
-        if let Err(bad) = capability.check() {
-            wrong.push(FieldError::new(pointer, bad.to_string()));
-        } else if !requested.iter().any(|wish| capability.within(wish)) {
-            wrong.push(FieldError::new(pointer, format!("`{capability}` is more than the plugin asks for")));
+        match capability.canonical() {
+            Err(bad) => wrong.push(FieldError::new(pointer, bad.to_string())),
+            Ok(capability) if requested.iter().any(|wish| capability.within(wish)) => {
+                granted.push(capability);
+            }
+            Ok(capability) => {
+                wrong.push(FieldError::new(
+                    pointer,
+                    format!("`{capability}` is more than the plugin asks for"),
+                ));
+            }
         }
     }
-    if wrong.is_empty() { Ok(these) } else { Err(ReviewError::Invalid(wrong)) }
+    if wrong.is_empty() { Ok(granted) } else { Err(ReviewError::Invalid(wrong)) }
 }

@@ -14,7 +14,7 @@ pub enum RollbackError {
     #[error("no such plugin or version")]
     NotFound,
     /// The version never passed review.
-    #[error("version {0} asks for capabilities and was never reviewed; review it with its number instead")]
+    #[error("version {0} was never reviewed; review it with its number instead")]
     NotReviewed(i32),
     /// There is nothing older.
     #[error("there is no older version to go back to")]
@@ -46,7 +46,7 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
             older.into_iter().next().ok_or(RollbackError::NothingOlder)?
         }
     };
-    if !upload::needs_no_review(&mut tx, row.plugin_id, &version).await? {
+    if !version.passed && !upload::has_nothing_new(&mut tx, row.plugin_id, &version).await? {
         return Err(RollbackError::NotReviewed(version.version));
     }
     store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
@@ -54,5 +54,6 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
         .detail(json!({ "rollback": { "from": row.active_version, "to": version.version } }));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok(version.version)
 }

@@ -12,11 +12,14 @@ use super::{
     rollback::RollbackError,
     store::{self, PluginRow, VersionRow},
     upload::{self, UploadError, Uploaded},
+    words,
 };
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, action::may, audit},
+    grants::{
+        Allowed, AppRef, Caller, Capability, CapabilityKind, Denied, InApp, Permission, action::may, audit,
+    },
     http::{Json, NoContent, Page, Paged, Params, body, extract::Queried},
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
     sandbox::{CallError, LoadError},
@@ -30,6 +33,7 @@ use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// A plugin in a path.
 #[derive(Deserialize)]
@@ -105,7 +109,7 @@ pub async fn get<K: Kind>(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let plugin = path.plugin::<K>();
-    let (row, version, granted) = {
+    let (row, version, granted, waiting) = {
         let mut tx = app.tenant_tx(&allowed).await?;
         let row =
             store::find(&mut tx, &plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
@@ -113,7 +117,8 @@ pub async fn get<K: Kind>(
         let version = version.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
         let granted: Vec<_> =
             store::list_grants(&mut tx, Some(&plugin)).await?.into_iter().map(|(_, c)| c).collect();
-        (row, version, granted)
+        let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
+        (row, version, granted, waiting.iter().map(|version| version.version).collect::<Vec<_>>())
     };
     let etag = format!("\"{}\"", version.sha256);
     let format = if version.format == Format::Markdown.name() { Format::Markdown } else { Format::Component };
@@ -128,7 +133,13 @@ pub async fn get<K: Kind>(
         let content = [vary, (header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
         return Ok((content, bytes).into_response());
     }
-    let meta = meta(plugin.kind, &row, &version, Some(&granted));
+    let mut meta = meta(plugin.kind, &row, &version, Some(&granted));
+    if !waiting.is_empty() {
+        let preview = review::preview(&app, &allowed, &plugin).await?;
+        let changes =
+            preview.waiting.into_iter().map(|w| json!({ "version": w.version, "changes": w.changes }));
+        meta["waiting"] = changes.collect();
+    }
     Ok(([vary, (header::ETAG, etag)], Json(meta)).into_response())
 }
 
@@ -158,6 +169,33 @@ pub async fn review<K: Kind>(
         "status": "active",
         "granted": done.granted,
         "denied": done.denied,
+    })))
+}
+
+/// Shows what there is to review: what waits, and in words how it differs from what runs.
+pub async fn preview<K: Kind>(
+    State(app): State<App>,
+    allowed: Allowed<K::Read>,
+    Params(path): Params<Named>,
+) -> ApiResult<Json<Value>> {
+    let plugin = path.plugin::<K>();
+    let preview = review::preview(&app, &allowed, &plugin).await?;
+    let in_words = |capability: &Capability| words::of(capability);
+    let granted = preview.granted.iter().map(
+        |given| json!({ "kind": given.kind, "target": given.target, "text": format!("May {}", in_words(given)) }),
+    );
+    let waiting = preview.waiting.iter().map(|waiting| {
+        json!({
+            "version": waiting.version,
+            "requested_capabilities": waiting.requested,
+            "changes": waiting.changes,
+        })
+    });
+    Ok(Json(json!({
+        "name": plugin.name,
+        "active_version": preview.active_version,
+        "granted": granted.collect::<Vec<_>>(),
+        "waiting": waiting.collect::<Vec<_>>(),
     })))
 }
 
@@ -200,9 +238,11 @@ pub async fn put_tool(
     State(app): State<App>,
     allowed: Allowed<may::ToolsWrite>,
     Params(path): Params<Named>,
+    Queried(query): Queried<Uploading>,
     request: Request,
 ) -> ApiResult<Response> {
     let plugin = PluginName::tool(path.name);
+    let reviewer = query.reviewer::<may::ToolsReview>(allowed.caller())?;
     let media = body::media_type(request.headers());
     if matches!(media.as_deref(), Some("text/plain" | "text/typescript" | "application/typescript")) {
         return Err(ApiError::unprocessable(
@@ -214,10 +254,13 @@ pub async fn put_tool(
         return Err(ApiError::wrong_content_type("application/wasm"));
     }
     let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-    match upload::component(&app, &allowed, &plugin, wasm).await {
-        Ok(uploaded) => Ok(answer(&plugin, &uploaded)),
-        Err(error) => Err(refused(&app, &allowed, &plugin, error).await),
-    }
+    query.check(&wasm)?;
+    let uploaded = match upload::component(&app, &allowed, &plugin, wasm).await {
+        Ok(uploaded) => uploaded,
+        Err(error) => return Err(refused(&app, &allowed, &plugin, error).await),
+    };
+    let uploaded = approve(&app, reviewer.as_ref(), &plugin, uploaded).await?;
+    Ok(answer(&plugin, &uploaded))
 }
 
 /// Uploads an agent: a component, or markdown.
@@ -225,26 +268,32 @@ pub async fn put_agent(
     State(app): State<App>,
     allowed: Allowed<may::AgentsWrite>,
     Params(path): Params<Named>,
+    Queried(query): Queried<Uploading>,
     request: Request,
 ) -> ApiResult<Response> {
     let plugin = PluginName::agent(path.name);
+    let reviewer = query.reviewer::<may::AgentsReview>(allowed.caller())?;
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
+            query.check(&wasm)?;
             upload::component(&app, &allowed, &plugin, wasm).await
         }
         Some("text/markdown" | "text/plain") => {
             let bytes = body::read(request.into_body(), MARKDOWN_BYTES_MAX).await?;
+            query.check(&bytes)?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| ApiError::unprocessable("not_utf8", "the markdown is not UTF-8 text"))?;
             upload::markdown(&app, &allowed, &plugin, text).await
         }
         _ => return Err(ApiError::wrong_content_type("text/markdown` or `application/wasm")),
     };
-    match uploaded {
-        Ok(uploaded) => Ok(answer(&plugin, &uploaded)),
-        Err(error) => Err(refused(&app, &allowed, &plugin, error).await),
-    }
+    let uploaded = match uploaded {
+        Ok(uploaded) => uploaded,
+        Err(error) => return Err(refused(&app, &allowed, &plugin, error).await),
+    };
+    let uploaded = approve(&app, reviewer.as_ref(), &plugin, uploaded).await?;
+    Ok(answer(&plugin, &uploaded))
 }
 
 /// Writes a refused upload into the audit log: whoever tries what must not run should be seen trying.
@@ -271,6 +320,47 @@ async fn write_alone(app: &App, proof: &impl InApp, entry: audit::Entry) -> sqlx
     let mut tx = app.tenant_tx(proof).await?;
     audit::write(app, &mut tx, proof, entry).await?;
     tx.commit().await
+}
+
+/// `?approve=1`: whoever uploads may review, and says that this is the review. `?sha256=…`: what they mean to upload.
+#[derive(Deserialize)]
+pub struct Uploading {
+    approve: Option<String>,
+    sha256: Option<String>,
+}
+
+impl Uploading {
+    /// Whether these are the bytes that were meant (row M363).
+    fn check(&self, bytes: &[u8]) -> ApiResult<()> {
+        let Some(expected) = &self.sha256 else { return Ok(()) };
+        let found = hex::encode(Sha256::digest(bytes));
+        if expected.eq_ignore_ascii_case(&found) {
+            return Ok(());
+        }
+        let text = format!(
+            "these bytes have the SHA-256 `{found}`, not the one in `sha256`; send the file it is of"
+        );
+        Err(ApiError::unprocessable("digest_mismatch", text))
+    }
+
+    /// The proof that the caller may review, where they said they do.
+    fn reviewer<A: Permission<Of = AppRef>>(&self, caller: &Caller) -> Result<Option<Allowed<A>>, Denied> {
+        match self.approve.as_deref() {
+            None | Some("0" | "false") => Ok(None),
+            Some(_) => Allowed::judge(Some(caller), None).map(Some),
+        }
+    }
+}
+
+async fn approve<A: Permission<Of = AppRef>>(
+    app: &App,
+    reviewer: Option<&Allowed<A>>,
+    plugin: &PluginName,
+    uploaded: Uploaded,
+) -> ApiResult<Uploaded> {
+    let Some(reviewer) = reviewer.filter(|_| !uploaded.active) else { return Ok(uploaded) };
+    review::review(app, reviewer, plugin, Some(uploaded.version.version), Granting::New).await?;
+    Ok(Uploaded { active: true, ..uploaded })
 }
 
 // === predefined ===
@@ -353,7 +443,7 @@ impl GrantInput {
                 Some(kind) => granted.push(Capability::new(kind, input.target)),
                 None => wrong.push(FieldError::new(
                     format!("/grant/{at}/kind"),
-                    "expected one of http, secret, kv, db, model, tool",
+                    format!("expected one of {}", CapabilityKind::names()),
                 )),
             }
         }
@@ -393,7 +483,7 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
         Some(active) if active == version.version => "active",
         Some(active) if active > version.version => "superseded",
         // Newer than what runs, after a rollback; it could run at once.
-        _ if version.reviewed || version.requested.is_empty() => "inactive",
+        _ if version.passed => "inactive",
         _ => "pending_review",
     };
     let mut meta = json!({

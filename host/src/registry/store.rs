@@ -42,14 +42,14 @@ pub struct VersionRow {
     pub requested: Json<Vec<Requested>>,
     /// When it was uploaded.
     pub uploaded_at: DateTime<Utc>,
-    /// Whether somebody reviewed it.
-    pub reviewed: bool,
+    /// Whether it passed: by review, or because it says and asks nothing new.
+    pub passed: bool,
 }
 
 const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
 const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested,
                        v.created_at as uploaded_at, exists (select from plugin_reviews r
-                         where r.plugin_id = v.plugin_id and r.version = v.version) as reviewed";
+                         where r.plugin_id = v.plugin_id and r.version = v.version) as passed";
 
 /// How many tools the newest versions of all other plugins hold.
 pub(super) async fn count_tools_beside(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<i64> {
@@ -212,39 +212,58 @@ pub(super) async fn list_versions(
     .await
 }
 
-/// The versions of a plugin that somebody reviewed.
-pub(super) async fn reviewed_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<VersionRow>> {
+/// The versions of a plugin that passed, newest first.
+pub(super) async fn passed_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<VersionRow>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select {VERSION} from plugin_versions v join plugin_reviews using (plugin_id, version) where plugin_id = $1"
+        "select {VERSION} from plugin_versions v join plugin_reviews using (plugin_id, version)
+         where plugin_id = $1 order by v.version desc"
     )))
     .bind(plugin_id)
     .fetch_all(tx.conn())
     .await
 }
 
-/// The versions that ask for something and were never reviewed, newer than what runs.
-pub(super) async fn waiting_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<i32>> {
-    sqlx::query_scalar(
-        "select v.version from plugin_versions v join plugins p using (plugin_id)
-         where plugin_id = $1 and v.version > coalesce(p.active_version, 0) and v.requested <> '[]'::jsonb
+/// The versions that did not pass and are newer than what runs, oldest first.
+pub(super) async fn waiting_versions(tx: &mut TenantTx, plugin_id: Uuid) -> sqlx::Result<Vec<VersionRow>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {VERSION} from plugin_versions v join plugins p using (plugin_id)
+         where plugin_id = $1 and v.version > coalesce(p.active_version, 0)
            and not exists (select from plugin_reviews r where r.plugin_id = v.plugin_id and r.version = v.version)
-         order by v.version",
-    )
+         order by v.version"
+    )))
     .bind(plugin_id)
     .fetch_all(tx.conn())
     .await
 }
 
+/// How a version passed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PassedBy {
+    /// Somebody looked at it.
+    Person,
+    /// Whoever uploaded it may review, and said that this is the review.
+    Uploader,
+    /// It says and asks nothing that did not pass before.
+    NothingNew,
+}
+
+/// Writes down that a version passed.
 pub(super) async fn insert_review(
     tx: &mut TenantTx,
-    plugin_id: Uuid,
+    (plugin_id, version): (Uuid, i32),
     app_id: Uuid,
-    version: i32,
+    passed_by: PassedBy,
     by: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let passed_by = match passed_by {
+        PassedBy::Person => "person",
+        PassedBy::Uploader => "uploader",
+        PassedBy::NothingNew => "nothing_new",
+    };
     sqlx::query(
-        "insert into plugin_reviews (plugin_id, app_id, version, reviewed_by, reviewed_at) values ($1, $2, $3, $4, $5)
+        "insert into plugin_reviews (plugin_id, app_id, version, reviewed_by, reviewed_at, passed_by)
+         values ($1, $2, $3, $4, $5, $6)
          on conflict (plugin_id, version) do nothing",
     )
     .bind(plugin_id)
@@ -252,6 +271,7 @@ pub(super) async fn insert_review(
     .bind(version)
     .bind(by)
     .bind(now)
+    .bind(passed_by)
     .execute(tx.conn())
     .await
     .map(drop)

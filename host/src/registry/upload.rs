@@ -1,8 +1,9 @@
 //! Uploading a plugin: examine the bytes, keep them, write the version down.
 //!
-//! A version is active at once when it asks for nothing, or when it says and
-//! asks no more than one that was reviewed; otherwise it waits for review, and
-//! what was active stays so. Uploading the newest version again changes nothing.
+//! A version is active at once when it is the first and asks for nothing, or
+//! when it says the same as one that passed and asks no more; otherwise it waits
+//! for review, and what was active stays so: no model sees a text that nobody
+//! looked at in the place of one that somebody did. Uploading the newest version again changes nothing.
 
 use super::{
     Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, compiling::NoTurn, is_name,
@@ -127,12 +128,13 @@ pub async fn examine(
     for wish in asked {
         let kind = CapabilityKind::parse(&wish.kind).ok_or_else(|| {
             UploadError::BadDescription(format!(
-                "`{}` is not a kind of capability: http, secret, kv, db, model, tool",
-                wish.kind
+                "`{}` is not a kind of capability: {}",
+                wish.kind,
+                CapabilityKind::names()
             ))
         })?;
-        let capability = Capability::new(kind, wish.target);
-        capability.check().map_err(|bad| UploadError::BadDescription(bad.to_string()))?;
+        let capability = Capability::new(kind, wish.target).canonical();
+        let capability = capability.map_err(|bad| UploadError::BadDescription(bad.to_string()))?;
         if wish.reason.trim().is_empty() {
             return Err(UploadError::BadDescription(format!("`{capability}` gives no reason")));
         }
@@ -242,12 +244,15 @@ async fn record<A: Permission<Of = AppRef>>(
         description: sqlx::types::Json(new.description),
         requested: sqlx::types::Json(new.requested),
         uploaded_at: app.now(),
-        reviewed: false,
+        passed: false,
     };
     let by = allowed.caller().credential_id;
     store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;
-    let active = needs_no_review(&mut tx, row.plugin_id, &version).await?;
+    let active = has_nothing_new(&mut tx, row.plugin_id, &version).await?;
     if active {
+        let which = (row.plugin_id, version.version);
+        let passed_by = store::PassedBy::NothingNew;
+        store::insert_review(&mut tx, which, allowed.app().app_id, passed_by, None, app.now()).await?;
         store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
     }
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string()).detail(
@@ -270,21 +275,21 @@ async fn insert_plugin(
     Ok(store::insert(tx, app.new_id(), proof.app().app_id, plugin, app.now()).await?)
 }
 
-/// A version that asks for nothing, or says and asks no more than one already reviewed.
-pub(super) async fn needs_no_review(
+/// Whether a version passes without review: one that passed before said the same, and asked for all it asks for; or
+/// none passed before, and it asks for nothing.
+pub(super) async fn has_nothing_new(
     tx: &mut TenantTx,
     plugin_id: Uuid,
     version: &store::VersionRow,
 ) -> sqlx::Result<bool> {
-    if version.requested.is_empty() {
-        return Ok(true);
-    }
-    let reviewed = store::reviewed_versions(tx, plugin_id).await?;
-    Ok(reviewed.iter().any(|old| {
-        old.description == version.description
-            && version
-                .requested
-                .iter()
-                .all(|wish| old.requested.iter().any(|had| had.capability == wish.capability))
-    }))
+    let passed = store::passed_versions(tx, plugin_id).await?;
+    let first = passed.is_empty() && version.requested.is_empty();
+    Ok(first
+        || passed.iter().any(|old| {
+            old.description.declares_the_same(&version.description)
+                && version
+                    .requested
+                    .iter()
+                    .all(|wish| old.requested.iter().any(|had| wish.capability.within(&had.capability)))
+        }))
 }

@@ -4,12 +4,14 @@
 //! Every value is an envelope ([`envelope`]): a random data key seals it, a
 //! master key ([`keyring`]) seals the data key. A tenant's transaction can
 //! write one and see that it is there; only the service role reads one.
+//! What comes back is searched for the values that went out ([`scan`]).
 //! Deliberately absent: a way to read a value back.
 
 pub mod envelope;
 pub mod keyring;
 pub mod rotate;
 pub mod routes;
+pub mod scan;
 mod store;
 pub mod write;
 
@@ -33,6 +35,33 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
+const REFERENCE_OPEN: &str = "{{secret:";
+const REFERENCE_CLOSE: &str = "}}";
+
+/// What stands for the secret of this name in what a guest sends and sees.
+///
+/// Plain text with the name in it, no capability: whoever writes one by hand gains nothing, for the gate is asked
+/// where the value would go out.
+pub fn reference(name: &str) -> String {
+    format!("{REFERENCE_OPEN}{name}{REFERENCE_CLOSE}")
+}
+
+/// The names a text refers to, in order, each where it stands.
+pub fn references(text: &str) -> Vec<&str> {
+    let mut names = vec![];
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(REFERENCE_OPEN) {
+        let Some((name, tail)) = after.split_once(REFERENCE_CLOSE) else { break };
+        if is_name(name) {
+            names.push(name);
+            rest = tail;
+        } else {
+            rest = after;
+        }
+    }
+    names
+}
+
 /// Opens a secret, for the boundary alone. None: the app has no such secret.
 ///
 /// # Errors
@@ -44,6 +73,22 @@ pub(crate) async fn reveal(app: &App, app_id: Uuid, name: &str) -> Result<Option
     };
     let Some((secret_id, sealed)) = found else { return Ok(None) };
     app.open_sealed(PLACE, secret_id, &sealed).map(Some).map_err(|_| RevealError::Sealed)
+}
+
+/// Opens those of these secrets that the app has, to know their values where they turn up.
+///
+/// # Errors
+/// As [`reveal`].
+pub(crate) async fn reveal_all(app: &App, app_id: Uuid, names: &[&str]) -> Result<scan::Values, RevealError> {
+    let found = {
+        let mut tx = app.service_tx().await?;
+        store::find_envelopes(&mut tx, app_id, names).await?
+    };
+    let open = |(name, secret_id, sealed): (String, Uuid, Sealed)| {
+        let value = app.open_sealed(PLACE, secret_id, &sealed).map_err(|_| RevealError::Sealed)?;
+        Ok((name, value))
+    };
+    found.into_iter().map(open).collect()
 }
 
 /// Whether the app has a secret of this name.
@@ -110,5 +155,18 @@ impl App {
     ) -> Result<SecretString, OpenError> {
         let bytes = self.keyring.open(&place.of(&row_id), sealed)?;
         Ok(SecretString::from(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_found_inside_text_and_nothing_else_is() {
+        assert_eq!(references("Bearer {{secret:API_KEY}}"), ["API_KEY"]);
+        assert_eq!(references("{{secret:A}}:{{secret:B}}"), ["A", "B"]);
+        assert_eq!(references("{{secret:a}} {{secret:B"), Vec::<&str>::new());
+        assert_eq!(references("{{secret:{{secret:A}}}}"), ["A"]);
     }
 }

@@ -162,6 +162,33 @@ pub(super) async fn find_envelope(
     Ok(found.map(Envelope::into_parts))
 }
 
+/// Those of these names, as [`find_envelope`].
+pub(super) async fn find_envelopes(
+    tx: &mut ServiceTx,
+    app_id: Uuid,
+    names: &[&str],
+) -> sqlx::Result<Vec<(String, Uuid, Sealed)>> {
+    #[derive(FromRow)]
+    struct Named {
+        name: String,
+        #[sqlx(flatten)]
+        envelope: Envelope,
+    }
+    let found: Vec<Named> = sqlx::query_as(
+        "select name, secret_id as row_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+         from secrets where app_id = $1 and name = any($2)",
+    )
+    .bind(app_id)
+    .bind(names)
+    .fetch_all(tx.conn())
+    .await?;
+    let parts = |Named { name, envelope }| {
+        let (secret_id, sealed) = envelope.into_parts();
+        (name, secret_id, sealed)
+    };
+    Ok(found.into_iter().map(parts).collect())
+}
+
 /// Envelopes of a table whose data key another master key wraps, by id, after this one.
 pub(super) async fn wrapped_by_others(
     tx: &mut ServiceTx,

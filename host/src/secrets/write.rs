@@ -72,6 +72,7 @@ pub async fn write(
         return Err(WriteError::TooMany);
     }
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok(())
 }
 

@@ -70,6 +70,13 @@ impl Metrics {
         }
     }
 
+    /// Counts values of secrets that were taken out of what guests got or said.
+    pub fn redacted(&self, times: u64) {
+        if times > 0 {
+            metrics::counter!("opg_secrets_redacted_total").increment(times);
+        }
+    }
+
     /// Records how things stand at this moment.
     pub fn gauge(&self, name: &'static str, value: f64) {
         metrics::gauge!(name).set(value);

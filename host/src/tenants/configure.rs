@@ -138,5 +138,6 @@ pub async fn replace(
         .change(Some(&before.describe(&providers_before)), Some(&after.describe(&providers)));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
+    app.changes.made(allowed.app().app_id);
     Ok((after, providers))
 }

@@ -40,6 +40,7 @@ pub async fn delete(
     let entry = audit::Entry::ok("apps.delete", format!("app/{slug}"));
     audit::write_platform(app, &mut tx, allowed.caller(), Some(row.app_id), entry).await?;
     tx.commit().await?;
+    app.changes.made(row.app_id);
     // Nobody's credential leads there any more; the logins are closed as well. Their schema stays for a while.
     if let Err(cause) = db_proxy::provision::close(app, &Workspace::named(row.app_id, slug)).await {
         tracing::warn!(%cause, app = slug, "the logins of a deleted app could not be closed");

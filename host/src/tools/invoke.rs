@@ -4,9 +4,10 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{GuestGrants, InApp},
-    guests::{Chain, Door, Record, record::LogLine},
+    guests::{Chain, Door, Record, limits, record::LogLine},
     registry::resolve::CodeError,
     sandbox::{CallError, CallLimits, Spent, ToolError},
+    secrets::scan::Scanner,
     tools::{catalog::Tool, output, runs::Failure},
     usage::Status,
 };
@@ -132,24 +133,26 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     let component = tool.plugin.component(app, chain.acting.app().app_id).await?;
 
     let plugin = &tool.plugin;
-    let grants = GuestGrants::new(
-        &chain.acting,
-        plugin.name.clone(),
-        plugin.requested.clone(),
-        plugin.granted.clone(),
-    );
+    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin);
     let (record, _guard) =
         Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
     record.of_version(plugin.version);
+    let default = CallLimits { wall: app.config.tool_time_limit, ..CallLimits::default() };
+    let limits = limits::of(&grants, default, chain.time_left());
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
-    let default = CallLimits::default();
-    let wall = app.config.tool_time_limit.min(chain.time_left());
-    let limits = CallLimits { wall, cpu: default.cpu.min(wall), ..default };
     let called =
         app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
+    let result = without_secrets(chain, &record, called.result);
 
-    let left = Left { logs: record.logs(), spent: called.spent };
-    let ended = match called.result {
+    // Lines from before a secret turned up may hold it too.
+    let logs: Vec<_> = record
+        .logs()
+        .into_iter()
+        .map(|line| LogLine { message: chain.clean(&record, line.message, Scanner::clean_text), ..line })
+        .collect();
+    record.tell(&logs);
+    let left = Left { logs, spent: called.spent };
+    let ended = match result {
         Ok(Ok(output)) => match output::check(&output) {
             Ok(()) => Ok(Done { output, logs: left.logs, spent: left.spent }),
             Err(why) => Err(InvokeError::BadOutput(why, left)),
@@ -163,6 +166,22 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     }
     record.end(if ended.is_ok() { Status::Ok } else { Status::Failed }).await?;
     ended
+}
+
+/// What a guest says last, without the secrets its chain knows.
+fn without_secrets(
+    chain: &Chain,
+    record: &Record,
+    result: Result<Result<String, ToolError>, CallError>,
+) -> Result<Result<String, ToolError>, CallError> {
+    let clean = |text| chain.clean(record, text, Scanner::clean_text);
+    match result {
+        Ok(Ok(output)) => Ok(Ok(chain.clean(record, output, Scanner::clean_json))),
+        Ok(Err(ToolError::InvalidInput(text))) => Ok(Err(ToolError::InvalidInput(clean(text)))),
+        Ok(Err(ToolError::Failed(text))) => Ok(Err(ToolError::Failed(clean(text)))),
+        Err(CallError::Trap(text)) => Err(CallError::Trap(clean(text))),
+        Err(other) => Err(other),
+    }
 }
 
 fn stopped(error: CallError, left: Left) -> InvokeError {

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
-    grants::{Allowed, action::may},
-    guests::Chain,
+    grants::{Allowed, GuestGrants, action::may},
+    guests::{Chain, limits},
     http::{Json, Page, Paged, Params, body},
     limits::JSON_BYTES_MAX,
     registry::{self, PluginName},
@@ -49,7 +49,9 @@ pub async fn invoke_tool(
         Allowed::<may::ToolsWrite>::judge(Some(allowed.caller()), None)?;
     }
     let tools = Arc::new(tools.for_guests());
-    let chain = Chain::start(&allowed, tools, None, app.config.tool_time_limit, None);
+    let grants = GuestGrants::new(&allowed, tool.plugin.name.clone(), &tool.plugin);
+    let time_limit = limits::wall(&grants, app.config.tool_time_limit);
+    let chain = Chain::start(&app, &allowed, tools, None, time_limit, None);
     let done = invoke::run(&app, &chain, &tool, input.to_string()).await?;
     let output: Value = serde_json::from_str(&done.output).unwrap_or(Value::String(done.output));
     let mut answer = spent(&done.spent);

@@ -1,6 +1,6 @@
 //! What a tool reaches when it runs here.
 
-use super::{Secrets, http, secrets};
+use super::{Secrets, http};
 use async_trait::async_trait;
 use opg_host::{
     egress::Egress,
@@ -12,7 +12,7 @@ use opg_host::{
     sandbox::door::{
         Completion, Door, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
     },
-    secrets::is_name,
+    secrets::{is_name, reference},
 };
 use secrecy::SecretString;
 use std::{
@@ -135,7 +135,7 @@ impl Door for LocalDoor {
         }
         self.permit(&Reach::SecretName(&name))?;
         self.secret_of(&name)?;
-        Ok(secrets::written(&name))
+        Ok(reference(&name))
     }
 
     async fn http(&self, request: HttpRequest, time_left: Duration) -> Result<HttpResponse, DoorError> {
@@ -144,7 +144,7 @@ impl Door for LocalDoor {
 
     async fn kv_get(&self, key: String) -> Result<Option<Vec<u8>>, DoorError> {
         check_key(&key)?;
-        self.permit(&Reach::KvRead)?;
+        self.permit(&Reach::KvRead(&key))?;
         Ok(self.lock().kv.get(&key).cloned())
     }
 
@@ -153,7 +153,7 @@ impl Door for LocalDoor {
         if value.len() > KV_VALUE_BYTES_MAX {
             return Err(DoorError::Limit(format!("a value is {KV_VALUE_BYTES_MAX} bytes at the most")));
         }
-        self.permit(&Reach::KvWrite)?;
+        self.permit(&Reach::KvWrite(&key))?;
         let mut seen = self.lock();
         let keys_max = usize::try_from(KV_KEYS_MAX).unwrap_or(usize::MAX);
         if !seen.kv.contains_key(&key) && seen.kv.len() >= keys_max {
@@ -167,13 +167,13 @@ impl Door for LocalDoor {
 
     async fn kv_delete(&self, key: String) -> Result<(), DoorError> {
         check_key(&key)?;
-        self.permit(&Reach::KvWrite)?;
+        self.permit(&Reach::KvWrite(&key))?;
         self.lock().kv.remove(&key);
         Ok(())
     }
 
     async fn kv_keys(&self, prefix: String) -> Result<Vec<String>, DoorError> {
-        self.permit(&Reach::KvRead)?;
+        self.permit(&Reach::KvRead(&prefix))?;
         let keys_max = usize::try_from(KV_KEYS_LISTED_MAX).unwrap_or(usize::MAX);
         Ok(self.lock().kv.keys().filter(|key| key.starts_with(&prefix)).take(keys_max).cloned().collect())
     }

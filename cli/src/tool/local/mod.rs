@@ -229,10 +229,8 @@ pub(super) fn parse_capability(text: &str) -> Result<Capability, Wrong> {
         .split_once(':')
         .ok_or_else(|| wrong("write `kind:target`, such as `http:api.example.com`".into()))?;
     let kind = CapabilityKind::parse(kind)
-        .ok_or_else(|| wrong("the kinds are http, secret, kv, db, model and tool".into()))?;
-    let capability = Capability::new(kind, target);
-    capability.check().map_err(|bad| wrong(bad.to_string()))?;
-    Ok(capability)
+        .ok_or_else(|| wrong(format!("the kinds are {}", CapabilityKind::names())))?;
+    Capability::new(kind, target).canonical().map_err(|bad| wrong(bad.to_string()))
 }
 
 fn misfit(fields: &[FieldError]) -> String {

@@ -6,9 +6,6 @@ use opg_host::secrets::is_name;
 use secrecy::SecretString;
 use std::{collections::BTreeMap, env, fs, path::Path};
 
-const OPEN: &str = "{{secret:";
-const CLOSE: &str = "}}";
-
 /// Names and values. A value is shown nowhere.
 #[derive(Clone, Debug, Default)]
 pub(in crate::tool) struct Secrets(BTreeMap<String, SecretString>);
@@ -58,21 +55,6 @@ impl Secrets {
     }
 }
 
-/// The text a guest gets for a name.
-pub(super) fn written(name: &str) -> String {
-    format!("{OPEN}{name}{CLOSE}")
-}
-
-/// The names a text refers to.
-pub(super) fn references(text: &str) -> Vec<&str> {
-    text.split(OPEN)
-        .skip(1)
-        .filter_map(|rest| rest.split_once(CLOSE))
-        .map(|(name, _)| name)
-        .filter(|n| is_name(n))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,11 +82,5 @@ mod tests {
             let Err(wrong) = wrong else { panic!("accepted") };
             assert!(!wrong.0.contains("hunter2"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_reference_is_found_where_it_stands() {
-        assert_eq!(references("Bearer {{secret:KEY}} {{secret:low}} {{secret:A"), ["KEY"]);
-        assert_eq!(references(&written("KEY")), ["KEY"]);
     }
 }

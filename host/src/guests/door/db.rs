@@ -73,14 +73,15 @@ async fn check(door: &Door, statement: String, mode: Mode) -> Result<Checked, Do
         Mode::Execute => DatabaseAccess::Write,
     };
     let any = Reach::Database { access, table: "" };
-    if door.grants.permit(&any).is_err() {
-        door.permit(&any)?;
+    let grants = door.grants_now().await?;
+    if grants.permit(&any).is_err() {
+        door.permit(&any).await?;
     }
     let seen = |reach: &Reach<'_>, answer: Result<(), Denied>| {
         door.record.reached(reach, answer.is_ok());
         answer
     };
-    let checked = check::by_guest(&door.app, &door.grants, statement, mode, seen).await;
+    let checked = check::by_guest(&door.app, &grants, statement, mode, seen).await;
     checked.map_err(|error| refused(&error))
 }
 

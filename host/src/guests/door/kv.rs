@@ -21,7 +21,7 @@ fn check(key: &str) -> Result<(), DoorError> {
 
 pub(super) async fn get(door: &Door, key: &str) -> Result<Option<Vec<u8>>, DoorError> {
     check(key)?;
-    door.permit(&Reach::KvRead)?;
+    door.permit(&Reach::KvRead(key)).await?;
     let mut tx = begin(door).await?;
     let namespace = door.grants.plugin().to_string();
     kv_store::get(&mut tx, &namespace, key).await.map_err(unavailable("reading a key"))
@@ -32,7 +32,7 @@ pub(super) async fn set(door: &Door, key: &str, value: &[u8]) -> Result<(), Door
     if value.len() > KV_VALUE_BYTES_MAX {
         return Err(DoorError::Limit(format!("a value is {KV_VALUE_BYTES_MAX} bytes at the most")));
     }
-    door.permit(&Reach::KvWrite)?;
+    door.permit(&Reach::KvWrite(key)).await?;
     let failed = unavailable("writing a key");
     let mut tx = begin(door).await?;
     let namespace = door.grants.plugin().to_string();
@@ -48,7 +48,7 @@ pub(super) async fn set(door: &Door, key: &str, value: &[u8]) -> Result<(), Door
 
 pub(super) async fn delete(door: &Door, key: &str) -> Result<(), DoorError> {
     check(key)?;
-    door.permit(&Reach::KvWrite)?;
+    door.permit(&Reach::KvWrite(key)).await?;
     let failed = unavailable("deleting a key");
     let mut tx = begin(door).await?;
     kv_store::delete(&mut tx, &door.grants.plugin().to_string(), key).await.map_err(&failed)?;
@@ -59,7 +59,7 @@ pub(super) async fn keys(door: &Door, prefix: &str) -> Result<Vec<String>, DoorE
     if prefix.len() > KV_KEY_BYTES_MAX || prefix.contains('\0') {
         return Err(DoorError::Invalid(format!("a prefix is {KV_KEY_BYTES_MAX} bytes of text at the most")));
     }
-    door.permit(&Reach::KvRead)?;
+    door.permit(&Reach::KvRead(prefix)).await?;
     let mut tx = begin(door).await?;
     kv_store::keys(&mut tx, &door.grants.plugin().to_string(), prefix, KV_KEYS_LISTED_MAX)
         .await

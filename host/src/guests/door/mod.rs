@@ -1,17 +1,18 @@
 //! The host's door: one file for each thing a guest can reach.
 //!
-//! Each asks the gate first (`Door::permit`), then does it.
+//! Each asks the gate first (`Door::permit`), then does it. What a guest hands over is searched for the secrets its
+//! chain of calls knows before it goes anywhere: a guest has none, unless somebody gave it one by another way.
 
 mod db;
 mod events;
-mod http;
+pub mod http;
 mod kv;
 mod kv_store;
 mod model;
 mod secrets;
 mod tools;
 
-use super::{Chain, Record};
+use super::{Chain, Record, standing::Fallen};
 use crate::{
     app::App,
     grants::{Denied, GuestGrants, Reach},
@@ -19,6 +20,7 @@ use crate::{
     sandbox::door::{
         self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
     },
+    secrets::scan::{Found, Scanner},
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -38,16 +40,49 @@ impl Door {
         Door { app: app.clone(), grants, chain, record }
     }
 
-    /// Asks the gate, and remembers what was asked and answered.
-    fn permit(&self, reach: &Reach<'_>) -> Result<(), DoorError> {
+    /// Asks the gate as things stand now, and remembers what was asked and answered.
+    async fn permit(&self, reach: &Reach<'_>) -> Result<(), DoorError> {
         if !self.record.take_reach() {
             return Err(DoorError::Limit(format!(
                 "one run reaches for something {REACHES_PER_RUN_MAX} times at the most; ask for more at once, or less often"
             )));
         }
-        let answer = self.grants.permit(reach);
+        let answer = self.grants_now().await?.permit(reach);
         self.record.reached(reach, answer.is_ok());
         answer.map_err(|denied: Denied| DoorError::Denied(denied.to_string()))
+    }
+
+    /// What the plugin was granted, as that stands now.
+    async fn grants_now(&self) -> Result<GuestGrants, DoorError> {
+        match self.chain.as_of_now(&self.app, &self.grants).await {
+            Ok(now) => Ok(now.unwrap_or_else(|| self.grants.clone())),
+            Err(ended @ Fallen::Ended) => Err(DoorError::Denied(ended.to_string())),
+            Err(Fallen::Db(cause)) => Err(unavailable("checking what is granted")(cause)),
+        }
+    }
+
+    /// A text of the guest's without the secrets the chain knows.
+    fn clean_text(&self, text: String) -> String {
+        self.clean(text, Scanner::clean_text)
+    }
+
+    /// The same for JSON.
+    fn clean_json(&self, text: String) -> String {
+        self.clean(text, Scanner::clean_json)
+    }
+
+    fn clean<T>(&self, what: T, clean: impl FnOnce(&Scanner, T, &mut Found) -> T) -> T {
+        self.chain.clean(&self.record, what, clean)
+    }
+
+    fn clean_error(&self, error: DoorError) -> DoorError {
+        match error {
+            DoorError::Denied(text) => DoorError::Denied(self.clean_text(text)),
+            DoorError::Invalid(text) => DoorError::Invalid(self.clean_text(text)),
+            DoorError::Limit(text) => DoorError::Limit(self.clean_text(text)),
+            DoorError::Failed(text) => DoorError::Failed(self.clean_text(text)),
+            DoorError::Unavailable(text) => DoorError::Unavailable(self.clean_text(text)),
+        }
     }
 }
 
@@ -62,7 +97,7 @@ fn unavailable(doing: &'static str) -> impl Fn(sqlx::Error) -> DoorError {
 #[async_trait]
 impl door::Door for Door {
     fn log(&self, level: LogLevel, message: &str) {
-        self.record.log(level, message);
+        self.record.log(level, &self.clean_text(message.to_owned()));
     }
 
     async fn secret(&self, name: String) -> Result<String, DoorError> {
@@ -78,7 +113,8 @@ impl door::Door for Door {
     }
 
     async fn kv_set(&self, key: String, value: Vec<u8>) -> Result<(), DoorError> {
-        kv::set(self, &key, &value).await
+        let value = self.clean(value, |scanner, value, found| scanner.clean(&value, found).into_owned());
+        kv::set(self, &self.clean_text(key), &value).await
     }
 
     async fn kv_delete(&self, key: String) -> Result<(), DoorError> {
@@ -100,7 +136,7 @@ impl door::Door for Door {
         limit: Option<u32>,
         time_left: Duration,
     ) -> Result<String, DoorError> {
-        db::query(self, statement, &params, limit, time_left).await
+        db::query(self, self.clean_text(statement), &self.clean_json(params), limit, time_left).await
     }
 
     async fn db_execute(
@@ -109,11 +145,11 @@ impl door::Door for Door {
         params: String,
         time_left: Duration,
     ) -> Result<String, DoorError> {
-        db::execute(self, statement, &params, time_left).await
+        db::execute(self, self.clean_text(statement), &self.clean_json(params), time_left).await
     }
 
     async fn complete(&self, request: String, _time_left: Duration) -> Result<Completion, DoorError> {
-        model::complete(self, &request).await
+        model::complete(self, &self.clean_json(request)).await
     }
 
     fn tools(&self) -> Vec<ToolDefinition> {
@@ -125,10 +161,12 @@ impl door::Door for Door {
         calls: Vec<ToolInvocation>,
         time_left: Duration,
     ) -> Vec<Result<String, DoorError>> {
-        tools::call(self, calls, time_left).await
+        let calls =
+            calls.into_iter().map(|call| ToolInvocation { input: self.clean_json(call.input), ..call });
+        tools::call(self, calls.collect(), time_left).await
     }
 
     async fn emit(&self, event: String) -> Result<(), DoorError> {
-        events::emit(self, &event).await
+        events::emit(self, &self.clean_json(event)).await
     }
 }

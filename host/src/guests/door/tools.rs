@@ -35,7 +35,7 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
     if !tools::is_name(&call.name) {
         return Err(DoorError::Invalid("that is not the name of a tool".to_owned()));
     }
-    door.permit(&Reach::Tool(&call.name))?;
+    door.permit(&Reach::Tool(&call.name)).await?;
     let chain = door.chain.deeper(time_left).ok_or_else(|| {
         DoorError::Limit(format!("calls of tools by tools go {CALL_DEPTH_MAX} deep at the most"))
     })?;
