@@ -114,3 +114,15 @@ fn shipped() -> Vec<Shipped> {
     });
     shipped.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_line_that_is_offered_can_be_read() {
+        // Clap looks at a command when somebody calls it; this looks at all of them.
+        Cli::command().debug_assert();
+    }
+}

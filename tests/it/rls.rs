@@ -155,6 +155,8 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
     // What no route makes yet.
     sqlx::raw_sql("insert into users select gen_random_uuid(), slug || '@example.com', '', now() from apps;
                    insert into app_members select app_id, user_id, 'owner', now() from apps join users on email = slug || '@example.com';
+                   insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
+                     select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
                    insert into plugin_kv select app_id, 'tool/x', 'k', 'v', now() from apps on conflict do nothing")
         .execute(&mut conn).await.unwrap();
     let ids: BTreeMap<String, String> = sqlx::query_as("select slug, app_id::text from apps")

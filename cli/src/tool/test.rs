@@ -16,6 +16,8 @@ use std::{
 };
 
 #[derive(Clone, clap::Args)]
+// `dev` takes these beside its own.
+#[group(id = "test")]
 pub(crate) struct Args {
     #[command(flatten)]
     at: At,
