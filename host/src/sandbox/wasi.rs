@@ -51,7 +51,7 @@ pub(super) fn empty_context(host: &Arc<HostSide>) -> WasiCtx {
         .stdout(Output { stream: Stream::Stdout, host: host.clone() })
         .stderr(Output { stream: Stream::Stderr, host: host.clone() })
         .monotonic_clock(Coarse(MonotonicClock::default()))
-        .wall_clock(Coarse(WallClock::default()))
+        .wall_clock(Coarse(WallClock))
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
