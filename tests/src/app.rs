@@ -133,7 +133,10 @@ impl TestApp {
         let postgres = PostgresConfig { location, databases: names.clone() };
         let surroundings =
             Surroundings { clock: clock.clone(), entropy: Entropy::os(), postgres: Some(postgres) };
-        let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
+        let running =
+            serve::start(config.clone(), &shipped(), opg_predefined::JAVASCRIPT_RUNTIME, surroundings)
+                .await
+                .expect("opg starts");
         TestApp { running, clock, dir, config, names, own_database, managed }
     }
 

@@ -121,6 +121,10 @@ pub(super) const GUEST_HANDLES_MAX: usize = 10_000;
 /// Model calls of one guest at the same time.
 pub(super) const COMPLETIONS_LIVE_MAX: usize = 4;
 
+/// Requests of one guest on their way at the same time, or come and not waited
+/// for: each may hold an answer of 2 MiB.
+pub(super) const HTTP_IN_FLIGHT_MAX: usize = 16;
+
 /// Events of a model call the host reads ahead of the guest.
 pub(super) const COMPLETION_EVENTS_AHEAD: usize = 64;
 

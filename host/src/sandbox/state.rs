@@ -3,6 +3,7 @@
 //! Made for the call and dropped with it; nothing here outlives a call.
 
 use super::door::{Door, DoorError, LogLevel};
+use super::imports::Requests;
 use super::limits::{
     CORE_INSTANCES_PER_CALL_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
     MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
@@ -25,6 +26,7 @@ pub(super) struct GuestState {
     pub(super) table: ResourceTable,
     /// Completions that the guest holds.
     pub(super) completions_live: usize,
+    pub(super) requests: Requests,
     wasi: WasiCtx,
 }
 
@@ -45,6 +47,7 @@ impl GuestState {
             host,
             table,
             completions_live: 0,
+            requests: Requests::default(),
         }
     }
 }
