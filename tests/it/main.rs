@@ -30,5 +30,6 @@ mod seed_curls;
 mod tenants;
 mod tokens;
 mod tools;
+mod typescript;
 mod unauthorised;
 mod upstream_client;

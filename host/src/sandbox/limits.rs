@@ -220,6 +220,10 @@ pub(super) const INSTANCES_MAX: u32 = 512;
 /// Components inside components inside components.
 pub(super) const NESTING_MAX: usize = 8;
 
+/// Machine code kept for components to have in common, in bytes: that of the
+/// runtime of TypeScript tools has some 10 MiB.
+pub(super) const SHARED_CODE_BYTES_MAX: usize = 64 * MIB;
+
 /// Components kept ready in memory, and the bytes of their machine code.
 pub(super) const LOADED_COMPONENTS_MAX: usize = 256;
 

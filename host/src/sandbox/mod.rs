@@ -30,6 +30,7 @@ mod engine;
 mod first_slice;
 mod imports;
 mod limits;
+mod shared_code;
 mod state;
 mod text;
 mod verify;
@@ -54,6 +55,7 @@ use door::{ClosedDoor, Door};
 use engine::Ticker;
 use first_slice::{Place, Places};
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
+use shared_code::SharedCode;
 use state::{AbortOnDrop, GuestState};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -195,6 +197,7 @@ pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    shared_code: SharedCode,
     loader: Loader,
     ticker: Ticker,
     /// Taken when the sandbox goes away.
@@ -220,7 +223,8 @@ impl Sandbox {
             return Err(StartError::Config("calls_in_flight_max"));
         }
         // One slot more than calls: the last one may still be on its way back.
-        let engine = engine::new_engine(calls_in_flight_max.saturating_add(1))
+        let shared_code = SharedCode::default();
+        let engine = engine::new_engine_with(calls_in_flight_max.saturating_add(1), shared_code.to_read())
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let loader = Loader::new(&engine, &cache_dir, host.clone()).map_err(|error| match error {
             LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
@@ -231,6 +235,7 @@ impl Sandbox {
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
             guests: Some(guest_runtime(worker_threads).map_err(StartError::Threads)?),
             engine,
+            shared_code,
             places: Places::on(&host),
             host,
             slots: Arc::new(Semaphore::new(calls_in_flight_max as usize)),
@@ -316,6 +321,12 @@ impl Sandbox {
     #[doc(hidden)]
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// An engine of the same settings, for our own runtime to be compiled and loaded in: what it compiles is
+    /// found again in the components made of it. It has no clock.
+    pub fn engine_for_loading(&self) -> wasmtime::Result<Engine> {
+        engine::new_engine_with(1, self.0.shared_code.to_fill())
     }
 
     /// Whether guests can be run: the clock that interrupts them is alive.

@@ -24,9 +24,6 @@ pub(super) const LOAD_MEMORY_BYTES_MAX: usize = 32 << 20;
 /// Elements of a table while loading: those of the runtime, which never grow.
 pub(super) const LOAD_TABLE_ELEMENTS_MAX: usize = 20_000;
 
-/// The stack of compiled code while loading, in bytes: as for calls.
-pub(super) const LOAD_STACK_BYTES: usize = 4 << 20;
-
 /// How long an upload waits for others that are being made into components.
 pub(super) const TURN_WAIT: Duration = Duration::from_secs(30);
 

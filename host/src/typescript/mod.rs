@@ -29,6 +29,7 @@ mod tests;
 pub use limits::SOURCE_BYTES_MAX;
 pub use place::Place;
 
+use crate::sandbox::Sandbox;
 use limits::{READER_STACK_BYTES, TURN_WAIT};
 use serde_json::json;
 use snapshot::{Runtime, SnapshotError};
@@ -65,15 +66,17 @@ pub struct Compiler(Arc<Inner>);
 
 struct Inner {
     core: &'static [u8],
+    sandbox: Sandbox,
     /// Compiled when the first file comes: most hosts never see one.
     runtime: OnceLock<Runtime>,
     turn: Arc<Semaphore>,
 }
 
 impl Compiler {
-    /// Takes the core module of the runtime.
-    pub fn new(core: &'static [u8]) -> Compiler {
-        Compiler(Arc::new(Inner { core, runtime: OnceLock::new(), turn: Arc::new(Semaphore::new(1)) }))
+    /// Takes the core module of the runtime, and the sandbox where what is made of it will run.
+    pub fn new(core: &'static [u8], sandbox: &Sandbox) -> Compiler {
+        let (runtime, turn) = (OnceLock::new(), Arc::new(Semaphore::new(1)));
+        Compiler(Arc::new(Inner { core, sandbox: sandbox.clone(), runtime, turn }))
     }
 
     /// Makes the component of a tool's file. `name` is the plugin's.
@@ -123,7 +126,7 @@ impl Compiler {
             return Ok(runtime);
         }
         // One at a time, so none is compiled in vain.
-        let runtime = Runtime::new(self.0.core)?;
+        let runtime = Runtime::new(self.0.core, self.0.sandbox.engine_for_loading()?)?;
         Ok(self.0.runtime.get_or_init(|| runtime))
     }
 }

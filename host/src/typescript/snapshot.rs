@@ -9,8 +9,7 @@
 //! same file gives the same component.
 
 use super::limits::{
-    ANSWER_BYTES_MAX, LOAD_MEMORY_BYTES_MAX, LOAD_STACK_BYTES, LOAD_TABLE_ELEMENTS_MAX, LOAD_TICK,
-    LOAD_TIME_MAX,
+    ANSWER_BYTES_MAX, LOAD_MEMORY_BYTES_MAX, LOAD_TABLE_ELEMENTS_MAX, LOAD_TICK, LOAD_TIME_MAX,
 };
 use serde::Deserialize;
 use std::{
@@ -18,8 +17,8 @@ use std::{
     time::Instant,
 };
 use wasmtime::{
-    Config, Engine, Instance, Linker, Memory, Module, OptLevel, Store, StoreLimits, StoreLimitsBuilder, Trap,
-    TypedFunc, UpdateDeadline, Val,
+    Engine, Instance, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc,
+    UpdateDeadline, Val,
 };
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
@@ -62,18 +61,8 @@ pub(super) struct Runtime {
 }
 
 impl Runtime {
-    /// Compiles the runtime's core module.
-    pub(super) fn new(core: &'static [u8]) -> Result<Runtime, SnapshotError> {
-        let mut config = Config::new();
-        config
-            .cranelift_opt_level(OptLevel::Speed)
-            .epoch_interruption(true)
-            .max_wasm_stack(LOAD_STACK_BYTES)
-            .wasm_backtrace_max_frames(None)
-            // One upload uses one core; the others keep serving.
-            .parallel_compilation(false)
-            .generate_address_map(false);
-        let engine = Engine::new(&config)?;
+    /// Compiles the runtime's core module, with an engine that nothing else runs in.
+    pub(super) fn new(core: &'static [u8], engine: Engine) -> Result<Runtime, SnapshotError> {
         let (_, instrumented) = wizer().instrument(core)?;
         let module = Module::new(&engine, instrumented)?;
         Ok(Runtime { core, engine, module })
@@ -92,6 +81,8 @@ impl Runtime {
         let instance = match loaded {
             Ok(instance) => instance,
             Err(SnapshotError::Engine(error)) => return Err(judged(error, store.data())),
+            // The file's code may have been told so, and caught it.
+            Err(_) if store.data().limits.refused => return Err(SnapshotError::TooMuchMemory),
             Err(other) => return Err(other),
         };
         // As `instrument` was: its answer borrows the bytes, so it is asked again rather than kept.

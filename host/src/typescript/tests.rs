@@ -29,9 +29,21 @@ fn measure_bombs() {
     let only = std::env::var("BOMB").unwrap_or_default();
     for (name, source) in bombs.into_iter().filter(|(name, _)| only.is_empty() || *name == only) {
         let began = std::time::Instant::now();
-        let work = std::thread::Builder::new().stack_size(40 << 30).spawn(move || strip("a.ts", &source).map(drop).map_err(|e| e.to_string().chars().take(80).collect::<String>())).unwrap();
+        let work = std::thread::Builder::new()
+            .stack_size(14 << 30)
+            .spawn(move || {
+                strip("a.ts", &source)
+                    .map(drop)
+                    .map_err(|e| e.to_string().chars().take(80).collect::<String>())
+            })
+            .unwrap();
         let result = work.join().unwrap();
-        let peak = std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("VmHWM")).unwrap().to_owned();
+        let peak = std::fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .find(|l| l.starts_with("VmHWM"))
+            .unwrap()
+            .to_owned();
         println!("{name}: {:?} {peak} {result:?}", began.elapsed());
     }
 }

@@ -111,7 +111,9 @@ impl Engine {
             run().catch(&ctx).map_err(|caught| Failure::of(&ctx, caught, &load.file, &load.lines))
         })?;
         if definitions.is_empty() {
-            return Err(Failure::plain("the file exports no tool"));
+            return Err(Failure::plain(
+                "the file exports no tool; export one: `export default tool({ description, args, execute })`",
+            ));
         }
         runtime.run_gc();
         Ok(Engine { context, _runtime: runtime, file: load.file, lines: load.lines, definitions })
