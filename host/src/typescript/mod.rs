@@ -4,7 +4,7 @@
 //! review, limits, versions, rollback, calls) is one path. The file itself is
 //! kept beside it, to be shown.
 //!
-//! 1. [`strip`]: types off, imports checked, the lines remembered.
+//! 1. [`nesting`], [`strip`]: types off, imports checked, the lines remembered.
 //! 2. [`wishes`]: hosts and secrets the file names, for the person who reviews it.
 //! 3. [`snapshot`]: the file is loaded in the runtime (`predefined/runtimes/javascript`), and what then is in
 //!    memory becomes the component: a call starts where loading ended.
@@ -18,6 +18,7 @@
 //! Deliberately absent: checking types, importing packages, bundling.
 
 mod limits;
+mod nesting;
 mod place;
 mod snapshot;
 mod strip;
@@ -104,6 +105,7 @@ impl Compiler {
         let file = format!("{name}.ts");
         // What editors put before a file is no part of it.
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        nesting::check(&file, source)?;
         let stripped = strip::strip(&file, source)?;
         let references = stripped
             .secrets

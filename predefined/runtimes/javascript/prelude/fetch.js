@@ -141,7 +141,7 @@
     waiting.delete(id);
     settle?.(answer);
   };
-  const failed = (why) => new TypeError(`fetch failed: ${why}`);
+  const failed = (why, stack) => Object.defineProperty(new TypeError(`fetch failed: ${why}`), "stack", { value: stack, configurable: true, writable: true });
 
   // Requests over the host's bound wait here for one of those before them.
   const MOST_AT_ONCE = 16;
@@ -149,6 +149,8 @@
   const next = () => { if (queue.length && waiting.size < MOST_AT_ONCE) queue.shift()(); };
 
   const fetch = async (input, init) => {
+    // Where it was called: by the time it fails, nobody is on the stack.
+    const { stack } = new Error();
     const request = new Request(input, init);
     if (host.loading()) throw new Error("nothing can be fetched while a tool is being uploaded; call `fetch` inside `execute`");
     const { signal } = request;
@@ -165,11 +167,11 @@
         };
         const settle = ({ error, status, headers, body }) => {
           signal?.removeEventListener("abort", giveUp);
-          if (error !== undefined) return reject(failed(error));
+          if (error !== undefined) return reject(failed(error, stack));
           resolve(new Response(body, { status, statusText: STATUS[status] ?? "", headers, url: request.url }));
         };
         const started = host.start(request.method, request.url, pairsOf(request.headers), bytesIn(request));
-        if (typeof started === "string") return reject(failed(started));
+        if (typeof started === "string") return reject(failed(started, stack));
         id = started;
         waiting.set(id, settle);
         signal?.addEventListener("abort", giveUp, { once: true });

@@ -43,7 +43,8 @@
   // Remembers the tools of a module; gives what `describe` says of them and of what they want.
   host.define = (exports, plugin) => {
     const definitions = [];
-    for (const [exported, definition] of Object.entries(exports)) {
+    const defaultFirst = ([a], [b]) => Number(b === "default") - Number(a === "default");
+    for (const [exported, definition] of Object.entries(exports).sort(defaultFirst)) {
       if (!isTool(definition)) continue;
       const name = exported === "default" ? plugin : `${plugin}_${exported}`;
       if (typeof definition.description !== "string" || !definition.description.trim()) {
