@@ -13,7 +13,9 @@ use super::{Invalid, limits::NESTING_MAX, place::Place};
 /// What the next characters are part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
-    /// `(`, `[` or `{`.
+    /// `(`: what ends a statement elsewhere does not here.
+    Parenthesis,
+    /// `[` or `{`.
     Bracket,
     /// A template, outside of its holes.
     Template,
@@ -21,8 +23,14 @@ enum Within {
 
 /// Refuses a file that nests too deeply.
 pub(super) fn check(file: &str, source: &str) -> Result<(), Invalid> {
-    let mut reader =
-        Reader { bytes: source.as_bytes(), at: 0, open: vec![], heads: 0, before: Before::Operator };
+    let mut reader = Reader {
+        bytes: source.as_bytes(),
+        at: 0,
+        open: vec![],
+        heads: 0,
+        ends: false,
+        before: Before::Operator,
+    };
     while reader.at < reader.bytes.len() {
         reader.step();
         if reader.open.len() + reader.heads > NESTING_MAX {
@@ -48,6 +56,8 @@ struct Reader<'a> {
     open: Vec<Within>,
     /// `if (…) if (…) …`: statements in one another without a bracket.
     heads: usize,
+    /// Whether a statement just ended, unless `else` follows.
+    ends: bool,
     before: Before,
 }
 
@@ -57,6 +67,12 @@ impl Reader<'_> {
             return self.template();
         }
         let rest = &self.bytes[self.at..];
+        let is_blank = rest[0].is_ascii_whitespace() || rest.starts_with(b"//") || rest.starts_with(b"/*");
+        if self.ends && !is_blank {
+            let goes_on = rest.starts_with(b"else") && !rest.get(4).is_some_and(|byte| is_word(*byte));
+            self.heads = if goes_on { self.heads } else { 0 };
+            self.ends = false;
+        }
         match rest {
             [b'/', b'/', ..] => self.skip_to(b"\n"),
             [b'/', b'*', ..] => {
@@ -69,23 +85,23 @@ impl Reader<'_> {
                 self.open.push(Within::Template);
                 self.at += 1;
             }
-            [b'(' | b'[' | b'{', ..] => {
+            [b'(', ..] => {
+                self.open.push(Within::Parenthesis);
+                self.one(Before::Operator);
+            }
+            [b'[' | b'{', ..] => {
                 self.open.push(Within::Bracket);
                 self.one(Before::Operator);
             }
             [b'}', ..] => {
                 self.open.pop();
-                self.heads = 0;
-                self.one(Before::Operator);
+                self.end_statement();
             }
             [b')' | b']', ..] => {
                 self.open.pop();
                 self.one(Before::Value);
             }
-            [b';', ..] => {
-                self.heads = 0;
-                self.one(Before::Operator);
-            }
+            [b';', ..] => self.end_statement(),
             [byte, ..] if is_word(*byte) => self.word(),
             [byte, ..] if byte.is_ascii_whitespace() => self.at += 1,
             _ => self.one(Before::Operator),
@@ -95,6 +111,11 @@ impl Reader<'_> {
     fn one(&mut self, before: Before) {
         self.at += 1;
         self.before = before;
+    }
+
+    fn end_statement(&mut self) {
+        self.ends = self.open.last() != Some(&Within::Parenthesis);
+        self.one(Before::Operator);
     }
 
     fn skip_to(&mut self, end: &[u8]) {
@@ -150,7 +171,7 @@ impl Reader<'_> {
         let length = self.bytes[self.at..].iter().take_while(|byte| is_word(**byte)).count();
         let word = &self.bytes[self.at..self.at + length];
         self.at += length;
-        self.heads += usize::from(matches!(word, b"if" | b"for" | b"while" | b"else" | b"do" | b"with"));
+        self.heads += usize::from(matches!(word, b"if" | b"for" | b"while" | b"do" | b"with"));
         let keyword: [&[u8]; 8] = [b"return", b"typeof", b"case", b"in", b"of", b"delete", b"void", b"else"];
         self.before = if keyword.contains(&word) { Before::Operator } else { Before::Value };
     }
@@ -186,6 +207,9 @@ mod tests {
             "function a(){",
             "if(1)",
             "for(;;)if(1)",
+            "if({})",
+            "if(1);else ",
+            "if(1){}else ",
             "`${",
             "a=>{",
             "namespace A{",
