@@ -6,4 +6,5 @@ fn main() {
         "predefined-tool-websearch",
         "predefined-agent-default",
     ]);
+    opg_guest_build::build_modules(&["predefined-runtime-javascript"]);
 }

@@ -20,13 +20,16 @@ pub(crate) async fn run(config: Config) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let stop = stop_signal();
-    let running = match start(config, &crate::shipped(), Surroundings::default()).await {
-        Ok(running) => running,
-        Err(cause) => {
-            eprintln!("opg cannot start: {cause}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let running =
+        match start(config, &crate::shipped(), opg_predefined::JAVASCRIPT_RUNTIME, Surroundings::default())
+            .await
+        {
+            Ok(running) => running,
+            Err(cause) => {
+                eprintln!("opg cannot start: {cause}");
+                return ExitCode::FAILURE;
+            }
+        };
     eprintln!("opg serves on http://{}", running.addr);
     let died = {
         let app = running.app.clone();

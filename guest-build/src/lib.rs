@@ -17,6 +17,7 @@
 //! Rules:
 //! - Cargo runs inside cargo, so the guests have a target directory of their
 //!   own: the outer cargo holds the lock of the other one until we are done.
+//! - A module of the kind that [`build_modules`] makes holds C, for which clang is needed.
 //! - Flags and wrappers meant for the native build (coverage, sanitizers,
 //!   clippy) do not reach the guests.
 //! - Cargo decides what is stale, so a run without changes costs one look at
@@ -31,16 +32,32 @@ use std::process::{Command, Stdio, exit};
 
 use serde::Deserialize;
 
-const TARGET: &str = "wasm32-wasip2";
+/// Components: guests as they are installed.
+const COMPONENTS: Target = Target { name: "wasm32-wasip2", needs_clang: false, file: "guests.rs" };
+
+/// Core modules, of which the host makes components; with C in them.
+const MODULES: Target = Target { name: "wasm32-unknown-unknown", needs_clang: true, file: "modules.rs" };
+
 const PROFILE: &str = "guest";
+
+/// What is built, and where the generated file goes.
+struct Target {
+    name: &'static str,
+    needs_clang: bool,
+    file: &'static str,
+}
 
 /// What the outer cargo, clippy or a coverage tool may have set for the native
 /// build. `CARGO_ENCODED_RUSTFLAGS` is always set inside a build script.
-const NATIVE_VARIABLES: [&str; 13] = [
+const NATIVE_VARIABLES: [&str; 17] = [
     "RUSTFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
+    "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+    "CC",
+    "CFLAGS",
+    "AR",
     "RUSTC_WRAPPER",
     "CARGO_BUILD_RUSTC_WRAPPER",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -70,7 +87,17 @@ pub struct Component {
 /// To be called from a build script. Where it fails, it says so in one line
 /// and ends the script.
 pub fn build(packages: &[&str]) -> Vec<Component> {
-    try_build(packages).unwrap_or_else(|error| {
+    build_for(&COMPONENTS, packages)
+}
+
+/// Builds `packages` as core modules, into `OUT_DIR/modules.rs`: for what the
+/// host makes components of, such as a language's runtime. They may hold C.
+pub fn build_modules(packages: &[&str]) -> Vec<Component> {
+    build_for(&MODULES, packages)
+}
+
+fn build_for(target: &Target, packages: &[&str]) -> Vec<Component> {
+    try_build(target, packages).unwrap_or_else(|error| {
         println!("cargo::error={error}");
         exit(1)
     })
@@ -78,12 +105,16 @@ pub fn build(packages: &[&str]) -> Vec<Component> {
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("guests need the {TARGET} target; run `rustup target add {TARGET}`")]
-    TargetIsMissing,
+    #[error("guests need the {0} target; run `rustup target add {0}`")]
+    TargetIsMissing(&'static str),
     #[error(
-        "the guests do not compile; see above, or run `cargo build --profile {PROFILE} --target {TARGET} --target-dir target/guests -p {0}`"
+        "the runtime of TypeScript tools has C in it, which clang compiles to WebAssembly; install clang (`./dev setup` does), or set {CLANG_VARIABLE} to where it is"
     )]
-    DoesNotCompile(String),
+    ClangIsMissing,
+    #[error(
+        "the guests do not compile; see above, or run `cargo build --profile {PROFILE} --target {0} --target-dir target/guests -p {1}`"
+    )]
+    DoesNotCompile(&'static str, String),
     #[error("package `{0}` gave no component; is its crate-type `cdylib`?")]
     NoComponent(String),
     #[error("{0} is not set: this is to be called from a build script")]
@@ -101,10 +132,10 @@ struct Artifact {
     filenames: Vec<PathBuf>,
 }
 
-fn try_build(packages: &[&str]) -> Result<Vec<Component>, Error> {
+fn try_build(target: &Target, packages: &[&str]) -> Result<Vec<Component>, Error> {
     let out_dir = variable("OUT_DIR")?;
     let workspace = workspace_root(&variable("CARGO_MANIFEST_DIR")?)?;
-    refuse_a_missing_target()?;
+    refuse_a_missing_target(target.name)?;
 
     let target_dir = guests_target_dir(&out_dir, &workspace);
     fs::create_dir_all(&target_dir).map_err(doing("make the directory of the guests"))?;
@@ -112,12 +143,12 @@ fn try_build(packages: &[&str]) -> Result<Vec<Component>, Error> {
     // scripts would pull them from under each other between build and copy.
     let lock = File::create(target_dir.join(".opg-guest-build")).map_err(doing("make a lock file"))?;
     lock.lock().map_err(doing("lock the directory of the guests"))?;
-    let artifacts = run_cargo(packages, &workspace, &target_dir)?;
+    let artifacts = run_cargo(target, packages, &workspace, &target_dir)?;
     let components =
         packages.iter().map(|package| take(package, &artifacts, &out_dir)).collect::<Result<Vec<_>, _>>()?;
     drop(lock);
 
-    write_if_changed(&out_dir.join("guests.rs"), guests_rs(&components).as_bytes())?;
+    write_if_changed(&out_dir.join(target.file), guests_rs(&components).as_bytes())?;
     for path in sources(&artifacts, &workspace) {
         println!("cargo::rerun-if-changed={}", path.display());
     }
@@ -137,14 +168,35 @@ fn workspace_root(manifest_dir: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Asked first, because a build without the target fails once for each crate.
-fn refuse_a_missing_target() -> Result<(), Error> {
+fn refuse_a_missing_target(target: &'static str) -> Result<(), Error> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output()
         .map_err(doing("run rustc"))?;
     let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    if output.status.success() && libdir.is_dir() { Ok(()) } else { Err(Error::TargetIsMissing) }
+    if output.status.success() && libdir.is_dir() { Ok(()) } else { Err(Error::TargetIsMissing(target)) }
+}
+
+/// Where the `cc` crate looks for the compiler of the modules' C.
+const CLANG_VARIABLE: &str = "CC_wasm32_unknown_unknown";
+
+/// clang, by its plain name, or as Debian installs several side by side.
+fn find_clang() -> Result<PathBuf, Error> {
+    if let Some(set) = std::env::var_os(CLANG_VARIABLE) {
+        return Ok(set.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|dir| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")))
+        .map(|dir| dir.join("bin"))
+        .collect();
+    versions.sort();
+    let found = std::env::split_paths(&path).chain(versions.into_iter().rev()).map(|dir| dir.join("clang"));
+    found.into_iter().find(|clang| clang.is_file()).ok_or(Error::ClangIsMissing)
 }
 
 /// `guests` inside the target directory of the outer cargo, wherever that is.
@@ -169,22 +221,30 @@ fn fnv1a(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn run_cargo(packages: &[&str], workspace: &Path, target_dir: &Path) -> Result<Vec<Artifact>, Error> {
+fn run_cargo(
+    target: &Target,
+    packages: &[&str],
+    workspace: &Path,
+    target_dir: &Path,
+) -> Result<Vec<Artifact>, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(workspace)
         .args(["build", "--quiet", "--locked", "--message-format=json-render-diagnostics"])
-        .args(["--profile", PROFILE, "--target", TARGET, "--target-dir"])
+        .args(["--profile", PROFILE, "--target", target.name, "--target-dir"])
         .arg(target_dir)
         .args(packages.iter().flat_map(|package| ["--package", package]))
         .stderr(Stdio::inherit());
     for variable in NATIVE_VARIABLES {
         command.env_remove(variable);
     }
+    if target.needs_clang {
+        command.env(CLANG_VARIABLE, find_clang()?);
+    }
     let output = command.output().map_err(doing("run cargo"))?;
     if !output.status.success() {
-        return Err(Error::DoesNotCompile(packages.join(" -p ")));
+        return Err(Error::DoesNotCompile(target.name, packages.join(" -p ")));
     }
     output
         .stdout

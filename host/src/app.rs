@@ -14,6 +14,7 @@ use crate::{
     sandbox::Sandbox,
     secrets::keyring::Keyring,
     telemetry::Metrics,
+    typescript::Compiler,
 };
 use chrono::{DateTime, SubsecRound, TimeZone, Utc};
 use std::{
@@ -59,6 +60,8 @@ pub struct Parts {
     pub predefined: Predefined,
     /// Where guests run.
     pub sandbox: Sandbox,
+    /// Makes components of TypeScript files.
+    pub typescript: Compiler,
     /// The way out for guests.
     pub guest_egress: Egress,
     /// The way out to model providers.

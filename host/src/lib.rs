@@ -33,5 +33,6 @@ pub mod sessions;
 pub mod telemetry;
 pub mod tenants;
 pub mod tools;
+pub mod typescript;
 pub mod upkeep;
 pub mod usage;

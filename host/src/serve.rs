@@ -132,16 +132,17 @@ pub struct Running {
     serving: JoinHandle<()>,
 }
 
-/// Starts OPG and returns once it serves.
+/// Starts OPG and returns once it serves. `javascript` is the core module of the runtime of TypeScript tools.
 ///
 /// # Errors
 /// [`StartError`]
 pub async fn start(
     config: Config,
     shipped: &[Shipped],
+    javascript: &'static [u8],
     surroundings: Surroundings,
 ) -> Result<Running, StartError> {
-    let app = assemble(config, shipped, surroundings).await?;
+    let app = assemble(config, shipped, javascript, surroundings).await?;
     let at = SocketAddr::new(app.config.bind, app.config.port);
     let listener = TcpListener::bind(at).await.map_err(|cause| StartError::Listen(at, cause))?;
     let addr = listener.local_addr().map_err(|cause| StartError::Listen(at, cause))?;
@@ -213,6 +214,7 @@ pub async fn posture(config: &Config) -> Result<Vec<Finding>, StartError> {
 async fn assemble(
     config: Config,
     shipped: &[Shipped],
+    javascript: &'static [u8],
     surroundings: Surroundings,
 ) -> Result<App, StartError> {
     prepare_data_dir(&config.data_dir)?;
@@ -257,6 +259,7 @@ async fn assemble(
         keyring,
         pepper,
         predefined,
+        typescript: crate::typescript::Compiler::new(javascript, &sandbox),
         sandbox,
         metrics,
         stopping: CancellationToken::new(),

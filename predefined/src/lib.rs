@@ -25,6 +25,9 @@ pub static PREDEFINED: &[Component] = &[
     },
 ];
 
+/// The runtime of TypeScript tools: a core module, of which the host makes a component with a tool in it.
+pub static JAVASCRIPT_RUNTIME: &[u8] = modules::PREDEFINED_RUNTIME_JAVASCRIPT;
+
 /// One shipped guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
@@ -49,6 +52,10 @@ pub enum Kind {
 
 mod guests {
     include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+}
+
+mod modules {
+    include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
 
 #[cfg(test)]

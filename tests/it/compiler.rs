@@ -11,6 +11,7 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -128,7 +129,8 @@ fn the_compilers_child_can_compute_and_nothing_else() {
         let line = limits.lines().find(|line| line.starts_with(limit)).unwrap();
         assert_eq!(line[limit.len()..].split_whitespace().next(), Some(value), "{line}");
     }
-    drop(child.stdin.take());
+    // No shared code, and no component.
+    child.stdin.take().unwrap().write_all(&0_u64.to_le_bytes()).unwrap();
     let said = child.wait_with_output().unwrap();
     assert!(said.status.success(), "{said:?}");
     assert_eq!(said.stdout.first(), Some(&1), "no component is no machine code");

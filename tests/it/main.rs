@@ -39,5 +39,6 @@ mod tokens;
 mod tool_command;
 mod tools;
 mod typed;
+mod typescript;
 mod unauthorised;
 mod upstream_client;

@@ -45,6 +45,11 @@ const STREAMING_CHAT: &str = r#"curl -X POST http://localhost:3000/v1/chat/compl
     "stream": true
   }'"#;
 
+const UPLOAD: &str = r#"curl -X PUT http://localhost:3000/v1/tenant/tools/my-db-tool \
+  -H "Authorization: Bearer ocs_acme_EXAMPLE_TOKEN" \
+  -H "Content-Type: text/plain" \
+  --data-binary @my-db-tool.ts"#;
+
 /// Runs an example in a shell and gives what it printed.
 async fn shell(app: &TestApp, example: &str, token: &str) -> String {
     let here = format!("localhost:{}", app.running.addr.port());
@@ -96,4 +101,25 @@ async fn m001_the_first_three_examples_of_the_seed_work_as_written() {
         .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(said, "Silent code");
+}
+
+#[tokio::test]
+async fn m258_the_fourth_example_of_the_seed_uploads_a_tool_that_runs() {
+    let app = TestApp::local().await;
+    let acme = app.tenant("acme").await;
+    let beside_the_file = format!("cd '{}/fixtures/opencode-tools' && {UPLOAD}", env!("CARGO_MANIFEST_DIR"));
+    let uploaded: Value = serde_json::from_str(&shell(&app, &beside_the_file, acme.token()).await).unwrap();
+    assert_eq!(
+        (&uploaded["kind"], &uploaded["status"]),
+        (&json!("typescript"), &json!("active")),
+        "{uploaded}"
+    );
+
+    // As curl sends it where no type is given.
+    let untyped = beside_the_file.replace("  -H \"Content-Type: text/plain\" \\\n", "");
+    assert_ne!(untyped, beside_the_file);
+    let again: Value = serde_json::from_str(&shell(&app, &untyped, acme.token()).await).unwrap();
+    assert_eq!(again, uploaded);
+    let ran = acme.invoke("my-db-tool", json!({ "query": "select 1" })).await;
+    assert_eq!(ran.json()["output"], "Executed query: select 1", "{}", ran.text());
 }

@@ -146,7 +146,10 @@ impl TestApp {
             postgres: Some(postgres),
             compiler: Some(compiler.clone()),
         };
-        let running = serve::start(config.clone(), &shipped(), surroundings).await.expect("opg starts");
+        let running =
+            serve::start(config.clone(), &shipped(), opg_predefined::JAVASCRIPT_RUNTIME, surroundings)
+                .await
+                .expect("opg starts");
         TestApp { running, clock, dir, config, names, own_database, managed, compiler }
     }
 

@@ -5,6 +5,8 @@
 //! - `/hang`: no answer. `/meet/<n>`: an answer once `n` requests wait there.
 //! - `/after/<n>`: `hello`, after `n` ms.
 //! - `/packed`: an answer that says it is compressed. `/big/<n>`: `n` bytes.
+//! - `/posted`: the request's method, headers and body, as JSON. `/flaky/<n>`: 503 until it was asked `n` times.
+//! - `/weather/<city>`, `/issues`, `/items?page=<n>` (three pages): answers of a service, as JSON.
 //! - `/search`: results as SearXNG writes them. Anything else: `hello`.
 //!
 //! The server ends with the [`Site`].
@@ -19,6 +21,9 @@ use axum::{
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// A request's body: more than any guest sends here.
+const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// A request the site received.
 #[derive(Clone, Debug)]
@@ -88,7 +93,8 @@ impl Drop for Site {
 }
 
 async fn answer(State(visits): State<Arc<watch::Sender<Vec<Visit>>>>, request: Request) -> Response {
-    let (parts, _body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
     let visit = Visit {
         method: parts.method.to_string(),
         uri: parts.uri.to_string(),
@@ -112,6 +118,29 @@ async fn answer(State(visits): State<Arc<watch::Sender<Vec<Visit>>>>, request: R
             tokio::time::sleep(Duration::from_millis(number as u64)).await;
             "hello".into_response()
         }
+        "posted" => axum::Json(json!({
+            "method": parts.method.as_str(),
+            "headers": texts(&parts.headers),
+            "body": String::from_utf8_lossy(&body),
+        }))
+        .into_response(),
+        "flaky" => {
+            let asked = visits.borrow().iter().filter(|visit| is_at(&visit.uri, &path)).count();
+            if asked < number { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { "well".into_response() }
+        }
+        "weather" => axum::Json(json!({ "city": rest, "temp_c": 21.5, "conditions": "clear" })).into_response(),
+        "issues" => axum::Json(json!({ "total_count": 2, "items": [
+            { "number": 1, "title": "It breaks", "html_url": "https://x.example/1", "labels": [{ "name": "bug" }] },
+            { "number": 2, "title": "It is slow", "html_url": "https://x.example/2" },
+        ]}))
+        .into_response(),
+        "items" => {
+            let query = parts.uri.query().unwrap_or_default();
+            let page: u32 = query.strip_prefix("page=").and_then(|page| page.parse().ok()).unwrap_or(1);
+            let next = (page < 3).then(|| page + 1);
+            let items: Vec<_> = (1..=2).map(|n| json!({ "name": format!("{page}{n}") })).collect();
+            axum::Json(json!({ "items": items, "next": next })).into_response()
+        }
         "packed" => ([(header::CONTENT_ENCODING, "gzip")], "not really").into_response(),
         "big" => "x".repeat(number).into_response(),
         "search" => axum::Json(json!({ "results": [
@@ -127,12 +156,17 @@ fn is_at(uri: &str, path: &str) -> bool {
     uri.parse::<Uri>().is_ok_and(|uri| uri.path() == path)
 }
 
+fn text(value: &http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn texts(headers: &HeaderMap) -> Map<String, Value> {
+    headers.iter().map(|(name, value)| (name.to_string(), json!(text(value)))).collect()
+}
+
 fn echo(headers: &HeaderMap) -> Response {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let all: Map<String, Value> =
-        headers.iter().map(|(name, value)| (name.to_string(), json!(text(value)))).collect();
     let again = headers.get(header::AUTHORIZATION).map(text).unwrap_or_default();
-    let body = Body::from(Value::Object(all).to_string());
+    let body = Body::from(Value::Object(texts(headers)).to_string());
     Response::builder().header("x-echo", again).body(body).expect("the header was one before")
 }
 

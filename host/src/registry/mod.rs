@@ -150,6 +150,8 @@ pub enum Format {
     Component,
     /// Markdown with front matter.
     Markdown,
+    /// A TypeScript file, and the component made of it.
+    TypeScript,
 }
 
 impl Format {
@@ -157,13 +159,20 @@ impl Format {
         match self {
             Format::Component => "component",
             Format::Markdown => "markdown",
+            Format::TypeScript => "typescript",
         }
     }
 
-    /// The media type of its bytes.
+    /// The format of this name; a component, unless it is another's.
+    fn parse(name: &str) -> Format {
+        let other = [Format::Markdown, Format::TypeScript].into_iter().find(|format| format.name() == name);
+        other.unwrap_or(Format::Component)
+    }
+
+    /// The media type of what runs.
     pub const fn media_type(self) -> &'static str {
         match self {
-            Format::Component => "application/wasm",
+            Format::Component | Format::TypeScript => "application/wasm",
             Format::Markdown => "text/markdown; charset=utf-8",
         }
     }

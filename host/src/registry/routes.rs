@@ -24,6 +24,7 @@ use crate::{
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
     sandbox::{CallError, LoadError},
     tools,
+    typescript::{SOURCE_BYTES_MAX, TypeScriptError},
 };
 use axum::{
     extract::{Request, State},
@@ -101,11 +102,12 @@ pub async fn list<K: Kind>(
     Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
 }
 
-/// Shows a plugin; with an `Accept` of its own media type, its bytes.
+/// Shows a plugin; with an `Accept` of its own media type, its bytes; with `?source=1` also the file it was made of.
 pub async fn get<K: Kind>(
     State(app): State<App>,
     allowed: Allowed<K::Read>,
     Params(path): Params<Named>,
+    Queried(query): Queried<Source>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let plugin = path.plugin::<K>();
@@ -120,17 +122,17 @@ pub async fn get<K: Kind>(
         let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
         (row, version, granted, waiting.iter().map(|version| version.version).collect::<Vec<_>>())
     };
-    let etag = format!("\"{}\"", version.sha256);
-    let format = if version.format == Format::Markdown.name() { Format::Markdown } else { Format::Component };
+    let format = Format::parse(&version.format);
     let vary = (header::VARY, header::ACCEPT.as_str().to_owned());
-    if wants_bytes(&headers, format) {
+    if let Some((sha256, media_type)) = wanted_bytes(&headers, format, &version) {
+        let etag = format!("\"{sha256}\"");
         // Bytes never change under their digest; what is said about them does.
         let has_it = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         if has_it.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {
             return Ok((StatusCode::NOT_MODIFIED, [vary, (header::ETAG, etag)]).into_response());
         }
-        let bytes = app.blobs.get(&version.sha256).await?;
-        let content = [vary, (header::CONTENT_TYPE, format.media_type().to_owned()), (header::ETAG, etag)];
+        let bytes = app.blobs.get(sha256).await?;
+        let content = [vary, (header::CONTENT_TYPE, media_type.to_owned()), (header::ETAG, etag)];
         return Ok((content, bytes).into_response());
     }
     let mut meta = meta(plugin.kind, &row, &version, Some(&granted));
@@ -140,7 +142,10 @@ pub async fn get<K: Kind>(
             preview.waiting.into_iter().map(|w| json!({ "version": w.version, "changes": w.changes }));
         meta["waiting"] = changes.collect();
     }
-    Ok(([vary, (header::ETAG, etag)], Json(meta)).into_response())
+    if let (true, Some(sha256)) = (query.is_wanted(), &version.source_sha256) {
+        meta["source"] = json!(String::from_utf8_lossy(&app.blobs.get(sha256).await?));
+    }
+    Ok(([vary, (header::ETAG, format!("\"{}\"", version.sha256))], Json(meta)).into_response())
 }
 
 /// Deletes a plugin.
@@ -233,7 +238,7 @@ pub async fn rollback<K: Kind>(
     Ok(Json(json!({ "version": version, "status": "active" })))
 }
 
-/// Uploads a tool.
+/// Uploads a tool: a component, or a TypeScript file.
 pub async fn put_tool(
     State(app): State<App>,
     allowed: Allowed<may::ToolsWrite>,
@@ -243,25 +248,44 @@ pub async fn put_tool(
 ) -> ApiResult<Response> {
     let plugin = PluginName::tool(path.name);
     let reviewer = query.reviewer::<may::ToolsReview>(allowed.caller())?;
-    let media = body::media_type(request.headers());
-    if matches!(media.as_deref(), Some("text/plain" | "text/typescript" | "application/typescript")) {
-        return Err(ApiError::unprocessable(
-            "typescript_unsupported",
-            "this release runs components only: build the tool as a WebAssembly component and send it as `application/wasm`",
-        ));
-    }
-    if !matches!(media.as_deref(), Some("application/wasm" | "application/octet-stream")) {
-        return Err(ApiError::wrong_content_type("application/wasm"));
-    }
-    let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-    query.check(&wasm)?;
-    let uploaded = match upload::component(&app, &allowed, &plugin, wasm).await {
+    let uploaded = match body::media_type(request.headers()).as_deref() {
+        Some("application/wasm" | "application/octet-stream") => {
+            let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
+            query.check(&wasm)?;
+            upload::component(&app, &allowed, &plugin, wasm).await
+        }
+        Some(media) if TYPESCRIPT.contains(&media) => {
+            // A component is larger than a file may be, and is told so further down.
+            let bytes = body::read(request.into_body(), SOURCE_BYTES_MAX).await?;
+            query.check(&bytes)?;
+            let source = String::from_utf8(bytes.into()).map_err(|_| {
+                ApiError::unprocessable(
+                    "not_utf8",
+                    "the file is not UTF-8 text; send a component as `application/wasm`",
+                )
+            })?;
+            upload::typescript(&app, &allowed, &plugin, source).await
+        }
+        _ => return Err(ApiError::wrong_content_type("text/typescript` or `application/wasm")),
+    };
+    let uploaded = match uploaded {
         Ok(uploaded) => uploaded,
         Err(error) => return Err(refused(&app, &allowed, &plugin, error).await),
     };
     let uploaded = approve(&app, reviewer.as_ref(), &plugin, uploaded).await?;
     Ok(answer(&plugin, &uploaded))
 }
+
+/// What clients send a TypeScript or JavaScript file as. The last is what `curl --data-binary` says unless told.
+const TYPESCRIPT: [&str; 7] = [
+    "text/typescript",
+    "text/plain",
+    "application/typescript",
+    "text/javascript",
+    "application/javascript",
+    "text/x-typescript",
+    "application/x-www-form-urlencoded",
+];
 
 /// Uploads an agent: a component, or markdown.
 pub async fn put_agent(
@@ -391,6 +415,12 @@ pub struct Source {
     source: Option<String>,
 }
 
+impl Source {
+    fn is_wanted(&self) -> bool {
+        self.source.as_deref().is_some_and(|flag| flag != "0")
+    }
+}
+
 // === what both kinds share ===
 
 /// `POST …/review`
@@ -451,15 +481,21 @@ impl GrantInput {
     }
 }
 
-fn wants_bytes(headers: &HeaderMap, format: Format) -> bool {
+/// Which bytes `Accept` asks for: their digest and media type.
+fn wanted_bytes<'a>(
+    headers: &HeaderMap,
+    format: Format,
+    version: &'a VersionRow,
+) -> Option<(&'a str, &'static str)> {
+    let runs = (&*version.sha256, format.media_type());
+    let source = version.source_sha256.as_deref().map(|sha256| (sha256, "text/typescript; charset=utf-8"));
+    [Some(runs), source].into_iter().flatten().find(|(_, media_type)| accepts(headers, media_type))
+}
+
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let bare = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let wanted = match format {
-        Format::Component => "application/wasm",
-        Format::Markdown => "text/markdown",
-    };
-    accept
-        .split(',')
-        .any(|part| part.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted))
+    accept.split(',').any(|part| bare(part) == bare(media_type))
 }
 
 fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
@@ -469,6 +505,7 @@ fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
         "name": plugin.name,
         "version": version.version,
         "sha256": version.sha256,
+        "source_sha256": version.source_sha256,
         "size_bytes": version.size_bytes,
         "kind": version.format,
         "exports": exports(&plugin.name, &version.description),
@@ -492,6 +529,7 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
         "version": version.version,
         "active_version": row.active_version,
         "sha256": version.sha256,
+        "source_sha256": version.source_sha256,
         "size_bytes": version.size_bytes,
         "exports": exports(&row.name, &version.description),
         "requested_capabilities": version.requested,
@@ -555,13 +593,13 @@ fn get_shipped(
     headers: &HeaderMap,
 ) -> ApiResult<Response> {
     let plugin = app.predefined.find(kind, name).ok_or_else(|| ApiError::not_found(kind.name()))?;
-    if wants_bytes(headers, Format::Component) {
+    if accepts(headers, Format::Component.media_type()) {
         return Ok(
             ([(header::CONTENT_TYPE, Format::Component.media_type())], plugin.wasm.clone()).into_response()
         );
     }
     let mut meta = shipped_meta(plugin);
-    if query.source.as_deref().is_some_and(|flag| flag != "0") {
+    if query.is_wanted() {
         meta["source"] = json!(plugin.source);
     }
     Ok(Json(meta).into_response())
@@ -589,6 +627,20 @@ impl From<UploadError> for ApiError {
             UploadError::BadDescription(_) => ApiError::unprocessable("bad_description", text),
             UploadError::BadMarkdown(cause) => {
                 ApiError::unprocessable("bad_markdown", text).with("line", json!(cause.line))
+            }
+            UploadError::BadTypeScript(TypeScriptError::Invalid(invalid)) => {
+                let error = ApiError::unprocessable("typescript_invalid", text);
+                match invalid.place {
+                    Some(place) => error
+                        .with("line", json!(place.line))
+                        .with("column", json!(place.column))
+                        .with("source_line", json!(place.text)),
+                    None => error,
+                }
+            }
+            UploadError::BadTypeScript(TypeScriptError::Busy) => ApiError::unavailable(text),
+            UploadError::BadTypeScript(TypeScriptError::Engine(cause)) => {
+                ApiError::internal("a TypeScript file could not be made a component", cause)
             }
             UploadError::UnknownTool(_) => ApiError::unprocessable("unknown_tool", text),
             UploadError::TooMany | UploadError::TooManyTools(_) => {

@@ -30,10 +30,12 @@ pub(super) struct PluginRow {
 pub struct VersionRow {
     /// From 1.
     pub version: i32,
-    /// `component` or `markdown`.
+    /// `component`, `markdown` or `typescript`.
     pub format: String,
-    /// The digest of its bytes.
+    /// The digest of its bytes: of what runs.
     pub sha256: String,
+    /// The digest of the file they were made of, if they were.
+    pub source_sha256: Option<String>,
     /// Their size.
     pub size_bytes: i64,
     /// What it said it is.
@@ -47,7 +49,8 @@ pub struct VersionRow {
 }
 
 const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
-const VERSION: &str = "v.version, v.format, v.sha256, v.size_bytes, v.description, v.requested,
+const VERSION: &str =
+    "v.version, v.format, v.sha256, v.source_sha256, v.size_bytes, v.description, v.requested,
                        v.created_at as uploaded_at, exists (select from plugin_reviews r
                          where r.plugin_id = v.plugin_id and r.version = v.version) as passed";
 
@@ -153,8 +156,8 @@ pub(super) async fn insert_version(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into plugin_versions (plugin_id, app_id, version, format, sha256, size_bytes, description, requested,
-                                      created_by, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                                      created_by, created_at, source_sha256)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(plugin_id)
     .bind(app_id)
@@ -166,6 +169,7 @@ pub(super) async fn insert_version(
     .bind(&version.requested)
     .bind(created_by)
     .bind(version.uploaded_at)
+    .bind(&version.source_sha256)
     .execute(tx.conn())
     .await
     .map(drop)

@@ -16,6 +16,7 @@ use crate::{
     sandbox::{CallError, Component, LoadError, Sandbox},
     tenants::TenantTx,
     tools,
+    typescript::TypeScriptError,
 };
 use bytes::Bytes;
 use serde_json::json;
@@ -58,6 +59,9 @@ pub enum UploadError {
     /// The markdown.
     #[error("{0}")]
     BadMarkdown(#[from] markdown::MarkdownError),
+    /// The TypeScript.
+    #[error("{0}")]
+    BadTypeScript(#[from] TypeScriptError),
     /// The markdown names a tool that is not there.
     #[error("the agent names the tool `{0}`, which this app does not have; upload it first")]
     UnknownTool(String),
@@ -163,7 +167,33 @@ pub async fn component<A: Permission<Of = AppRef>>(
     let new = New {
         format: Format::Component,
         sha256,
+        source_sha256: None,
         size_bytes: wasm.len(),
+        description: examined.description,
+        requested: examined.requested,
+    };
+    record(app, allowed, plugin, new).await
+}
+
+/// Uploads a tool's TypeScript file as the next version of a plugin: the component made of it, and the file.
+///
+/// # Errors
+/// [`UploadError`]; nothing was changed then.
+pub async fn typescript<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    source: String,
+) -> Result<Uploaded, UploadError> {
+    check_name(plugin)?;
+    let wasm = Bytes::from(app.typescript.component(&plugin.name, source.clone()).await?);
+    let examined = examine(&app.sandbox, plugin.kind, &plugin.name, wasm.clone()).await?;
+    let size_bytes = source.len();
+    let new = New {
+        format: Format::TypeScript,
+        sha256: app.blobs.put(wasm).await?,
+        source_sha256: Some(app.blobs.put(Bytes::from(source)).await?),
+        size_bytes,
         description: examined.description,
         requested: examined.requested,
     };
@@ -192,6 +222,7 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
     let new = New {
         format: Format::Markdown,
         sha256,
+        source_sha256: None,
         size_bytes: text.len(),
         description: Description::Markdown(agent),
         requested: vec![],
@@ -206,6 +237,7 @@ fn check_name(plugin: &PluginName) -> Result<(), UploadError> {
 struct New {
     format: Format,
     sha256: String,
+    source_sha256: Option<String>,
     size_bytes: usize,
     description: Description,
     requested: Vec<Requested>,
@@ -224,7 +256,10 @@ async fn record<A: Permission<Of = AppRef>>(
         None => (insert_plugin(app, &mut tx, allowed, plugin).await?, true),
     };
     let newest = store::newest_version(&mut tx, row.plugin_id).await?;
-    if let Some(same) = newest.as_ref().filter(|version| version.sha256 == new.sha256) {
+    let is_same = |version: &&store::VersionRow| {
+        version.sha256 == new.sha256 && version.source_sha256 == new.source_sha256
+    };
+    if let Some(same) = newest.as_ref().filter(is_same) {
         return Ok(Uploaded {
             active: row.active_version == Some(same.version),
             version: same.clone(),
@@ -240,6 +275,7 @@ async fn record<A: Permission<Of = AppRef>>(
         version: newest.map_or(1, |version| version.version + 1),
         format: new.format.name().to_owned(),
         sha256: new.sha256,
+        source_sha256: new.source_sha256,
         size_bytes: i64::try_from(new.size_bytes).unwrap_or(i64::MAX),
         description: sqlx::types::Json(new.description),
         requested: sqlx::types::Json(new.requested),

@@ -2,7 +2,7 @@
 
 use super::bindings::{agent, tool};
 use super::cache::CodeCache;
-use super::compiler::{Compiler, CompilerConfig, Job};
+use super::compiler::{Compiler, Job};
 use super::first_slice::Habit;
 use super::limits::{LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
@@ -106,14 +106,14 @@ impl Loader {
     pub(super) fn new(
         engine: &Engine,
         cache_dir: &Path,
-        compiler: CompilerConfig,
+        compiler: Compiler,
         host: Handle,
     ) -> Result<Self, LoaderError> {
         let work = Work {
             engine: engine.clone(),
             linker: linker(engine)?,
             cache: CodeCache::open(cache_dir, engine)?,
-            compiler: Compiler::new(compiler),
+            compiler,
             compiled: 0.into(),
             from_cache: 0.into(),
         };

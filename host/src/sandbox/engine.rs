@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wasmparser::WasmFeatures;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
+    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy,
 };
 
 /// WebAssembly 2.0, constants that add, and components. Absent on purpose:
@@ -28,6 +29,13 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
 /// Makes the engine, with slots for `calls_max` calls at once.
 pub(super) fn new_engine(calls_max: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config(calls_max))
+}
+
+/// The same, of which functions that are in `code` already are not compiled again.
+pub(super) fn new_engine_with(calls_max: u32, code: Arc<dyn CacheStore>) -> wasmtime::Result<Engine> {
+    let mut config = config(calls_max);
+    config.enable_incremental_compilation(code)?;
+    Engine::new(&config)
 }
 
 fn config(calls_max: u32) -> Config {

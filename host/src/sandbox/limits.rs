@@ -143,6 +143,10 @@ pub(super) const GUEST_HANDLES_MAX: usize = 10_000;
 /// Model calls of one guest at the same time.
 pub(super) const COMPLETIONS_LIVE_MAX: usize = 4;
 
+/// Requests of one guest on their way at the same time, or come and not waited
+/// for: each may hold an answer of 2 MiB.
+pub(super) const HTTP_IN_FLIGHT_MAX: usize = 16;
+
 /// Events of a model call the host reads ahead of the guest.
 pub(super) const COMPLETION_EVENTS_AHEAD: usize = 64;
 
@@ -260,6 +264,10 @@ const _: () = assert!(CODE_BYTES_MAX <= LOADED_BYTES_MAX as u64);
 
 /// Compiled components on disk, in bytes: some thousand tools. What was not used for longest goes.
 pub(super) const CODE_CACHE_BYTES_MAX: u64 = 4 << 30;
+
+/// Machine code kept for components to have in common, in bytes: that of the
+/// runtime of TypeScript tools has some 10 MiB.
+pub(super) const SHARED_CODE_BYTES_MAX: usize = 64 * MIB;
 
 /// Components kept ready in memory, and the bytes of their machine code.
 pub(super) const LOADED_COMPONENTS_MAX: usize = 256;

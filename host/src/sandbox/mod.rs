@@ -34,6 +34,7 @@ mod first_slice;
 mod imports;
 mod lanes;
 mod limits;
+mod shared_code;
 mod state;
 mod text;
 mod typed;
@@ -54,13 +55,14 @@ use bindings::tool::exports::opg::tool::tool as wit_tool;
 use bindings::tool::opg::tool::types::Context as WitContext;
 use bytes::Bytes;
 use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
-use compiler::CompilerConfig;
+use compiler::{Compiler, CompilerConfig};
 use component::{Abi, Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
 use engine::Ticker;
 use first_slice::{Place, Places};
 use lanes::Lanes;
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
+use shared_code::SharedCode;
 use state::GuestState;
 use std::io;
 use std::path::PathBuf;
@@ -206,6 +208,7 @@ pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    shared_code: SharedCode,
     loader: Loader,
     ticker: Ticker,
     /// Taken when the sandbox goes away.
@@ -231,18 +234,21 @@ impl Sandbox {
             return Err(StartError::Config("calls_in_flight_max"));
         }
         // One slot more than calls: the last one may still be on its way back.
+        let shared_code = SharedCode::default();
         let engine = engine::new_engine(calls_in_flight_max.saturating_add(1))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let loader =
-            Loader::new(&engine, &cache_dir, compiler, host.clone()).map_err(|error| match error {
-                LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
-                LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
-            })?;
+            Loader::new(&engine, &cache_dir, Compiler::new(compiler, shared_code.clone()), host.clone())
+                .map_err(|error| match error {
+                    LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
+                    LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
+                })?;
         let inner = Inner {
             loader,
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
             guests: Some(Lanes::start(worker_threads).map_err(StartError::Threads)?),
             engine,
+            shared_code,
             places: Places::on(&host),
             host,
             slots: Arc::new(Semaphore::new(calls_in_flight_max as usize)),
@@ -350,6 +356,12 @@ impl Sandbox {
     #[doc(hidden)]
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// An engine of the same settings, for our own runtime to be compiled and loaded in: what it compiles is
+    /// found again in the components made of it. It has no clock.
+    pub fn engine_for_loading(&self) -> wasmtime::Result<Engine> {
+        engine::new_engine_with(1, self.0.shared_code.to_fill())
     }
 
     /// Whether guests can be run: the clock that interrupts them is alive.

@@ -3,6 +3,7 @@
 //! Made for the call and dropped with it; nothing here outlives a call.
 
 use super::door::{Door, DoorError, LogLevel};
+use super::imports::Requests;
 use super::limits::{
     CORE_INSTANCES_PER_CALL_MAX, HOST_CALLS_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
     MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
@@ -27,6 +28,7 @@ pub(super) struct GuestState {
     pub(super) completions_live: usize,
     /// How often the guest asked the host for something.
     asked_times: u64,
+    pub(super) requests: Requests,
     wasi: WasiCtx,
 }
 
@@ -48,6 +50,7 @@ impl GuestState {
             table,
             completions_live: 0,
             asked_times: 0,
+            requests: Requests::default(),
         }
     }
 

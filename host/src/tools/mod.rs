@@ -2,8 +2,9 @@
 //!
 //! From here on a tenant's tools and those we ship look alike. A tool's name is
 //! its plugin's where the plugin holds one tool, or where it is called like its
-//! plugin; the other tools of a plugin are `plugin_tool`. A plugin's name has no
-//! `_`, so no two plugins can come to one name.
+//! plugin; the other tools of a plugin are `plugin_tool`, also where they are
+//! called so inside (as exports of a TypeScript file are, alone or not). A
+//! plugin's name has no `_`, so no two plugins can come to one name.
 //!
 //! A tool named `configure_…` sets its plugin up for all later calls. It is for
 //! a person who may change tools: neither a model nor another guest sees or
@@ -38,7 +39,10 @@ pub fn is_name(name: &str) -> bool {
 
 /// The name a tool is called by.
 pub fn exposed_name(plugin: &str, tools_in_plugin: usize, tool: &str) -> String {
-    if tools_in_plugin == 1 || tool.replace('_', "-") == plugin {
+    let says_it_all = tool.strip_prefix(plugin).is_some_and(|rest| rest.len() > 1 && rest.starts_with('_'));
+    if says_it_all {
+        tool.to_owned()
+    } else if tools_in_plugin == 1 || tool.replace('_', "-") == plugin {
         plugin.to_owned()
     } else {
         format!("{plugin}_{tool}")
@@ -97,6 +101,8 @@ mod tests {
         assert_eq!(exposed_name("word-count", 1, "count"), "word-count");
         assert_eq!(exposed_name("websearch", 2, "websearch"), "websearch");
         assert_eq!(exposed_name("notes", 2, "add_note"), "notes_add_note");
+        assert_eq!(exposed_name("notes", 2, "notes_add"), "notes_add");
+        assert_eq!(exposed_name("my-notes", 1, "my-notes_add"), "my-notes_add");
         assert_eq!(plugin_of("notes_add_note"), "notes");
     }
 }

@@ -48,6 +48,27 @@ impl FromStr for Budget {
     }
 }
 
+/// What a child is told: the length of the shared code (8 bytes, little endian), the shared code, the input.
+pub(super) struct Told<'a> {
+    pub(super) shared: &'a [u8],
+    pub(super) input: &'a [u8],
+}
+
+const HEAD_BYTES: usize = 8;
+
+impl<'a> Told<'a> {
+    pub(super) fn head(&self) -> [u8; HEAD_BYTES] {
+        (self.shared.len() as u64).to_le_bytes()
+    }
+
+    pub(super) fn parse(told: &'a [u8]) -> Option<Told<'a>> {
+        let (head, rest) = told.split_at_checked(HEAD_BYTES)?;
+        let length = usize::try_from(u64::from_le_bytes(head.try_into().ok()?)).ok()?;
+        let (shared, input) = rest.split_at_checked(length)?;
+        Some(Told { shared, input })
+    }
+}
+
 /// What a child answers: one byte, and the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -82,6 +103,15 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_comes_in_two_parts() {
+        let told = Told { shared: b"code", input: b"wasm" };
+        let sent = [&told.head()[..], told.shared, told.input].concat();
+        let heard = Told::parse(&sent).unwrap();
+        assert_eq!((heard.shared, heard.input), (told.shared, told.input));
+        assert!(Told::parse(&sent[..10]).is_none() && Told::parse(b"").is_none());
+    }
 
     #[test]
     fn what_is_said_is_what_is_understood() {

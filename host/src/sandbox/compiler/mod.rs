@@ -24,6 +24,7 @@ pub use job::Job;
 pub use worker::work;
 
 use super::limits::{CODE_BYTES_MAX, COMPILE_CPU_MAX, COMPILE_LANES, COMPILE_MEMORY_BYTES_MAX, COMPILE_WAIT};
+use super::shared_code::SharedCode;
 use super::text::clean;
 use super::verify::LoadError;
 use job::{Answer, Budget};
@@ -82,12 +83,14 @@ impl CompilerConfig {
 /// Starts the children.
 pub(super) struct Compiler {
     config: CompilerConfig,
+    /// What a child need not compile again.
+    shared: SharedCode,
     lanes: Semaphore,
 }
 
 impl Compiler {
-    pub(super) fn new(config: CompilerConfig) -> Self {
-        Self { config, lanes: Semaphore::new(COMPILE_LANES) }
+    pub(super) fn new(config: CompilerConfig, shared: SharedCode) -> Self {
+        Self { config, shared, lanes: Semaphore::new(COMPILE_LANES) }
     }
 
     /// Does one job in a child. Dropping the future kills it.
@@ -100,7 +103,9 @@ impl Compiler {
                 self.config.program.display()
             ))
         })?;
-        match timeout(self.config.wall_max, converse(&mut child, input)).await {
+        let shared = self.shared.pack();
+        let told = job::Told { shared: &shared, input };
+        match timeout(self.config.wall_max, converse(&mut child, &told)).await {
             Ok(Ok(ended)) => self.judge(ended),
             Ok(Err(error)) => Err(LoadError::Engine(format!("the compiler cannot be talked to: {error}"))),
             // Killed as the child is dropped.
@@ -152,12 +157,16 @@ struct Ended {
     complaint: Vec<u8>,
 }
 
-async fn converse(child: &mut Child, input: &[u8]) -> std::io::Result<Ended> {
+async fn converse(child: &mut Child, told: &job::Told<'_>) -> std::io::Result<Ended> {
     let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let tell = async {
         if let Some(stdin) = &mut stdin {
             // One that died early does not listen; its status says why.
-            let _ = stdin.write_all(input).await;
+            for part in [&told.head()[..], told.shared, told.input] {
+                if stdin.write_all(part).await.is_err() {
+                    break;
+                }
+            }
         }
         drop(stdin);
     };

@@ -1,11 +1,16 @@
 //! The child's side: shuts itself in, then reads, compiles, answers.
 
-use super::job::{Answer, Budget, Job};
+use super::job::{Answer, Budget, Job, Told};
 use crate::hardening;
-use crate::sandbox::engine::new_engine;
-use crate::sandbox::limits::COMPONENT_BYTES_MAX;
+use crate::sandbox::engine::new_engine_with;
+use crate::sandbox::limits::{COMPONENT_BYTES_MAX, SHARED_CODE_BYTES_MAX};
+use crate::sandbox::shared_code::SharedCode;
+use anyhow::Context as _;
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::process::ExitCode;
+
+/// What the host may tell, in bytes: a component, and twice what is shared, for lengths and keys.
+const TOLD_BYTES_MAX: u64 = (COMPONENT_BYTES_MAX + 2 * SHARED_CODE_BYTES_MAX) as u64;
 
 /// Where the command line is not one of ours.
 const USAGE: u8 = 2;
@@ -35,12 +40,15 @@ pub fn work(args: &[String]) -> ExitCode {
 fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
     hardening::limit_this_process(budget.cpu_s, budget.memory_bytes)?;
     // All that opens files or asks the system about itself comes before the walls go up.
-    let engine = new_engine(1)?;
+    let shared = SharedCode::default();
+    let engine = new_engine_with(1, shared.to_read())?;
     hardening::compute_only()?;
-    let mut input = vec![];
-    stdin().lock().take(COMPONENT_BYTES_MAX as u64).read_to_end(&mut input)?;
+    let mut told = vec![];
+    stdin().lock().take(TOLD_BYTES_MAX).read_to_end(&mut told)?;
+    let told = Told::parse(&told).context("what it was told makes no sense")?;
+    shared.unpack(told.shared);
     let answer = match job {
-        Job::Component => match engine.precompile_component(&input) {
+        Job::Component => match engine.precompile_component(told.input) {
             Ok(code) => Answer::Done(code),
             Err(error) => Answer::Refused(format!("{error:#}")),
         },

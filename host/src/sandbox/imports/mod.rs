@@ -10,6 +10,7 @@ mod model;
 mod secrets;
 mod tools;
 
+pub(super) use http::Requests;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use model::Completing;
 
