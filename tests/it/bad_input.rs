@@ -202,6 +202,10 @@ async fn m046_another_content_type_is_a_415() {
             "application",
             "\u{e4}/json",
         ] {
+            // What `curl --data-binary` says of a tool's file.
+            if case.template.ends_with("/tools/{name}") && media.ends_with("urlencoded") {
+                continue;
+            }
             let value = http::HeaderValue::from_bytes(media.as_bytes()).unwrap();
             let answer = send(bench.request(&case).header("content-type", value).body("{}")).await;
             assert_eq!(

@@ -118,6 +118,7 @@ fn evaluate(text: &str, known: &BTreeMap<&str, u64>) -> Option<Value> {
         let (unit, amount) = inner.strip_suffix(')')?.split_once('(')?;
         let amount = number(amount, known)?;
         return Some(Value::Time(match unit {
+            "micros" => Duration::from_micros(amount),
             "millis" => Duration::from_millis(amount),
             "secs" => Duration::from_secs(amount),
             _ => return None,
@@ -129,7 +130,7 @@ fn evaluate(text: &str, known: &BTreeMap<&str, u64>) -> Option<Value> {
 /// Sums of products of shifts of numbers and names.
 fn number(text: &str, known: &BTreeMap<&str, u64>) -> Option<u64> {
     let atom = |text: &str| {
-        let text = text.trim();
+        let text = text.trim().trim_end_matches(" as u64");
         known.get(text).copied().or_else(|| text.replace('_', "").parse().ok())
     };
     let shift = |text: &str| match text.split_once("<<") {
@@ -152,6 +153,7 @@ fn shown(name: &str, value: Value) -> String {
 
 fn time(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_millis()) {
+        (0, 0) => format!("{} µs", duration.subsec_micros()),
         (0, ms) => format!("{ms} ms"),
         (seconds, 0) if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         (seconds, 0) => format!("{seconds} s"),

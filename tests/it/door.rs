@@ -402,5 +402,5 @@ async fn a_run_reaches_for_so_much_and_no_more() {
             json!({ "denied": 10_000, "limit": 50 })
         );
     }
-    assert_eq!(reached(&acme).await["secret:NEVER_KEPT"], json!({ "allowed": 0, "denied": 10_000 }));
+    assert_eq!(reached(&acme).await["kv:read"], json!({ "allowed": 0, "denied": 10_000 }));
 }

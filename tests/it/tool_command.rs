@@ -200,7 +200,10 @@ async fn it_runs_here_as_in_the_server(project: &Author) {
     let nothing = test(&[]).await;
     assert_eq!(nothing.code, Some(1));
     let detail = json_of(&nothing.stdout)["error"]["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("`kv:read` is declared and not granted here; grant it with --grant"), "{detail}");
+    assert!(
+        detail.contains("`kv:read:Ann` is declared and not granted here; grant it with --grant"),
+        "{detail}"
+    );
     let nameless = json_of(&test(&["--grant", "all"]).await.stdout);
     assert!(nameless["error"]["detail"].as_str().unwrap().contains("--secret GREET_KEY"), "{nameless}");
     let private = json_of(&test(&["--grant", "all", "--secret", "GREET_KEY"]).await.stdout);

@@ -333,7 +333,7 @@ async fn m221_m359_a_tool_that_crashes_spins_hogs_or_shouts_is_stopped_and_the_h
         ("spin", json!({}), 504, "tool_timeout"),
         ("hog", json!({}), 502, "tool_oom"),
         ("shout", json!({ "bytes": (1 << 20) + 1 }), 502, "tool_output_too_large"),
-        ("shout_shout_error", json!({ "bytes": 100_000 }), 502, "tool_failed"),
+        ("shout_error", json!({ "bytes": 100_000 }), 502, "tool_failed"),
     ];
     for (tool, input, status, code) in cases {
         let answer = acme.invoke(tool, input).await;

@@ -24,6 +24,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, OnceLock},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -286,7 +287,11 @@ pub fn shipped() -> Vec<Shipped> {
 fn http_client() -> reqwest::Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     #[expect(clippy::disallowed_methods, reason = "a test is a client, not the host")]
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        // A connection that is kept is held at both ends, and a test may count what is held.
+        .pool_idle_timeout(Duration::from_secs(2));
     builder.build().expect("a client can be made")
 }
 

@@ -25,11 +25,6 @@ use crate::{
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// What a guest gets for a secret's name, and `http.send` replaces.
-pub(crate) fn secret_reference(name: &str) -> String {
-    crate::secrets::reference(name)
-}
-
 /// What one run of one plugin can reach.
 #[derive(Clone)]
 pub struct Door {

@@ -41,7 +41,7 @@ fn probe(
     names.iter().map(said).collect()
 }
 
-/// Asks for one secret again and again, and says how often each answer came.
+/// Asks for one key of a store it was not granted again and again, and says how often each answer came.
 #[tool]
 fn hammer(
     /// Its name.
@@ -51,7 +51,8 @@ fn hammer(
 ) -> BTreeMap<String, u32> {
     let mut answers = BTreeMap::new();
     for _ in 0..times {
-        let answer = secrets::get(&name).map_or_else(|error| error.kind().to_string(), |_| "ok".to_owned());
+        let answer =
+            kv::get::<Value>(&name).map_or_else(|error| error.kind().to_string(), |_| "ok".to_owned());
         *answers.entry(answer).or_default() += 1;
     }
     answers

@@ -79,9 +79,10 @@ pub(in crate::hostile) async fn endless_response(mallory: &Mallory) {
         );
         assert_eq!(mallory.audited("tool.run").await["result"], "failed");
     }
-    // What is packed is handed on as it came: the guest unpacks it in its own memory.
+    // What is packed could unpack to anything, and cannot be searched: it was not asked for.
     let packed = mallory.invoke(json!({ "url": mallory.arena.site.url("/packed") })).await;
-    assert_eq!(packed.json()["output"], 200, "{}", packed.text());
+    assert_eq!(packed.json()["code"], "tool_failed", "{}", packed.text());
+    assert!(packed.text().contains("compressed although that was not asked for"), "{}", packed.text());
 }
 
 /// A server whose answers never end, until the attack does.

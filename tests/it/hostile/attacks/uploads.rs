@@ -1,6 +1,7 @@
 //! What is refused before it runs.
 
 use crate::hostile::arena::Mallory;
+use opg_host::limits::COMPONENT_BYTES_MAX;
 use opg_tests::{guests, hostile};
 use serde_json::json;
 
@@ -49,8 +50,9 @@ pub(in crate::hostile) async fn impostor(mallory: &Mallory) {
         println!("{what}");
         mallory.refused(bytes, "bad_component", "").await;
     }
-    let large = mallory.upload(vec![0; (16 << 20) + 1]).await;
-    assert_eq!((large.status, large.json()["limit_bytes"].as_u64()), (413, Some(16 << 20)));
+    let large = mallory.upload(vec![0; COMPONENT_BYTES_MAX + 1]).await;
+    let limit = u64::try_from(COMPONENT_BYTES_MAX).unwrap();
+    assert_eq!((large.status, large.json()["limit_bytes"].as_u64()), (413, Some(limit)));
 }
 
 /// More names stand in `an_import_of_another_version_or_kind_is_named_with_what_to_do`.
