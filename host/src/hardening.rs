@@ -37,7 +37,7 @@ pub fn limit_this_process(cpu_s: u64, memory_bytes: u64) -> io::Result<()> {
     set_limit(libc::RLIMIT_FSIZE, 0, 0)
 }
 
-/// Gives up every system call but those that compute, read what is open and write to it. For good.
+/// Gives up every system call but those that compute, read what is open and write to it: in all threads, for good.
 ///
 /// # Errors
 /// Where the kernel refuses the filter.
@@ -82,7 +82,7 @@ fn check(result: libc::c_int) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::check;
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
     use std::io;
 
     /// Also for what this process starts: set-user-id programs run as whoever starts them.
@@ -136,6 +136,6 @@ mod linux {
             SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)
                 .map_err(io::Error::other)?;
         let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
-        apply_filter(&program).map_err(io::Error::other)
+        apply_filter_all_threads(&program).map_err(io::Error::other)
     }
 }

@@ -100,40 +100,44 @@ async fn without_its_compiler_a_host_says_so_and_goes_on() {
 
 #[test]
 fn the_compilers_child_can_compute_and_nothing_else() {
-    let mut child = Command::new(binary())
-        .args(["compile-worker", "component", "30,1073741824"])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    // It shuts itself in before it reads: that nothing was sent yet does not matter.
-    let status = loop {
-        let status = facts(child.id(), "status");
-        if status.get("Seccomp").is_some_and(|mode| mode == "2") {
-            break status;
+    // A reader of TypeScript has a thread with a stack of its own, which is memory.
+    for (job, threads, memory_bytes) in [("component", "1", 1_u64 << 30), ("typescript", "2", 2 << 30)] {
+        let mut child = Command::new(binary())
+            .args(["compile-worker", job, "30,1073741824"])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        // It shuts itself in before it reads: that nothing was sent yet does not matter.
+        let status = loop {
+            let status = facts(child.id(), "status");
+            if status.get("Seccomp").is_some_and(|mode| mode == "2") {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{job} never shuts itself in: {status:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(status["NoNewPrivs"], "1");
+        assert_eq!(status["Threads"], threads);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        for (limit, value) in [
+            ("Max cpu time", "30"),
+            ("Max data size", &memory_bytes.to_string()),
+            ("Max core file size", "0"),
+            ("Max file size", "0"),
+        ] {
+            let line = limits.lines().find(|line| line.starts_with(limit)).unwrap();
+            assert_eq!(line[limit.len()..].split_whitespace().next(), Some(value), "{line}");
         }
-        assert!(began.elapsed() < PATIENCE, "it never shuts itself in: {status:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert_eq!(status["NoNewPrivs"], "1");
-    assert_eq!(status["Threads"], "1");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
-    for (limit, value) in [
-        ("Max cpu time", "30"),
-        ("Max data size", "1073741824"),
-        ("Max core file size", "0"),
-        ("Max file size", "0"),
-    ] {
-        let line = limits.lines().find(|line| line.starts_with(limit)).unwrap();
-        assert_eq!(line[limit.len()..].split_whitespace().next(), Some(value), "{line}");
+        // No shared code, and no component; and no file of TypeScript.
+        child.stdin.take().unwrap().write_all(&0_u64.to_le_bytes()).unwrap();
+        let said = child.wait_with_output().unwrap();
+        assert_eq!(said.status.success(), job == "component", "{said:?}");
+        assert_eq!(said.stdout.first(), (job == "component").then_some(&1), "nothing is made of nothing");
     }
-    // No shared code, and no component.
-    child.stdin.take().unwrap().write_all(&0_u64.to_le_bytes()).unwrap();
-    let said = child.wait_with_output().unwrap();
-    assert!(said.status.success(), "{said:?}");
-    assert_eq!(said.stdout.first(), Some(&1), "no component is no machine code");
 }
 
 #[test]

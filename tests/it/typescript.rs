@@ -537,10 +537,12 @@ async fn m019_a_file_asks_for_what_it_names_and_says_what_was_not_granted() {
     let text = denied.json()["detail"].as_str().unwrap().to_owned();
     assert_eq!(denied.json()["code"], "tool_failed");
     assert!(
-        text.contains("TypeError: fetch failed") && text.contains(&format!("http:{}", site.host())),
+        text.contains("TypeError: fetch failed")
+            && text.contains(&format!("http:POST {}/posted", site.host())),
         "{text}"
     );
-    assert!(text.contains("at call in stripe-charge.ts:9:"), "{text}");
+    // Somewhere in the call of `fetch`, which has four lines.
+    assert!(text.contains("at call in stripe-charge.ts:"), "{text}");
     assert!(site.visits().is_empty());
 
     // The file's own list replaces what could be read off it.
@@ -597,4 +599,29 @@ async fn m019_what_a_file_logs_is_the_calls_log_and_its_names_are_those_of_openc
     install(&acme, "lonely", "export const only = { description: \"x\", execute: () => \"y\" }".to_owned())
         .await;
     assert_eq!(acme.invoke("lonely_only", json!({})).await.json()["output"], "y");
+}
+
+#[tokio::test]
+async fn a_file_that_nests_without_end_is_refused_and_the_server_has_not_read_it() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    // The first file has the runtime compiled, which takes memory of ours.
+    let fine = r#"import { tool } from "@opencode-ai/plugin"
+export default tool({ description: "Says yes", args: {}, execute: async () => "yes" })"#;
+    assert_eq!(upload(&acme, "fine", fine).await.status, 201);
+    let before = memory_bytes_peak();
+    // No bracket in it: the grammar is followed by recursion, a megabyte deep.
+    let uploaded = upload(&acme, "deep", "!".repeat((1 << 20) - 2) + "1").await;
+    assert_eq!(uploaded.status, 422, "{}", uploaded.text());
+    assert_eq!(uploaded.json()["code"], "typescript_invalid", "{}", uploaded.text());
+    let grown = memory_bytes_peak() - before;
+    assert!(grown < 100 << 20, "the child read it, and not this process: {grown} bytes more");
+    acme.install_tool("word-count", opg_tests::guests::WORD_COUNT).await;
+}
+
+/// The most memory this process has had, in bytes.
+fn memory_bytes_peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }

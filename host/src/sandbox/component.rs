@@ -162,15 +162,15 @@ impl Loader {
             Found::Ready(component) => return Ok(component),
             Found::Verified(interface, wasm) => (interface, wasm),
         };
-        let code = self.compile(wasm).await?;
+        let code = self.in_child(Job::Component, wasm).await?;
         let (work, key) = (self.work.clone(), digest.to_owned());
         self.blocking(move || work.link_and_keep(&key, &interface, &code)).await?
     }
 
     /// On the host's runtime, whoever asks; given up with whoever waits.
-    async fn compile(&self, wasm: Bytes) -> Result<Vec<u8>, LoadError> {
+    pub(super) async fn in_child(&self, job: Job, input: Bytes) -> Result<Vec<u8>, LoadError> {
         let work = self.work.clone();
-        AbortOnDrop(self.host.spawn(async move { work.compiler.run(Job::Component, &wasm).await }))
+        AbortOnDrop(self.host.spawn(async move { work.compiler.run(job, &input).await }))
             .await
             .map_err(|_| stopped())?
     }

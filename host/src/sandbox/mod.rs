@@ -265,6 +265,11 @@ impl Sandbox {
         component::digest(wasm)
     }
 
+    /// Does one job shut in, in a child: see [`compiler`].
+    pub(crate) async fn in_child(&self, job: compiler::Job, input: Bytes) -> Result<Vec<u8>, LoadError> {
+        self.0.loader.in_child(job, input).await
+    }
+
     /// The component with this digest, if it is ready: saves reading its bytes.
     pub fn find(&self, digest: &str) -> Option<Component> {
         self.0.loader.find(digest)

@@ -5,13 +5,13 @@
 //! kept beside it, to be shown.
 //!
 //! 1. [`nesting`], [`strip`]: types off, imports checked, the lines remembered.
-//! 2. [`wishes`]: hosts and secrets the file names, for the person who reviews it.
+//! 2. [`wishes`]: hosts and secrets the file names, for the person who reviews it. Both in the compiler's child.
 //! 3. [`snapshot`]: the file is loaded in the runtime (`predefined/runtimes/javascript`), and what then is in
 //!    memory becomes the component: a call starts where loading ended.
 //!
 //! Rules:
-//! - The file is hostile: reading it has a thread and a stack of its own, running its top level a store with
-//!   limits and no imports. One at a time.
+//! - The file is hostile: it is read by the compiler's child, which can be killed and can only compute; its top
+//!   level runs in a store with limits and no imports. One at a time.
 //! - Every refusal names the author's line, and what to do.
 //! - The same file gives the same component, byte for byte.
 //!
@@ -27,14 +27,16 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-pub use limits::SOURCE_BYTES_MAX;
+pub use limits::{READER_STACK_BYTES, SOURCE_BYTES_MAX};
 pub use place::Place;
 
-use crate::sandbox::Sandbox;
-use limits::{READER_STACK_BYTES, TURN_WAIT};
+use crate::sandbox::{LoadError, Sandbox, compiler::Job};
+use limits::{LOADER_STACK_BYTES, TURN_WAIT};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use snapshot::{Runtime, SnapshotError};
 use std::sync::{Arc, OnceLock};
+use strip::Stripped;
 use tokio::sync::Semaphore;
 
 /// Why a file became no component.
@@ -52,7 +54,7 @@ pub enum TypeScriptError {
 }
 
 /// What is wrong with a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{why}{}", place.as_ref().map(|place| format!("\n{place}")).unwrap_or_default())]
 pub struct Invalid {
     /// What is wrong, and what to do.
@@ -87,40 +89,44 @@ impl Compiler {
     pub async fn component(&self, name: &str, source: String) -> Result<Vec<u8>, TypeScriptError> {
         let waiting = tokio::time::timeout(TURN_WAIT, self.0.turn.clone().acquire_owned()).await;
         let turn = waiting.map_err(|_| TypeScriptError::Busy)?.expect("the semaphore is never closed");
+        let file = File::new(name, &source);
+        let stripped = self.read_in_child(&file).await?;
         let (compiler, name) = (self.clone(), name.to_owned());
         let (tell, told) = tokio::sync::oneshot::channel();
-        let reader =
-            std::thread::Builder::new().name("opg-typescript".to_owned()).stack_size(READER_STACK_BYTES);
+        let loader =
+            std::thread::Builder::new().name("opg-typescript".to_owned()).stack_size(LOADER_STACK_BYTES);
         let work = move || {
             // The turn ends with the work, not with whoever waits for it.
             let _turn = turn;
             // Nobody may be waiting any more.
-            drop(tell.send(compiler.make(&name, &source)));
+            drop(tell.send(compiler.load(&name, &file, &stripped)));
         };
-        reader.spawn(work).map_err(|error| TypeScriptError::Engine(error.to_string()))?;
+        loader.spawn(work).map_err(|error| TypeScriptError::Engine(error.to_string()))?;
         told.await.unwrap_or_else(|_| Err(TypeScriptError::Engine("it stopped unexpectedly".to_owned())))
     }
 
-    fn make(&self, name: &str, source: &str) -> Result<Vec<u8>, TypeScriptError> {
-        let file = format!("{name}.ts");
-        // What editors put before a file is no part of it.
-        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        nesting::check(&file, source)?;
-        let stripped = strip::strip(&file, source)?;
-        let references = stripped
-            .secrets
-            .iter()
-            .map(|name| (name.clone(), crate::guests::door::secret_reference(name).into()));
+    async fn read_in_child(&self, file: &File) -> Result<Stripped, TypeScriptError> {
+        let engine = |error: &dyn std::fmt::Display| TypeScriptError::Engine(error.to_string());
+        let told = serde_json::to_vec(file).map_err(|error| engine(&error))?;
+        let heard = self.0.sandbox.in_child(Job::TypeScript, told.into()).await.map_err(unread)?;
+        let read: Result<Stripped, Invalid> =
+            serde_json::from_slice(&heard).map_err(|error| engine(&error))?;
+        Ok(read?)
+    }
+
+    fn load(&self, name: &str, file: &File, stripped: &Stripped) -> Result<Vec<u8>, TypeScriptError> {
+        let references =
+            stripped.secrets.iter().map(|name| (name.clone(), crate::secrets::reference(name).into()));
         let given = json!({
-            "file": file,
+            "file": file.name,
             "plugin": name,
             "source": stripped.code,
             "lines": stripped.lines,
             "capabilities": stripped.wishes,
             "secrets": references.collect::<serde_json::Map<_, _>>(),
         });
-        let runtime = self.runtime().map_err(|error| refused(error, &file, source))?;
-        runtime.snapshot(given.to_string().as_bytes()).map_err(|error| refused(error, &file, source))
+        let refused = |error| refused(error, &file.name, &file.source);
+        self.runtime().map_err(refused)?.snapshot(given.to_string().as_bytes()).map_err(refused)
     }
 
     fn runtime(&self) -> Result<&Runtime, SnapshotError> {
@@ -130,6 +136,49 @@ impl Compiler {
         // One at a time, so none is compiled in vain.
         let runtime = Runtime::new(self.0.core, self.0.sandbox.engine_for_loading()?)?;
         Ok(self.0.runtime.get_or_init(|| runtime))
+    }
+}
+
+/// A file as it is read.
+#[derive(Serialize, Deserialize)]
+struct File {
+    name: String,
+    source: String,
+}
+
+impl File {
+    fn new(plugin: &str, source: &str) -> File {
+        // What editors put before a file is no part of it.
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        File { name: format!("{plugin}.ts"), source: source.to_owned() }
+    }
+
+    fn read(&self) -> Result<Stripped, Invalid> {
+        nesting::check(&self.name, &self.source)?;
+        strip::strip(&self.name, &self.source)
+    }
+}
+
+/// The child's side: a file as the host tells it to what is made of it, or what is wrong with it. Takes a stack of
+/// [`READER_STACK_BYTES`].
+///
+/// # Errors
+/// Where it is told something else.
+pub fn read(told: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let file: File = serde_json::from_slice(told)?;
+    serde_json::to_vec(&file.read())
+}
+
+/// What a child that gave no answer says of the file.
+fn unread(error: LoadError) -> TypeScriptError {
+    let invalid = |why: &str| Invalid { why: why.to_owned(), place: None }.into();
+    match error {
+        LoadError::Busy => TypeScriptError::Busy,
+        LoadError::CompileTimedOut => invalid("the file takes too long to read; leave parts out"),
+        LoadError::CompileOutOfMemory | LoadError::Compile(_) => {
+            invalid("the file takes too much memory to read: something in it nests without end; leave it out")
+        }
+        other => TypeScriptError::Engine(other.to_string()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::limits::SHOWN_LINE_CHARS_MAX;
 use std::fmt;
 
 /// Where in a file, and what stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// The file's name.
     pub file: String,

@@ -20,7 +20,7 @@ use oxc_transformer::{TransformOptions, Transformer};
 use std::path::{Path, PathBuf};
 
 /// A file, ready for the runtime.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stripped {
     /// JavaScript.
     pub(super) code: String,

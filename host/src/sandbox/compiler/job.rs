@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Job {
     /// A component to machine code.
     Component,
+    /// A TypeScript file to JavaScript: `typescript::read`.
+    TypeScript,
 }
 
 impl Job {
@@ -15,11 +17,12 @@ impl Job {
     pub const fn name(self) -> &'static str {
         match self {
             Job::Component => "component",
+            Job::TypeScript => "typescript",
         }
     }
 
     pub(super) fn parse(name: &str) -> Option<Job> {
-        [Job::Component].into_iter().find(|job| job.name() == name)
+        [Job::Component, Job::TypeScript].into_iter().find(|job| job.name() == name)
     }
 }
 

@@ -14,6 +14,9 @@
 //!   goes in through a pipe and machine code comes out of one;
 //! - it ends with whoever waits for it.
 //!
+//! TypeScript files are read in the same way: their grammar is followed by
+//! recursion, as deep as whoever wrote the file likes.
+//!
 //! What it answers is machine code on trust, as any compiler's is: the engine
 //! checks the frame, the cache adds our own digest.
 
@@ -103,7 +106,10 @@ impl Compiler {
                 self.config.program.display()
             ))
         })?;
-        let shared = self.shared.pack();
+        let shared = match job {
+            Job::Component => self.shared.pack(),
+            Job::TypeScript => vec![],
+        };
         let told = job::Told { shared: &shared, input };
         match timeout(self.config.wall_max, converse(&mut child, &told)).await {
             Ok(Ok(ended)) => self.judge(ended),

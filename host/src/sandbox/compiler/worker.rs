@@ -5,6 +5,7 @@ use crate::hardening;
 use crate::sandbox::engine::new_engine_with;
 use crate::sandbox::limits::{COMPONENT_BYTES_MAX, SHARED_CODE_BYTES_MAX};
 use crate::sandbox::shared_code::SharedCode;
+use crate::typescript;
 use anyhow::Context as _;
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ pub fn work(args: &[String]) -> ExitCode {
         _ => None,
     };
     let Some((job, budget)) = parsed else {
-        eprintln!("this command is for OPG itself: it compiles one component");
+        eprintln!("this command is for OPG itself: it does one job, shut in");
         return ExitCode::from(USAGE);
     };
     match obey(job, budget) {
@@ -38,21 +39,52 @@ pub fn work(args: &[String]) -> ExitCode {
 }
 
 fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
-    hardening::limit_this_process(budget.cpu_s, budget.memory_bytes)?;
+    match job {
+        Job::Component => {
+            hardening::limit_this_process(budget.cpu_s, budget.memory_bytes)?;
+            compile()
+        }
+        Job::TypeScript => {
+            // The reader's stack is memory too, as far as it is touched.
+            let memory_bytes = budget.memory_bytes.saturating_add(typescript::READER_STACK_BYTES as u64);
+            hardening::limit_this_process(budget.cpu_s, memory_bytes)?;
+            let reader = std::thread::Builder::new().stack_size(typescript::READER_STACK_BYTES);
+            let read = reader.spawn(read_typescript)?;
+            read.join().unwrap_or_else(|_| anyhow::bail!("the reader panicked"))
+        }
+    }
+}
+
+fn compile() -> anyhow::Result<()> {
     // All that opens files or asks the system about itself comes before the walls go up.
     let shared = SharedCode::default();
     let engine = new_engine_with(1, shared.to_read())?;
     hardening::compute_only()?;
+    let told = hear()?;
+    let told = Told::parse(&told).context(NONSENSE)?;
+    shared.unpack(told.shared);
+    say(match engine.precompile_component(told.input) {
+        Ok(code) => Answer::Done(code),
+        Err(error) => Answer::Refused(format!("{error:#}")),
+    })
+}
+
+fn read_typescript() -> anyhow::Result<()> {
+    hardening::compute_only()?;
+    let told = hear()?;
+    let told = Told::parse(&told).context(NONSENSE)?;
+    say(Answer::Done(typescript::read(told.input).context(NONSENSE)?))
+}
+
+const NONSENSE: &str = "what it was told makes no sense";
+
+fn hear() -> anyhow::Result<Vec<u8>> {
     let mut told = vec![];
     stdin().lock().take(TOLD_BYTES_MAX).read_to_end(&mut told)?;
-    let told = Told::parse(&told).context("what it was told makes no sense")?;
-    shared.unpack(told.shared);
-    let answer = match job {
-        Job::Component => match engine.precompile_component(told.input) {
-            Ok(code) => Answer::Done(code),
-            Err(error) => Answer::Refused(format!("{error:#}")),
-        },
-    };
+    Ok(told)
+}
+
+fn say(answer: Answer) -> anyhow::Result<()> {
     let (tag, bytes) = answer.into_parts();
     let mut stdout = stdout().lock();
     stdout.write_all(&[tag])?;
