@@ -30,11 +30,11 @@ mod tests;
 pub use limits::{READER_STACK_BYTES, SOURCE_BYTES_MAX};
 pub use place::Place;
 
-use crate::sandbox::{LoadError, Sandbox, compiler::Job};
+use crate::sandbox::{LoadError, RequestedCapability, Sandbox, compiler::Job};
 use limits::{LOADER_STACK_BYTES, TURN_WAIT};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use snapshot::{Runtime, SnapshotError};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use strip::Stripped;
 use tokio::sync::Semaphore;
@@ -115,18 +115,17 @@ impl Compiler {
     }
 
     fn load(&self, name: &str, file: &File, stripped: &Stripped) -> Result<Vec<u8>, TypeScriptError> {
-        let references =
-            stripped.secrets.iter().map(|name| (name.clone(), crate::secrets::reference(name).into()));
-        let given = json!({
-            "file": file.name,
-            "plugin": name,
-            "source": stripped.code,
-            "lines": stripped.lines,
-            "capabilities": stripped.wishes,
-            "secrets": references.collect::<serde_json::Map<_, _>>(),
-        });
+        let given = Given {
+            file: &file.name,
+            plugin: name,
+            source: &stripped.code,
+            lines: &stripped.lines,
+            capabilities: &stripped.wishes,
+            secrets: stripped.secrets.iter().map(|name| (&**name, crate::secrets::reference(name))).collect(),
+        };
+        let given = serde_json::to_vec(&given).map_err(|error| TypeScriptError::Engine(error.to_string()))?;
         let refused = |error| refused(error, &file.name, &file.source);
-        self.runtime().map_err(refused)?.snapshot(given.to_string().as_bytes()).map_err(refused)
+        self.runtime().map_err(refused)?.snapshot(&given).map_err(refused)
     }
 
     fn runtime(&self) -> Result<&Runtime, SnapshotError> {
@@ -137,6 +136,17 @@ impl Compiler {
         let runtime = Runtime::new(self.0.core, self.0.sandbox.engine_for_loading()?)?;
         Ok(self.0.runtime.get_or_init(|| runtime))
     }
+}
+
+/// What the runtime is given to load. Written as it is: a file may have a million places.
+#[derive(Serialize)]
+struct Given<'a> {
+    file: &'a str,
+    plugin: &'a str,
+    source: &'a str,
+    lines: &'a [u32],
+    capabilities: &'a [RequestedCapability],
+    secrets: BTreeMap<&'a str, String>,
 }
 
 /// A file as it is read.
