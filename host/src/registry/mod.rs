@@ -7,7 +7,7 @@
 //! name.
 //!
 //! - [`upload`], [`review`], [`rollback`], [`remove`]: what is done to a plugin.
-//! - [`compare`], [`words`]: what a reviewer reads.
+//! - [`compare`], `words`: what a reviewer reads.
 //! - [`resolve`]: from a name to something that runs.
 //! - [`blobs`]: the bytes, by digest. [`predefined`]: what we ship.
 //! - [`markdown`]: agents written as text, run by the `default` agent.

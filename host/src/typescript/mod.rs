@@ -4,9 +4,9 @@
 //! review, limits, versions, rollback, calls) is one path. The file itself is
 //! kept beside it, to be shown.
 //!
-//! 1. [`nesting`], [`strip`]: types off, imports checked, the lines remembered.
-//! 2. [`wishes`]: hosts and secrets the file names, for the person who reviews it. Both in the compiler's child.
-//! 3. [`snapshot`]: the file is loaded in the runtime (`predefined/runtimes/javascript`), and what then is in
+//! 1. `nesting`, `strip`: types off, imports checked, the lines remembered.
+//! 2. `wishes`: hosts and secrets the file names, for the person who reviews it. Both in the compiler's child.
+//! 3. `snapshot`: the file is loaded in the runtime (`predefined/runtimes/javascript`), and what then is in
 //!    memory becomes the component: a call starts where loading ended.
 //!
 //! Rules:

@@ -101,7 +101,7 @@ impl Typed {
         let mut results = vec![Val::Bool(false); function.ty.results().len()];
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let callee = instance
-            .get_func(&mut *store, &function.index)
+            .get_func(&mut *store, function.index)
             .ok_or_else(|| wasmtime::Error::msg("the function is not there any more"))?;
         callee.call_async(&mut *store, &params, &mut results).await?;
         Ok(answer(&function.ty, results.pop()))

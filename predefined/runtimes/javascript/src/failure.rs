@@ -104,10 +104,12 @@ fn text_of<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> String {
         return String::new();
     }
     // A plain object says more as JSON than as `[object Object]`.
-    if value.is_object() && !value.is_function() && !value.is_error() {
-        if let Ok(Some(json)) = ctx.json_stringify(value.clone()) {
-            return json.to_string().unwrap_or_default();
-        }
+    if value.is_object()
+        && !value.is_function()
+        && !value.is_error()
+        && let Ok(Some(json)) = ctx.json_stringify(value.clone())
+    {
+        return json.to_string().unwrap_or_default();
     }
     let text = Coerced::<String>::from_js(ctx, value.clone()).map(|text| text.0);
     if text.is_err() {

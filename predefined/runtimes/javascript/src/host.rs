@@ -196,7 +196,7 @@ fn change_url(href: String, part: String, value: String) -> Option<Vec<String>> 
         "protocol" => url.set_scheme(value.trim_end_matches(':')).ok()?,
         "username" => url.set_username(&value).ok()?,
         "password" => {
-            url.set_password(Some(&value).filter(|value| !value.is_empty()).map(String::as_str)).ok()?
+            url.set_password(Some(&value).filter(|value| !value.is_empty()).map(String::as_str)).ok()?;
         }
         "host" => {
             let (host, port) = value.split_once(':').unwrap_or((&value, ""));

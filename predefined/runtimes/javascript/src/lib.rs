@@ -1,7 +1,7 @@
 //! The runtime of TypeScript tools: QuickJS, zod and the plugin shim in one module.
 //!
 //! It is never installed as it is. When a tool is uploaded, the host runs
-//! [`load`] with the tool's JavaScript, takes what then is in memory, and writes
+//! `load` with the tool's JavaScript, takes what then is in memory, and writes
 //! it back into a copy of this module: a component whose tool is loaded before
 //! its first call. So a call costs no more than the tool itself.
 //!

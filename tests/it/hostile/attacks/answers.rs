@@ -28,9 +28,11 @@ pub(in crate::hostile) async fn deep_json(mallory: &Mallory) {
 
 pub(in crate::hostile) async fn fat_headers(mallory: &Mallory) {
     mallory.install().await;
-    for (mode, code, says) in
-        [(0, "tool_failed", "100 headers"), (1, "tool_failed", ""), (2, "tool_output_too_large", "")]
-    {
+    for (mode, code, says) in [
+        (0, "tool_failed", "100 headers"),
+        (1, "tool_failed", "bytes together"),
+        (2, "tool_output_too_large", ""),
+    ] {
         let answer = mallory.stopped(json!({ "mode": mode }), code).await;
         assert!(answer.text().contains(says), "{mode}: {}", answer.text());
     }

@@ -35,6 +35,8 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 pub const REDIRECTS_MAX: u32 = 5;
 /// Headers of a request: what browsers send, several times over.
 const HEADERS_MAX: usize = 100;
+/// Names and values of a request's headers together, in bytes: what servers take.
+const HEADER_BYTES_MAX: usize = 64 << 10;
 /// How long a request may take unless the guest says less.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -140,6 +142,12 @@ pub fn check(request: &HttpRequest) -> Result<Parts, DoorError> {
 fn names(given: &[(String, String)]) -> Result<Vec<(HeaderName, String)>, DoorError> {
     if given.len() > HEADERS_MAX {
         return Err(DoorError::Limit(format!("a request has {HEADERS_MAX} headers at the most")));
+    }
+    let bytes: usize = given.iter().map(|(name, text)| name.len() + text.len()).sum();
+    if bytes > HEADER_BYTES_MAX {
+        return Err(DoorError::Limit(format!(
+            "a request's headers have {HEADER_BYTES_MAX} bytes together at the most"
+        )));
     }
     let name = |(name, text): &(String, String)| {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
@@ -331,4 +339,23 @@ fn without_secrets(door: &Door, answer: EgressResponse, carried: bool) -> Result
     let body = clean(&answer.body);
     door.record.redacted(&found);
     Ok(HttpResponse { status: answer.status.as_u16(), headers, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_headers(headers: Vec<(String, String)>) -> Result<Parts, DoorError> {
+        let (method, url) = ("GET".to_owned(), "https://api.example.com/".to_owned());
+        check(&HttpRequest { method, url, headers, body: None, timeout: None })
+    }
+
+    #[test]
+    fn headers_are_bounded_by_number_and_by_size_before_anybody_is_asked() {
+        let header = |bytes: usize| ("x-a".to_owned(), "v".repeat(bytes));
+        assert!(with_headers(vec![header(HEADER_BYTES_MAX - 3)]).is_ok());
+        for headers in [vec![header(HEADER_BYTES_MAX)], vec![header(1); HEADERS_MAX + 1]] {
+            assert!(matches!(with_headers(headers), Err(DoorError::Limit(_))));
+        }
+    }
 }
