@@ -105,7 +105,14 @@ impl Mallory {
     }
 
     pub(super) async fn upload(&self, wasm: Vec<u8>) -> Answer {
-        self.client.put_bytes(&self.path(), "application/wasm", wasm).await
+        let mut answer = self.client.put_bytes(&self.path(), "application/wasm", wasm.clone()).await;
+        for _ in 0..TRIES_MAX {
+            if answer.status != 503 {
+                break;
+            }
+            answer = self.client.put_bytes(&self.path(), "application/wasm", wasm.clone()).await;
+        }
+        answer
     }
 
     /// Installs the guest with all it asks for.
