@@ -28,7 +28,7 @@ pub const CREDENTIALS_PER_APP_MAX: i64 = 20;
 /// The longest life of a credential that ends, in seconds: 10 years.
 pub const CREDENTIAL_LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
-/// How long a client may take to send its body: a component of 24 MiB on a slow line; longer is a client that holds a slot for nothing.
+/// How long a client may take to send its body: 16 MiB on a slow line; longer is a client that holds a slot for nothing.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// How many rows a page has unless told (row M048).

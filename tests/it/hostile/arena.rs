@@ -30,8 +30,6 @@ const LOAD_BEGINS: Duration = Duration::from_millis(15);
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 /// Threads, open files and tasks that may be kept: connections of clients and of pools, threads that wait for work.
 const KEPT_HANDLES_MAX: usize = 24;
-/// How often a call is made again that the host had no connection for.
-const TRIES_MAX: u32 = 5;
 
 /// A running OPG with a site to reach and a neighbour who wants nothing but to work.
 pub(super) struct Arena {
@@ -105,14 +103,7 @@ impl Mallory {
     }
 
     pub(super) async fn upload(&self, wasm: Vec<u8>) -> Answer {
-        let mut answer = self.client.put_bytes(&self.path(), "application/wasm", wasm.clone()).await;
-        for _ in 0..TRIES_MAX {
-            if answer.status != 503 {
-                break;
-            }
-            answer = self.client.put_bytes(&self.path(), "application/wasm", wasm.clone()).await;
-        }
-        answer
+        self.client.put_bytes(&self.path(), "application/wasm", wasm).await
     }
 
     /// Installs the guest with all it asks for.
@@ -152,17 +143,8 @@ impl Mallory {
     }
 
     pub(super) async fn stopped_as(&self, tool: &str, input: Value, code: &str) -> Answer {
-        let mut before = Instant::now();
-        let mut answer = self.client.invoke(tool, input.clone()).await;
-        // All forty at once use up the connections to the database, which apps do not have shares of yet. That is
-        // said, with "try again".
-        for _ in 0..TRIES_MAX {
-            if answer.status != 503 {
-                break;
-            }
-            before = Instant::now();
-            answer = self.client.invoke(tool, input.clone()).await;
-        }
+        let before = Instant::now();
+        let answer = self.client.invoke(tool, input.clone()).await;
         let text = answer.text();
         let status = if code == "tool_timeout" { 504 } else { 502 };
         assert_eq!(

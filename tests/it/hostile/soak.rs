@@ -20,7 +20,7 @@ use std::{
 /// How long a tool may take: all of them share the machine, and each must come to its own end.
 const TOGETHER: Duration = Duration::from_secs(4);
 /// How long, unless `OPG_SOAK_SECONDS` says otherwise.
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_forty_together_leave_nothing_behind() {
