@@ -14,10 +14,10 @@ use super::{parse::Namespace, store};
 use crate::{
     app::App,
     grants::AppRef,
+    postgres::scram_verifier,
     secrets::{Place, envelope::SealError},
     tenants::ServiceTx,
 };
-use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -126,7 +126,7 @@ pub(crate) async fn provision(
         let sealed = app.seal(PLACE, login_id, &password)?;
         store::insert_login(tx, login_id, workspace.app_id, access, &sealed, app.now()).await?;
         // The server gets what proves the password, not the password: statements end up in logs.
-        verifiers.push((access, scram_sha_256(password.expose_secret().as_bytes())));
+        verifiers.push((access, scram_verifier(password.expose_secret(), app.entropy.bytes())));
     }
     store::create_workspace(app.database.admin(), workspace, &verifiers).await
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use super::find::{Binaries, FindError, Places};
 use super::layout::{Layout, LayoutError, SOCKET_PORT, at};
 use super::process::{Process, confine};
+use super::server::describe;
+use super::verifier::{ITERATIONS, SALT_BYTES, scram_verifier};
 
 /// The superuser `initdb` makes. Not `postgres`, so that a tenant's guess at a name is wrong.
 const SUPERUSER: &str = "opg_admin";
@@ -169,7 +171,8 @@ impl Embedded {
         let options = self.admin("postgres");
         loop {
             let wait = match options.connect().await {
-                Ok(connection) => {
+                Ok(mut connection) => {
+                    self.renew_verifier(&mut connection).await?;
                     // The server answers; how the goodbye goes does not matter.
                     drop(connection.close().await);
                     return Ok(());
@@ -191,6 +194,28 @@ impl Embedded {
             tokio::time::sleep(READY_POLL).await;
         }
     }
+}
+
+impl Embedded {
+    /// Lets the server forget a verifier of the usual 4,096 rounds, which databases of older versions have.
+    async fn renew_verifier(&self, connection: &mut PgConnection) -> Result<(), StartError> {
+        let failed = |error| StartError::Refused { message: describe(&error) };
+        let known = "select rolpassword like $1 from pg_authid where rolname = current_user";
+        let ours = format!("SCRAM-SHA-256${ITERATIONS}:%");
+        let is_ours: Option<bool> =
+            sqlx::query_scalar(known).bind(ours).fetch_one(&mut *connection).await.map_err(failed)?;
+        if is_ours == Some(true) {
+            return Ok(());
+        }
+        let renew = format!("alter role {SUPERUSER} password '{}'", new_verifier(&self.password)?);
+        sqlx::raw_sql(AssertSqlSafe(renew)).execute(connection).await.map(drop).map_err(failed)
+    }
+}
+
+fn new_verifier(password: &SecretString) -> Result<String, LayoutError> {
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(|_| LayoutError::NoRandomness)?;
+    Ok(scram_verifier(password.expose_secret(), salt))
 }
 
 impl std::fmt::Debug for Embedded {
@@ -290,7 +315,7 @@ fn init(config: &EmbeddedConfig, layout: &Layout, binaries: &Binaries) -> Result
     let (half_made, data) = (layout.half_made(binaries.major), layout.data(binaries.major));
     layout.make_server_dir(&half_made)?;
     let password = layout.make_password()?;
-    let lent = layout.lend_password(&password)?;
+    let lent = layout.lend_verifier(&new_verifier(&password)?)?;
     let mut command = Command::new(binaries.initdb());
     command.arg("--pgdata").arg(&half_made).arg("--pwfile").arg(&lent);
     command.args(["--username", SUPERUSER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);

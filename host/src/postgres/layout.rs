@@ -141,10 +141,10 @@ impl Layout {
         Ok(password)
     }
 
-    /// The password in a file the server's user can read, for `initdb` alone; the caller removes it.
-    pub(super) fn lend_password(&self, password: &SecretString) -> Result<PathBuf, LayoutError> {
+    /// What proves the password, in a file the server's user can read, for `initdb` alone; the caller removes it.
+    pub(super) fn lend_verifier(&self, verifier: &str) -> Result<PathBuf, LayoutError> {
         let file = self.home.join("initdb.password");
-        write_whole(&file, password.expose_secret(), 0o600)?;
+        write_whole(&file, verifier, 0o600)?;
         give(&file, self.user)?;
         Ok(file)
     }

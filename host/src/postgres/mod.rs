@@ -23,6 +23,7 @@ mod process;
 mod server;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 pub use embedded::{Embedded, EmbeddedConfig, StartError};
 pub use find::{Binaries, FindError, Places};
@@ -30,6 +31,7 @@ pub use layout::LayoutError;
 pub use migrate::{MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, check, run};
 pub use pools::{PoolError, Pools};
 pub use server::{DatabaseNames, Location, OpenError, PostgresConfig, Server};
+pub(crate) use verifier::scram_verifier;
 
 /// The oldest major version we run on: `security_invoker` views and the public-schema rights of 15.
 pub const POSTGRES_MAJOR_MIN: u32 = 15;

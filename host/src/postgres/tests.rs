@@ -175,6 +175,34 @@ async fn nobody_gets_in_without_the_password_and_debug_does_not_show_it() {
     assert!(!format!("{server:?}").contains(&password));
 }
 
+/// A client that gives up its turn hundreds of times while it signs in waits for seconds on a busy server.
+#[tokio::test]
+async fn signing_in_takes_few_turns_also_where_an_older_version_made_the_database() {
+    let turns = async |server: &Embedded| {
+        let options = server.admin("postgres");
+        let mut connecting = std::pin::pin!(options.connect());
+        let mut turns = 0;
+        let connected = std::future::poll_fn(|context| {
+            turns += 1;
+            connecting.as_mut().poll(context)
+        });
+        connected.await.unwrap();
+        turns
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let server = Embedded::start(&durable(dir.path())).await.unwrap();
+    assert!(turns(&server).await < 50);
+    // As the server makes it from a password.
+    let password = std::fs::read_to_string(dir.path().join("postgres/superuser.password")).unwrap();
+    execute(&mut connect(&server).await, &format!("alter role opg_admin password '{password}'")).await;
+    assert!(turns(&server).await > 500, "what this is about");
+    server.stop().await;
+
+    let server = Embedded::start(&durable(dir.path())).await.unwrap();
+    assert!(turns(&server).await < 50);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn committed_rows_survive_a_kill_of_the_whole_server() {
     let dir = tempfile::tempdir().unwrap();
