@@ -20,6 +20,9 @@ pub(super) const ALONE: Duration = Duration::from_millis(600);
 /// How late a stopped call may answer on a machine that does other things as well, besides twice the time it had.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
+/// What happens by itself has happened by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often control and attack take turns in one measurement, and the neighbour's calls in each.
 const TURNS: usize = 4;
 const CALLS_PER_TURN: usize = 5;
@@ -159,6 +162,18 @@ impl Mallory {
         answer
     }
 
+    /// Goes away from a call before its answer comes, and waits until that is written down.
+    pub(super) async fn leave(&self, tool: &str, after: Duration) {
+        let request = self.client.request("POST", &format!("/v1/tenant/tools/{tool}/invoke"));
+        let answer = send(request.json(&json!({ "input": {} })));
+        assert!(tokio::time::timeout(after, answer).await.is_err(), "it was still running");
+        let left = Instant::now();
+        while self.audited("tool.run").await["detail"]["status"] != "canceled" {
+            assert!(left.elapsed() < PATIENCE, "{tool} runs on, or nobody wrote down that it ended");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The newest audit row of an action.
     pub(super) async fn audited(&self, action: &str) -> Value {
         let rows = self.client.get(&format!("/v1/tenant/audit?action={action}&limit=1")).await.json();
@@ -292,17 +307,10 @@ async fn eventually(what: &str, happened: impl Fn() -> bool) {
     let before = Instant::now();
     while !happened() {
         assert!(
-            before.elapsed() < Duration::from_secs(10),
-            "not after 10 s: {what}; it is {:?}",
+            before.elapsed() < PATIENCE,
+            "not after {PATIENCE:?}: {what}; it is {:?}",
             Baseline::now()
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Sends a request and goes away before the answer comes.
-pub(super) async fn leave(client: &Client, tool: &str, after: Duration) {
-    let request = client.request("POST", &format!("/v1/tenant/tools/{tool}/invoke"));
-    let answer = send(request.json(&json!({ "input": {} })));
-    assert!(tokio::time::timeout(after, answer).await.is_err(), "it was still running");
 }

@@ -1,6 +1,6 @@
 //! Guests that take time, and do not give it back.
 
-use crate::hostile::arena::{Mallory, leave, until_idle};
+use crate::hostile::arena::Mallory;
 use opg_tests::{guests, hostile};
 use serde_json::json;
 use std::time::Duration;
@@ -110,8 +110,7 @@ pub(in crate::hostile) async fn trap(mallory: &Mallory) {
         assert!(exited.text().contains("exited"), "{}", exited.text());
     }
     // Who goes away takes the guest along; the slot and the row of the run are seen to all the same.
-    leave(&mallory.client, "spin", Duration::from_millis(100)).await;
-    until_idle(&mallory.arena).await;
+    mallory.leave("spin", Duration::from_millis(100)).await;
     let looks = mallory.client.invoke("wasi", json!({})).await;
     assert_eq!(looks.status, 200, "the next call is as good as the first: {}", looks.text());
 }
