@@ -86,6 +86,8 @@ pub struct Parts {
     pub background: TaskTracker,
     /// Where background work runs, also when it was started from a guest's thread.
     pub runtime: Handle,
+    /// This process, among others on the same database.
+    pub process_id: Uuid,
 }
 
 impl App {

@@ -11,6 +11,7 @@
 
 pub mod agents;
 pub mod app;
+pub mod budgets;
 pub mod chat;
 pub mod config;
 pub mod db_proxy;
@@ -24,6 +25,7 @@ pub mod limits;
 pub mod models;
 pub mod ops;
 pub mod postgres;
+pub mod prices;
 pub mod registry;
 pub mod router;
 pub mod sandbox;

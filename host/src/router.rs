@@ -8,11 +8,11 @@
 
 use crate::{
     app::App,
-    chat, db_proxy,
+    budgets, chat, db_proxy,
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    ops,
+    ops, prices,
     registry::{
         self,
         routes::{Agents, Tools},
@@ -77,6 +77,12 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/v1/admin/tenants/{id}" => tenants::routes::get_tenant, AppsRead;
     GET "/v1/admin/tenants/{id}/database/backup" => db_proxy::routes::get_backup_of, AppsBackup;
     DELETE "/v1/admin/tenants/{id}" => tenants::routes::delete_tenant, AppsDelete;
+    GET "/v1/admin/tenants/{id}/budgets" => budgets::routes::list_of_app, AppBudgetsRead;
+    PUT "/v1/admin/tenants/{id}/budgets/{name}" => budgets::routes::put_of_app, AppBudgetsWrite;
+    DELETE "/v1/admin/tenants/{id}/budgets/{name}" => budgets::routes::delete_of_app, AppBudgetsWrite;
+    GET "/platform/v1/ai/prices" => prices::routes::list, PricesRead;
+    PUT "/platform/v1/ai/prices/{*id}" => prices::routes::put, PricesWrite;
+    DELETE "/platform/v1/ai/prices/{*id}" => prices::routes::delete, PricesWrite;
 }
 
 routes! { app_routes, APP_ROUTES:
@@ -106,6 +112,9 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
     POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
     DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;
+    GET "/v1/tenant/budgets" => budgets::routes::list, BudgetsRead;
+    PUT "/v1/tenant/budgets/{name}" => budgets::routes::put, BudgetsWrite;
+    DELETE "/v1/tenant/budgets/{name}" => budgets::routes::delete, BudgetsWrite;
     GET "/v1/tenant/audit" => grants::routes::list_audit, AuditRead;
     GET "/v1/predefined/tools" => registry::routes::list_predefined::<Tools>, PredefinedRead;
     GET "/v1/predefined/tools/{name}" => registry::routes::get_predefined::<Tools>, PredefinedRead;
@@ -117,6 +126,7 @@ routes! { app_routes, APP_ROUTES:
     DELETE "/v1/sessions/{id}" => sessions::routes::delete, SessionsDelete;
     GET "/v1/usage/ai-logs" => usage::routes::list, UsageRead;
     GET "/v1/usage/summary" => usage::routes::summary, UsageRead;
+    GET "/v1/usage/balance" => budgets::routes::balance, UsageRead;
     GET "/v1/sdk/database/manifest" => db_proxy::routes::get_manifest, DbRead;
     GET "/v1/sdk/database/tables" => db_proxy::routes::list_tables, DbRead;
     POST "/v1/sdk/database/query" => db_proxy::routes::post_query, DbRead;

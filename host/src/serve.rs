@@ -245,7 +245,9 @@ async fn assemble(
     // A model on the developer's own machine is what `ollama` means; in production an operator says so.
     let own_machine =
         if config.is_production() { vec![] } else { vec![("127.0.0.1".to_owned(), OLLAMA_PORT)] };
+    let process_id = uuid::Builder::from_random_bytes(surroundings.entropy.bytes()).into_uuid();
     Ok(App::new(Parts {
+        process_id,
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
         authenticator: Authenticator::new(&config.admin_tokens),
         rate_limits: RateLimits::new(config.rate_limit_per_minute),

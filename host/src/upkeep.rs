@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{app::App, budgets, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
@@ -9,6 +9,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Keeps things tidy until the process stops.
 pub async fn run(app: App) {
     rewrap_data_keys(&app).await;
+    if let Err(cause) = budgets::sweep::at_start(&app).await {
+        tracing::error!(%cause, "what a dead process held against budgets could not be let go");
+    }
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
     loop {
@@ -21,6 +24,9 @@ pub async fn run(app: App) {
                 app.database.tidy();
                 if let Err(cause) = db_proxy::sweep::expired(&app).await {
                     tracing::error!(%cause, "workspaces of deleted apps could not be dropped");
+                }
+                if let Err(cause) = budgets::sweep::expired(&app).await {
+                    tracing::error!(%cause, "what dead processes held against budgets could not be let go");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

@@ -3,6 +3,7 @@
 
 mod agents;
 mod bad_input;
+mod budgets;
 mod canary;
 mod cancellation;
 mod chat;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// Of the migrations themselves; nobody's rows.
 const NOT_OURS: &[&str] = &["_sqlx_migrations"];
+/// What every tenant reads alike, and none writes.
+const SHARED: &[&str] = &["model_prices"];
 
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
     let rows =
@@ -157,6 +159,9 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into app_members select app_id, user_id, 'owner', now() from apps join users on email = slug || '@example.com';
                    insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
                      select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
+                   insert into model_prices values ('x', 'a', 1, 1, 1, 1, now()), ('x', 'b', 1, 1, 1, 1, now());
+                   insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
+                     from budget_counters;
                    insert into plugin_kv select app_id, 'tool/x', 'k', 'v', now() from apps on conflict do nothing")
         .execute(&mut conn).await.unwrap();
     let ids: BTreeMap<String, String> = sqlx::query_as("select slug, app_id::text from apps")
@@ -180,6 +185,19 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
             as_role_count(&mut conn, "opg_app", Some(a), &table).await,
             as_role_count(&mut conn, "opg_app", Some(b), &table).await,
         );
+        if SHARED.contains(&table.as_str()) {
+            assert_eq!((of_a, of_b), (total, total), "{table}");
+            let column = columns(&mut conn, &table).await.remove(0);
+            for statement in [
+                format!("delete from {table}"),
+                format!("update {table} set {column} = {column}"),
+                format!("insert into {table} select * from {table}"),
+            ] {
+                let done = as_role(&mut conn, "opg_app", Some(a), &statement).await;
+                assert_eq!(done, Err(DENIED.to_owned()), "{statement}");
+            }
+            continue;
+        }
         assert!(of_a > 0 && of_b > 0, "{table}: {of_a} and {of_b}");
         assert!(of_a + of_b <= total, "{table}: {of_a} + {of_b} of {total}: somebody sees another's rows");
         if !columns(&mut conn, &table).await.contains(&"app_id".to_owned()) {
@@ -221,6 +239,8 @@ async fn fill(client: &Client) {
     let provider = json!({ "providers": { "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" } } });
     assert_eq!(client.put("/v1/tenant", &provider).await.status, 200);
     assert_eq!(client.put("/v1/tenant/secrets", &json!({ "set": { "API_KEY": "value" } })).await.status, 204);
+    let budget = json!({ "scope": "app", "period": "day", "limit_micro_usd": 1_000_000 });
+    assert_eq!(client.put("/v1/tenant/budgets/all", &budget).await.status, 200);
     let body = json!({ "model": "demo/assistant", "session_id": "new", "messages": [{ "role": "user", "content": "hello" }] });
     let answer = client.post("/v1/chat/completions", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

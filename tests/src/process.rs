@@ -26,6 +26,15 @@ pub struct OpgProcess {
 impl OpgProcess {
     /// Starts it on a data directory and waits until it serves.
     pub async fn start(data_dir: &Path) -> OpgProcess {
+        OpgProcess::start_with(data_dir, &[]).await
+    }
+
+    /// The same, which may reach model providers on this machine.
+    pub async fn start_local(data_dir: &Path) -> OpgProcess {
+        OpgProcess::start_with(data_dir, &[("OPG_ALLOW_PRIVATE_UPSTREAMS", "true")]).await
+    }
+
+    async fn start_with(data_dir: &Path, variables: &[(&str, &str)]) -> OpgProcess {
         let mut child = Command::new(binary())
             .arg("serve")
             .env_clear()
@@ -35,6 +44,7 @@ impl OpgProcess {
             .env("DATA_DIR", data_dir)
             .env("OPG_CACHE_DIR", concat!(env!("OUT_DIR"), "/component-cache"))
             .env("OPG_RATE_LIMIT_PER_MINUTE", "1000000")
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -198,6 +198,7 @@ impl From<GatewayError> for ApiError {
                 ApiError::bad_request("provider_not_configured", text).param("model")
             }
             GatewayError::Sealed => ApiError::conflict("provider_key_sealed", text),
+            GatewayError::Budget(error) => error.into(),
             GatewayError::Db(_) => {
                 ApiError::unavailable("the database cannot be reached right now; try again")
             }

@@ -7,6 +7,7 @@ use crate::{
         run::{self, RunError, Task},
     },
     app::App,
+    budgets::END_USER_BYTES_MAX,
     grants::{Allowed, Denied, action::may},
     guests::{Chain, Emitted},
     models::{
@@ -81,6 +82,9 @@ pub async fn send(
     let agent = who_answers(app, allowed, named, &catalog).await?;
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
+    if end_user(&request).is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
+        return Err(end_user_too_long());
+    }
     let asked = Asked { stream: request.stream, include_usage: request.include_usage };
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
@@ -171,6 +175,19 @@ fn session_conflict() -> ChatError {
     })
 }
 
+/// Whose request it is: OpenAI's `user`.
+fn end_user(request: &ChatRequest) -> Option<&str> {
+    request.rest.get("user").and_then(Value::as_str).filter(|user| !user.is_empty())
+}
+
+fn end_user_too_long() -> ChatError {
+    ChatError::Request(RequestError {
+        message: format!("`user` is {END_USER_BYTES_MAX} bytes at the most."),
+        param: Some("user".into()),
+        code: "invalid_value",
+    })
+}
+
 /// The messages a session holds. One that does not read would change what was said: then nothing is.
 fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
     let read = history.iter().map(|value| serde_json::from_value(value.clone()));
@@ -242,7 +259,8 @@ impl Job {
             let history = messages_of(&taken.history)?;
             self.request.messages.splice(0..0, history);
         }
-        let origin = Origin { plugin: None, session_id: self.session_id() };
+        let end_user = end_user(&self.request).map(str::to_owned);
+        let origin = Origin { plugin: None, session_id: self.session_id(), end_user };
         let mut reply =
             gateway::ask(&self.app, &self.allowed, (&self.provider, &self.model), &self.request, origin)
                 .await?;
@@ -277,7 +295,8 @@ impl Job {
         let (emit, mut emitted) = mpsc::channel(EVENTS_WAITING_MAX);
         let time_limit = self.app.config.agent_time_limit;
         let chain =
-            Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit));
+            Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit))
+                .of_end_user(end_user(&self.request));
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);
 

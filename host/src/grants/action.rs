@@ -72,6 +72,10 @@ actions! {
     AppsCreate "apps.create" Platform [PlatformAppsWrite];
     AppsDelete "apps.delete" Platform [PlatformAppsDelete];
     AppsBackup "apps.backup" Platform [PlatformAppsRead];
+    AppBudgetsRead "apps.budgets.read" Platform [PlatformAppsRead];
+    AppBudgetsWrite "apps.budgets.write" Platform [PlatformAppsWrite];
+    PricesRead "prices.read" Platform [PlatformProviders];
+    PricesWrite "prices.write" Platform [PlatformProviders];
 
     WhoAmI "whoami" App [];
     TenantRead "tenant.read" App [TenantRead];
@@ -93,6 +97,8 @@ actions! {
     SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];
     UsageRead "usage.read" App [UsageRead];
+    BudgetsRead "budgets.read" App [UsageRead, TenantRead];
+    BudgetsWrite "budgets.write" App [TenantWrite];
     AuditRead "audit.read" App [AuditRead];
     DbRead "db.read" App [DbRead];
     DbWrite "db.write" App [DbWrite, DbApply];

@@ -61,6 +61,7 @@ scopes! {
     PlatformAppsRead "platform:apps:read" "see every app";
     PlatformAppsWrite "platform:apps:write" "create and change apps";
     PlatformAppsDelete "platform:apps:delete" "delete apps";
+    PlatformProviders "platform:providers" "set what models cost";
 }
 
 /// A set of scopes.

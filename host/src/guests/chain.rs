@@ -43,6 +43,8 @@ pub struct Chain {
     pub acting: Acting,
     /// The session it belongs to.
     pub session_id: Option<Uuid>,
+    /// Whose request it is, where the client says so.
+    pub end_user: Option<Arc<str>>,
     /// How deep this call is: 0 is what the request itself started.
     pub depth: u32,
     /// When the whole must have ended.
@@ -77,6 +79,7 @@ impl Chain {
         Chain {
             acting: Acting::of(proof),
             session_id,
+            end_user: None,
             depth: 0,
             deadline: Instant::now() + time_limit,
             tools,
@@ -92,6 +95,11 @@ impl Chain {
                 model_failure: Mutex::default(),
             }),
         }
+    }
+
+    /// The same for an end user of the client's.
+    pub fn of_end_user(self, end_user: Option<&str>) -> Chain {
+        Chain { end_user: end_user.map(Arc::from), ..self }
     }
 
     /// The chain of a call made by a call of this one; none where it is deep enough.

@@ -178,6 +178,7 @@ impl Record {
             },
             plugin: Some(inner.plugin.to_string()),
             session_id: inner.session_id,
+            end_user: None,
             took: inner.started.elapsed(),
             status,
         };

@@ -6,10 +6,11 @@
 
 use super::{
     ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage, catalog::DEMO,
-    demo::Demo, price, providers,
+    demo::Demo, providers,
 };
 use crate::{
     app::App,
+    budgets::{self, Hold, HoldError, Spender},
     grants::{Acting, InApp},
     tenants::{self, providers::OpenError},
     usage::{self, Status, Use, What},
@@ -26,6 +27,8 @@ pub struct Origin {
     pub plugin: Option<String>,
     /// The session.
     pub session_id: Option<Uuid>,
+    /// Whose request it is, where the client says so.
+    pub end_user: Option<String>,
 }
 
 /// Why a model was not asked, or did not answer.
@@ -43,6 +46,9 @@ pub enum GatewayError {
     /// The provider.
     #[error("{0}")]
     Upstream(#[from] UpstreamError),
+    /// A budget does not allow it.
+    #[error("{0}")]
+    Budget(#[from] HoldError),
     /// The database.
     #[error("the provider could not be looked up")]
     Db(String),
@@ -66,6 +72,8 @@ struct Record {
     started: Instant,
     usage: Usage,
     settled: bool,
+    /// What is held for it against budgets.
+    hold: Option<Hold>,
 }
 
 /// Resolves a model id to a full one: `provider/model` as it is, a bare name
@@ -93,16 +101,20 @@ pub async fn ask(
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
+    let terms = budgets::terms(app, proof, provider, model).await?;
+    let spender = Spender::of(proof, origin.end_user.as_deref());
+    let hold = budgets::hold(app, proof, &terms, &spender, (provider, model), request).await?;
     let mut record = Record {
         app: app.clone(),
         acting: Acting::of(proof),
         origin,
         provider: provider.to_owned(),
         model: model.to_owned(),
-        price: price::built_in(provider, model),
+        price: terms.priced.map(|priced| priced.price),
         started: Instant::now(),
         usage: Usage::default(),
         settled: false,
+        hold,
     };
     match upstream.stream(model, request).await {
         Ok(stream) => Ok(Metered { stream, record }),
@@ -182,11 +194,12 @@ impl Record {
             },
             plugin: self.origin.plugin.clone(),
             session_id: self.origin.session_id,
+            end_user: self.origin.end_user.clone(),
             took: self.started.elapsed(),
             status,
         };
-        let (app, acting) = (self.app.clone(), self.acting.clone());
-        Some(self.app.spawn(async move { usage::record(&app, &acting, &what).await }))
+        let (app, acting, hold) = (self.app.clone(), self.acting.clone(), self.hold.take());
+        Some(self.app.spawn(async move { usage::record(&app, &acting, &what, hold).await }))
     }
 }
 

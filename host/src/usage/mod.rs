@@ -8,6 +8,7 @@ pub mod store;
 
 use crate::{
     app::App,
+    budgets::{self, Hold, Spender},
     grants::{Acting, InApp},
     models::{Price, Usage},
     tenants::TenantTx,
@@ -46,6 +47,8 @@ pub struct Use {
     pub plugin: Option<String>,
     /// The session it belongs to.
     pub session_id: Option<Uuid>,
+    /// Whose request it was, where the client says so.
+    pub end_user: Option<String>,
     /// How long it took.
     pub took: Duration,
     /// How it ended.
@@ -85,16 +88,35 @@ pub async fn write(app: &App, tx: &mut TenantTx, acting: &impl InApp, what: &Use
     .await
 }
 
-/// Writes one use down in a transaction of its own. A failure is logged: what
-/// was used has been used.
-pub async fn record(app: &App, acting: &Acting, what: &Use) {
+/// Writes a use of a model down, charges the budgets it counts for and lets go of what was held for it: all in one
+/// transaction of its own. A failure is logged: what was used has been used.
+pub(crate) async fn record(app: &App, acting: &Acting, what: &Use, hold: Option<Hold>) {
+    let spender = Spender::of(acting, what.end_user.as_deref());
     let written = async {
         let mut tx = app.tenant_tx(acting).await?;
+        budgets::settle(app, &mut tx, acting, hold.as_ref(), &spender, what.cost_micro_usd()).await?;
         write(app, &mut tx, acting, what).await?;
         tx.commit().await
     };
     app.metrics.used(what);
-    if let Err(cause) = written.await {
-        tracing::error!(%cause, app = acting.app().slug, ?what, "a use could not be written to the ledger");
+    match written.await {
+        Ok(()) => {
+            if let Some(hold) = hold {
+                hold.settled();
+            }
+        }
+        Err(cause) => {
+            tracing::error!(%cause, app = acting.app().slug, ?what, "a use could not be written to the ledger");
+        }
+    }
+}
+
+impl Use {
+    /// What it cost, where that is known.
+    fn cost_micro_usd(&self) -> Option<u64> {
+        match &self.what {
+            What::Tokens { usage, price: Some(price), .. } => Some(price.cost_micro_usd(usage)),
+            What::Tokens { price: None, .. } | What::Tool | What::Agent => None,
+        }
     }
 }

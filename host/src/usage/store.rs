@@ -1,12 +1,15 @@
 //! All SQL of the ledger.
 
-use super::{Use, What};
+use super::{Use, What, routes::By};
 use crate::{grants::Caller, tenants::TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
+
+/// Totals given at once: end users may be many; the dearest come first.
+const TOTALS_MAX: u32 = 1_000;
 
 pub(super) struct NewUse<'a> {
     pub(super) usage_id: Uuid,
@@ -28,8 +31,8 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
     sqlx::query(
         "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
                                    provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
-                                   price, duration_ms, status, surface)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                                   price, duration_ms, status, surface, end_user)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(new.usage_id)
     .bind(new.app_id)
@@ -44,11 +47,12 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
     .bind(count(usage.prompt_tokens))
     .bind(count(usage.completion_tokens))
     .bind(count(usage.cached_tokens))
-    .bind(price.map(|price| count(price.cost_micro_usd(&usage))))
+    .bind(new.what.cost_micro_usd().map(count))
     .bind(price.map(price_json))
     .bind(i64::try_from(new.what.took.as_millis()).unwrap_or(i64::MAX))
     .bind(new.what.status.name())
     .bind(new.caller.surface.name())
+    .bind(&new.what.end_user)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -82,27 +86,47 @@ pub(super) struct UseRow {
     pub(super) session_id: Option<Uuid>,
     pub(super) credential_id: Option<Uuid>,
     pub(super) request_id: String,
+    pub(super) end_user: Option<String>,
 }
 
-/// Uses, newest first, `limit` of them older than `before`; of one kind, or of one request.
+/// Which uses are wanted: all of what is given must hold.
+pub(super) struct Wanted<'a> {
+    pub(super) kind: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
+    /// `provider/model`, or the provider's name for it alone.
+    pub(super) model: Option<&'a str>,
+    pub(super) status: Option<&'a str>,
+    pub(super) end_user: Option<&'a str>,
+    pub(super) from: Option<DateTime<Utc>>,
+    pub(super) to: Option<DateTime<Utc>>,
+}
+
+/// Uses, newest first, `limit` of them older than `before`.
 pub(super) async fn list(
     tx: &mut TenantTx,
     before: Option<Uuid>,
-    kind: Option<&str>,
-    request_id: Option<&str>,
+    wanted: &Wanted<'_>,
     limit: i64,
 ) -> sqlx::Result<Vec<UseRow>> {
     sqlx::query_as(
         "select usage_id, occurred_at, kind, plugin, provider, model, prompt_tokens, completion_tokens, cached_tokens,
-                cost_micro_usd, duration_ms, status, session_id, credential_id, request_id
+                cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user
          from usage_events
          where ($1::uuid is null or usage_id < $1) and ($2::text is null or kind = $2)
            and ($3::text is null or request_id = $3)
-         order by usage_id desc limit $4",
+           and ($4::text is null or model = $4 or provider || '/' || model = $4)
+           and ($5::text is null or status = $5) and ($6::text is null or end_user = $6)
+           and ($7::timestamptz is null or occurred_at >= $7) and ($8::timestamptz is null or occurred_at < $8)
+         order by usage_id desc limit $9",
     )
     .bind(before)
-    .bind(kind)
-    .bind(request_id)
+    .bind(wanted.kind)
+    .bind(wanted.request_id)
+    .bind(wanted.model)
+    .bind(wanted.status)
+    .bind(wanted.end_user)
+    .bind(wanted.from)
+    .bind(wanted.to)
     .bind(limit)
     .fetch_all(tx.conn())
     .await
@@ -111,22 +135,38 @@ pub(super) async fn list(
 /// Totals by model and plugin.
 #[derive(FromRow, Serialize)]
 pub(super) struct Total {
-    pub(super) kind: String,
-    pub(super) provider: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) plugin: Option<String>,
+    #[serde(flatten)]
+    #[sqlx(json)]
+    pub(super) of: Value,
     pub(super) count: i64,
     pub(super) prompt_tokens: i64,
     pub(super) completion_tokens: i64,
+    pub(super) cached_tokens: i64,
     pub(super) cost_micro_usd: i64,
 }
 
-pub(super) async fn totals(tx: &mut TenantTx) -> sqlx::Result<Vec<Total>> {
-    sqlx::query_as(
-        "select kind, provider, model, plugin, count(*) as count, sum(prompt_tokens)::bigint as prompt_tokens,
-                sum(completion_tokens)::bigint as completion_tokens, coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd
-         from usage_events group by 1, 2, 3, 4 order by 1, 2, 3, 4",
-    )
-    .fetch_all(tx.conn())
-    .await
+pub(super) async fn totals(
+    tx: &mut TenantTx,
+    by: By,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+) -> sqlx::Result<Vec<Total>> {
+    let of = match by {
+        By::Model => {
+            "jsonb_build_object('kind', kind, 'provider', provider, 'model', model, 'plugin', plugin)"
+        }
+        By::Day => "jsonb_build_object('day', to_char(occurred_at at time zone 'UTC', 'YYYY-MM-DD'))",
+        By::Credential => "jsonb_build_object('credential_id', credential_id)",
+        By::Surface => "jsonb_build_object('surface', surface)",
+        By::EndUser => "jsonb_build_object('end_user', end_user)",
+    };
+    let query = format!(
+        "select {of} as of, count(*) as count, sum(prompt_tokens)::bigint as prompt_tokens,
+                sum(completion_tokens)::bigint as completion_tokens, sum(cached_tokens)::bigint as cached_tokens,
+                coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd
+         from usage_events
+         where ($1::timestamptz is null or occurred_at >= $1) and ($2::timestamptz is null or occurred_at < $2)
+         group by 1 order by cost_micro_usd desc, count desc, 1 limit {TOTALS_MAX}"
+    );
+    sqlx::query_as(AssertSqlSafe(query)).bind(from).bind(to).fetch_all(tx.conn()).await
 }

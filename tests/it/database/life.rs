@@ -39,7 +39,8 @@ async fn m144_an_app_has_two_logins_that_may_do_their_work_and_nothing_else() {
                 or not rolcanlogin or rolconnlimit not between 1 and 20 from pg_roles where rolname = '{role}'"
         );
         assert!(!yes(&mut admin, powers).await, "{role} has a power, or no limit");
-        let short = format!("select rolpassword like 'SCRAM-SHA-256$1:%' from pg_authid where rolname = '{role}'");
+        let short =
+            format!("select rolpassword like 'SCRAM-SHA-256$1:%' from pg_authid where rolname = '{role}'");
         assert!(yes(&mut admin, short).await, "{role}'s password is random: no rounds for each login");
         let memberships =
             format!("select count(*) > 0 from pg_auth_members where member = '{role}'::regrole");

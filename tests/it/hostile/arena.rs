@@ -306,11 +306,7 @@ pub(super) async fn until_idle(arena: &Arena) {
 async fn eventually(what: &str, happened: impl Fn() -> bool) {
     let before = Instant::now();
     while !happened() {
-        assert!(
-            before.elapsed() < PATIENCE,
-            "not after {PATIENCE:?}: {what}; it is {:?}",
-            Baseline::now()
-        );
+        assert!(before.elapsed() < PATIENCE, "not after {PATIENCE:?}: {what}; it is {:?}", Baseline::now());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

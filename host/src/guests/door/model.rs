@@ -2,6 +2,7 @@
 
 use super::Door;
 use crate::{
+    budgets::HoldError,
     grants::Reach,
     limits::{CHAT_BYTES_MAX, STEPS_PER_TURN_MAX},
     models::{
@@ -26,7 +27,12 @@ pub(super) async fn complete(door: &Door, request: &str) -> Result<Completion, D
     if !door.chain.take_model_call() {
         return Err(DoorError::Limit(format!("one turn makes {STEPS_PER_TURN_MAX} model calls at the most")));
     }
-    let origin = Origin { plugin: Some(door.grants.plugin().to_string()), session_id: door.chain.session_id };
+    let origin = Origin {
+        plugin: Some(door.grants.plugin().to_string()),
+        session_id: door.chain.session_id,
+        // The request's own word, never the guest's.
+        end_user: door.chain.end_user.as_deref().map(str::to_owned),
+    };
     match gateway::ask(&door.app, &door.grants, (&provider, &model), &request, origin).await {
         Ok(metered) => Ok(events(door.clone(), metered, tokens_max)),
         Err(failure) => Err(failed(door, failure)),
@@ -112,6 +118,9 @@ fn failed(door: &Door, failure: GatewayError) -> DoorError {
         GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::RateLimited, .. }) => {
             DoorError::Limit(text)
         }
+        GatewayError::Budget(HoldError::Exceeded { .. }) => DoorError::Limit(text),
+        GatewayError::Budget(HoldError::NoPrice { .. }) => DoorError::Invalid(text),
+        GatewayError::Budget(HoldError::Db(_)) => DoorError::Unavailable(text),
         GatewayError::Upstream(_) => DoorError::Failed(text),
         GatewayError::Sealed | GatewayError::Db(_) => DoorError::Unavailable(text),
     }

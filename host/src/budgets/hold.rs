@@ -1,0 +1,246 @@
+//! Held before, charged after: what keeps calls within budgets.
+
+use super::{
+    bound::cost_at_most,
+    store::{self, Budget, Key},
+};
+use crate::{
+    app::App,
+    grants::{Acting, InApp, audit},
+    models::{ChatRequest, price},
+    prices::Priced,
+    tenants::TenantTx,
+};
+use chrono::{DateTime, Duration, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+/// How long a hold stands that nobody renews: three sweeps, so that a slow one lets nothing go that is needed.
+pub(super) const HOLD_LIFE: Duration = Duration::seconds(180);
+
+/// On what terms an app may ask a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// What it costs, if that is known.
+    pub(crate) priced: Option<Priced>,
+    budgets: Vec<Budget>,
+}
+
+/// Who spends.
+#[derive(Clone, Debug)]
+pub(crate) struct Spender {
+    pub(crate) credential_id: Option<Uuid>,
+    pub(crate) end_user: Option<String>,
+}
+
+impl Spender {
+    pub(crate) fn of(proof: &impl InApp, end_user: Option<&str>) -> Spender {
+        Spender { credential_id: proof.caller().credential_id, end_user: end_user.map(str::to_owned) }
+    }
+}
+
+/// Why a model may not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HoldError {
+    /// There is too little left.
+    #[error(
+        "the budget `{name}` has too little left for this request: of {limit_micro_usd} micro-dollars \
+         {spent_micro_usd} are spent and {reserved_micro_usd} held for requests under way, and this one may cost \
+         {needed_micro_usd}; name a smaller `max_tokens`, wait{}, or raise the budget",
+        resets_at.map(|at| format!(" until {}", at.format("%FT%TZ"))).unwrap_or_default()
+    )]
+    Exceeded {
+        /// Its name.
+        name: String,
+        /// How much may be spent.
+        limit_micro_usd: i64,
+        /// How much is.
+        spent_micro_usd: i64,
+        /// How much requests under way may still cost.
+        reserved_micro_usd: i64,
+        /// How much this one may.
+        needed_micro_usd: i64,
+        /// When it begins anew.
+        resets_at: Option<DateTime<Utc>>,
+    },
+    /// A budget counts and the price is not known.
+    #[error(
+        "`{model}` has no price, so what it costs cannot be held against the budget `{name}`: the operator sets \
+         prices with PUT /platform/v1/ai/prices/{model}"
+    )]
+    NoPrice {
+        /// `provider/model`.
+        model: String,
+        /// The budget that counts.
+        name: String,
+    },
+    /// The database.
+    #[error("the budget could not be looked up")]
+    Db(String),
+}
+
+impl From<sqlx::Error> for HoldError {
+    fn from(cause: sqlx::Error) -> HoldError {
+        tracing::error!(%cause, "a budget could not be looked up");
+        HoldError::Db(cause.to_string())
+    }
+}
+
+/// What is held for one call. Let go when dropped, unless the call was settled.
+pub(crate) struct Hold {
+    app: App,
+    acting: Acting,
+    hold_id: Uuid,
+    settled: bool,
+}
+
+/// The price of a model and the budgets of the app, in one statement.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn terms(
+    app: &App,
+    proof: &impl InApp,
+    provider: &str,
+    model: &str,
+) -> Result<Terms, HoldError> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let (priced, budgets) = store::terms(&mut tx, provider, model).await?;
+    let built_in = || price::built_in(provider, model).map(|price| Priced { price, output_tokens_max: None });
+    Ok(Terms { priced: priced.or_else(built_in), budgets })
+}
+
+/// Holds the most this request may cost against every budget that counts; none where none does.
+///
+/// # Errors
+/// [`HoldError`]; nothing is held then.
+pub(crate) async fn hold(
+    app: &App,
+    proof: &impl InApp,
+    terms: &Terms,
+    spender: &Spender,
+    (provider, model): (&str, &str),
+    request: &ChatRequest,
+) -> Result<Option<Hold>, HoldError> {
+    let counting: Vec<(Budget, String)> = terms
+        .budgets
+        .iter()
+        .filter_map(|budget| Some((budget.clone(), budget.subject_of(spender)?)))
+        .collect();
+    let Some((first, _)) = counting.first() else { return Ok(None) };
+    let Some(priced) = &terms.priced else {
+        return Err(HoldError::NoPrice { model: format!("{provider}/{model}"), name: first.name.clone() });
+    };
+    let amount = i64::try_from(cost_at_most(priced, request)).unwrap_or(i64::MAX);
+    let hold = Hold { app: app.clone(), acting: Acting::of(proof), hold_id: app.new_id(), settled: false };
+    // Carried through also where whoever asks goes away: the hold that comes of it is then let go as it is dropped.
+    let holding = app.spawn(async move {
+        match take(&hold, &counting, amount).await {
+            Ok(()) => Ok(Some(hold)),
+            Err(error) => {
+                hold.forget();
+                Err(error)
+            }
+        }
+    });
+    holding.await.unwrap_or_else(|_| Err(HoldError::Db("the process ends".to_owned())))
+}
+
+async fn take(hold: &Hold, counting: &[(Budget, String)], amount: i64) -> Result<(), HoldError> {
+    let app = &hold.app;
+    let (app_id, now) = (hold.acting.app().app_id, app.now());
+    let mut tx = app.tenant_tx(&hold.acting).await?;
+    store::lock(&mut tx, app_id).await?;
+    for (budget, subject) in counting {
+        let key = Key { budget_id: budget.budget_id, subject, period_start: budget.period.start(now) };
+        let counter = store::counter(&mut tx, app_id, budget, &key).await?;
+        let free = budget.limit_micro_usd - counter.spent_micro_usd - counter.reserved_micro_usd;
+        if amount > free {
+            return Err(HoldError::Exceeded {
+                name: budget.name.clone(),
+                limit_micro_usd: budget.limit_micro_usd,
+                spent_micro_usd: counter.spent_micro_usd,
+                reserved_micro_usd: counter.reserved_micro_usd,
+                needed_micro_usd: amount,
+                resets_at: budget.period.end(now),
+            });
+        }
+        let new = store::NewHold {
+            hold_id: hold.hold_id,
+            app_id,
+            amount,
+            process_id: app.process_id,
+            expires_at: now + HOLD_LIFE,
+        };
+        store::reserve(&mut tx, &key, &new).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Charges what a call did cost to the budgets it counts for and lets go of what was held, in the transaction that
+/// writes the call to the ledger. Call it before the row is written: it takes the app's lock.
+///
+/// # Errors
+/// The database's; the transaction must not commit then.
+pub(crate) async fn settle(
+    app: &App,
+    tx: &mut TenantTx,
+    proof: &impl InApp,
+    hold: Option<&Hold>,
+    spender: &Spender,
+    cost_micro_usd: Option<u64>,
+) -> sqlx::Result<()> {
+    let app_id = proof.app().app_id;
+    if !store::lock_if_budgeted(tx, app_id).await? {
+        return Ok(());
+    }
+    if let Some(hold) = hold {
+        store::release(tx, hold.hold_id).await?;
+    }
+    let cost = i64::try_from(cost_micro_usd.unwrap_or_default()).unwrap_or(i64::MAX);
+    if cost == 0 {
+        return Ok(());
+    }
+    for crossed in store::charge(tx, app_id, spender, cost, app.now()).await? {
+        tracing::warn!(app = proof.app().slug, budget = crossed.name, "a budget is nearly spent");
+        let entry = audit::Entry::ok("budget.alert", format!("budget/{}", crossed.name)).detail(json!({
+            "subject": crossed.subject,
+            "limit_micro_usd": crossed.limit_micro_usd,
+            "spent_micro_usd": crossed.spent_micro_usd,
+        }));
+        audit::write(app, tx, proof, entry).await?;
+    }
+    Ok(())
+}
+
+impl Hold {
+    /// The call is in the ledger, and its hold gone with the same transaction.
+    pub(crate) fn settled(mut self) {
+        self.settled = true;
+    }
+
+    /// Nothing was held.
+    fn forget(mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let (app, acting, hold_id) = (self.app.clone(), self.acting.clone(), self.hold_id);
+        self.app.spawn(async move {
+            let released = async {
+                let mut tx = app.tenant_tx(&acting).await?;
+                store::lock(&mut tx, acting.app().app_id).await?;
+                store::release(&mut tx, hold_id).await?;
+                tx.commit().await
+            };
+            if let Err(cause) = released.await {
+                tracing::error!(%cause, "what was held against a budget stays until the sweep");
+            }
+        });
+    }
+}

@@ -1,0 +1,370 @@
+//! All SQL of budgets.
+
+use super::{Period, Scope, hold::Spender};
+use crate::{
+    models::Price,
+    prices::Priced,
+    tenants::{ServiceTx, TenantTx},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+/// A budget.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Budget {
+    #[serde(skip)]
+    pub(super) budget_id: Uuid,
+    pub(super) name: String,
+    /// `app` or `platform`.
+    pub(super) set_by: String,
+    pub(super) scope: Scope,
+    pub(super) subject: Option<String>,
+    pub(super) period: Period,
+    pub(super) limit_micro_usd: i64,
+    pub(super) alert_percent: i16,
+    pub(super) updated_at: DateTime<Utc>,
+}
+
+impl FromRow<'_, PgRow> for Budget {
+    fn from_row(row: &PgRow) -> sqlx::Result<Budget> {
+        let (scope, period): (String, String) = (row.try_get("scope")?, row.try_get("period")?);
+        let unknown = |text: &str| sqlx::Error::Decode(format!("`{text}` is not known").into());
+        Ok(Budget {
+            budget_id: row.try_get("budget_id")?,
+            name: row.try_get("name")?,
+            set_by: row.try_get("set_by")?,
+            scope: Scope::parse(&scope).ok_or_else(|| unknown(&scope))?,
+            subject: row.try_get("subject")?,
+            period: Period::parse(&period).ok_or_else(|| unknown(&period))?,
+            limit_micro_usd: row.try_get("limit_micro_usd")?,
+            alert_percent: row.try_get("alert_percent")?,
+            updated_at: row.try_get("updated_at")?,
+        })
+    }
+}
+
+impl Budget {
+    /// What this spender's calls are counted under; none where they do not count.
+    pub(super) fn subject_of(&self, spender: &Spender) -> Option<String> {
+        let own = match self.scope {
+            Scope::App => Some(String::new()),
+            Scope::Credential => spender.credential_id.map(|id| id.to_string()),
+            Scope::EndUser => spender.end_user.clone(),
+        };
+        own.filter(|own| self.subject.as_ref().is_none_or(|only| only == own))
+    }
+}
+
+/// One counter.
+pub(super) struct Key<'a> {
+    pub(super) budget_id: Uuid,
+    pub(super) subject: &'a str,
+    pub(super) period_start: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+pub(super) struct Counter {
+    pub(super) spent_micro_usd: i64,
+    pub(super) reserved_micro_usd: i64,
+}
+
+pub(super) struct NewHold {
+    pub(super) hold_id: Uuid,
+    pub(super) app_id: Uuid,
+    pub(super) amount: i64,
+    pub(super) process_id: Uuid,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// The price of a model, if the operator set one, and all budgets of the app, in one round trip.
+pub(super) async fn terms(
+    tx: &mut TenantTx,
+    provider: &str,
+    model: &str,
+) -> sqlx::Result<(Option<Priced>, Vec<Budget>)> {
+    let rows = sqlx::query(
+        "select p.input_micro_usd_per_mtok, p.cached_input_micro_usd_per_mtok, p.output_micro_usd_per_mtok,
+                p.output_tokens_max, b.*
+         from (select 1) as one
+         left join model_prices p on p.provider = $1 and p.model = $2
+         left join budgets b on true
+         order by b.budget_id",
+    )
+    .bind(provider)
+    .bind(model)
+    .fetch_all(tx.conn())
+    .await?;
+    let priced = rows.first().map(priced).transpose()?.flatten();
+    let budgets = rows.iter().filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("budget_id"), Ok(None)));
+    Ok((priced, budgets.map(Budget::from_row).collect::<sqlx::Result<_>>()?))
+}
+
+fn priced(row: &PgRow) -> sqlx::Result<Option<Priced>> {
+    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
+    let whole = |n: i64| u64::try_from(n).unwrap_or_default();
+    let (Some(input), Some(cached), Some(output)) = (
+        number("input_micro_usd_per_mtok")?,
+        number("cached_input_micro_usd_per_mtok")?,
+        number("output_micro_usd_per_mtok")?,
+    ) else {
+        return Ok(None);
+    };
+    let price = Price {
+        input_micro_usd_per_mtok: whole(input),
+        cached_input_micro_usd_per_mtok: whole(cached),
+        output_micro_usd_per_mtok: whole(output),
+    };
+    Ok(Some(Priced { price, output_tokens_max: number("output_tokens_max")?.map(whole) }))
+}
+
+/// Until the transaction ends, nobody else holds or charges for this app.
+pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("budgets/{app_id}"))
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+/// The same, where the app has budgets; whether it has.
+pub(super) async fn lock_if_budgeted(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<bool> {
+    let locked = sqlx::query(
+        "select pg_advisory_xact_lock(hashtextextended($1, 0)) where exists (select from budgets where app_id = $2)",
+    )
+    .bind(format!("budgets/{app_id}"))
+    .bind(app_id)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(locked.is_some())
+}
+
+/// A counter, begun with what the ledger says where there is none yet.
+pub(super) async fn counter(
+    tx: &mut TenantTx,
+    app_id: Uuid,
+    budget: &Budget,
+    key: &Key<'_>,
+) -> sqlx::Result<Counter> {
+    if let Some(counter) = find_counter(tx.conn(), key).await? {
+        return Ok(counter);
+    }
+    let (credential, end_user) = match budget.scope {
+        Scope::App => (None, None),
+        Scope::Credential => (Some(key.subject), None),
+        Scope::EndUser => (None, Some(key.subject)),
+    };
+    sqlx::query_as(
+        "insert into budget_counters (budget_id, app_id, subject, period_start, spent_micro_usd)
+         select $1, $2, $3, $4, coalesce(sum(cost_micro_usd), 0) from usage_events
+         where app_id = $2 and occurred_at >= $4 and ($5::text is null or credential_id::text = $5)
+           and ($6::text is null or end_user = $6)
+         returning spent_micro_usd, reserved_micro_usd",
+    )
+    .bind(key.budget_id)
+    .bind(app_id)
+    .bind(key.subject)
+    .bind(key.period_start)
+    .bind(credential)
+    .bind(end_user)
+    .fetch_one(tx.conn())
+    .await
+}
+
+async fn find_counter(conn: &mut PgConnection, key: &Key<'_>) -> sqlx::Result<Option<Counter>> {
+    sqlx::query_as(
+        "select spent_micro_usd, reserved_micro_usd from budget_counters
+         where budget_id = $1 and subject = $2 and period_start = $3",
+    )
+    .bind(key.budget_id)
+    .bind(key.subject)
+    .bind(key.period_start)
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn reserve(tx: &mut TenantTx, key: &Key<'_>, new: &NewHold) -> sqlx::Result<()> {
+    sqlx::query(
+        "with held as (
+           insert into budget_holds (hold_id, budget_id, app_id, subject, period_start, amount_micro_usd, process_id,
+                                     expires_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8))
+         update budget_counters set reserved_micro_usd = reserved_micro_usd + $6
+         where budget_id = $2 and subject = $4 and period_start = $5",
+    )
+    .bind(new.hold_id)
+    .bind(key.budget_id)
+    .bind(new.app_id)
+    .bind(key.subject)
+    .bind(key.period_start)
+    .bind(new.amount)
+    .bind(new.process_id)
+    .bind(new.expires_at)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// Lets go of what one call held; nothing where that was done already.
+pub(super) async fn release(tx: &mut TenantTx, hold_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "with gone as (delete from budget_holds where hold_id = $1
+                       returning budget_id, subject, period_start, amount_micro_usd)
+         update budget_counters c set reserved_micro_usd = c.reserved_micro_usd - gone.amount_micro_usd from gone
+         where (c.budget_id, c.subject, c.period_start) = (gone.budget_id, gone.subject, gone.period_start)",
+    )
+    .bind(hold_id)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// A budget that has come to where somebody is told.
+#[derive(FromRow)]
+pub(super) struct Crossed {
+    pub(super) name: String,
+    pub(super) subject: String,
+    pub(super) limit_micro_usd: i64,
+    pub(super) spent_micro_usd: i64,
+}
+
+/// Charges a cost to every counter it counts for; which of them it took over where somebody is told.
+pub(super) async fn charge(
+    tx: &mut TenantTx,
+    app_id: Uuid,
+    spender: &Spender,
+    cost: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Crossed>> {
+    sqlx::query_as(
+        "with charged as (
+           update budget_counters c set spent_micro_usd = c.spent_micro_usd + $2 from budgets b
+           where b.budget_id = c.budget_id and b.app_id = $1
+             and c.period_start = case b.period when 'day' then $3 when 'month' then $4 else $5 end
+             and c.subject = case b.scope when 'app' then '' when 'credential' then $6 else $7 end
+           returning b.name, c.subject, b.limit_micro_usd, c.spent_micro_usd, b.alert_percent)
+         select name, subject, limit_micro_usd, spent_micro_usd from charged
+         where spent_micro_usd::numeric * 100 >= limit_micro_usd::numeric * alert_percent
+           and (spent_micro_usd - $2)::numeric * 100 < limit_micro_usd::numeric * alert_percent",
+    )
+    .bind(app_id)
+    .bind(cost)
+    .bind(Period::Day.start(now))
+    .bind(Period::Month.start(now))
+    .bind(Period::Total.start(now))
+    .bind(spender.credential_id.map(|id| id.to_string()))
+    .bind(&spender.end_user)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Budgets by who set them and name.
+pub(super) async fn list(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<Vec<Budget>> {
+    sqlx::query_as("select * from budgets where app_id = $1 order by set_by, name")
+        .bind(app_id)
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn find(
+    conn: &mut PgConnection,
+    app_id: Uuid,
+    set_by: &str,
+    name: &str,
+) -> sqlx::Result<Option<Budget>> {
+    sqlx::query_as("select * from budgets where app_id = $1 and set_by = $2 and name = $3 for update")
+        .bind(app_id)
+        .bind(set_by)
+        .bind(name)
+        .fetch_optional(conn)
+        .await
+}
+
+/// Makes a budget, or changes its limit and when somebody is told; never whose it is.
+pub(super) async fn set(conn: &mut PgConnection, app_id: Uuid, budget: &Budget) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into budgets (budget_id, app_id, name, set_by, scope, subject, period, limit_micro_usd, alert_percent,
+                              updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         on conflict (app_id, set_by, name) do update
+           set limit_micro_usd = excluded.limit_micro_usd, alert_percent = excluded.alert_percent,
+               updated_at = excluded.updated_at",
+    )
+    .bind(budget.budget_id)
+    .bind(app_id)
+    .bind(&budget.name)
+    .bind(&budget.set_by)
+    .bind(budget.scope.name())
+    .bind(&budget.subject)
+    .bind(budget.period.name())
+    .bind(budget.limit_micro_usd)
+    .bind(budget.alert_percent)
+    .bind(budget.updated_at)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn delete(conn: &mut PgConnection, budget_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("delete from budgets where budget_id = $1").bind(budget_id).execute(conn).await.map(drop)
+}
+
+/// What counts against one budget now.
+#[derive(FromRow, Serialize)]
+pub(super) struct Balance {
+    #[serde(skip)]
+    pub(super) budget_id: Uuid,
+    pub(super) subject: String,
+    #[serde(skip)]
+    pub(super) period_start: DateTime<Utc>,
+    pub(super) spent_micro_usd: i64,
+    pub(super) reserved_micro_usd: i64,
+}
+
+/// The counters of the periods that began at one of these times, those with the most spent first.
+pub(super) async fn balances(
+    tx: &mut TenantTx,
+    starts: &[DateTime<Utc>],
+    limit: i64,
+) -> sqlx::Result<Vec<Balance>> {
+    sqlx::query_as(
+        "select budget_id, subject, period_start, spent_micro_usd, reserved_micro_usd from budget_counters
+         where period_start = any($1) order by spent_micro_usd desc limit $2",
+    )
+    .bind(starts)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Renews the holds of a process that lives.
+pub(super) async fn renew(tx: &mut ServiceTx, process_id: Uuid, until: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query("update budget_holds set expires_at = $2 where process_id = $1")
+        .bind(process_id)
+        .bind(until)
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+/// Lets go of holds nobody renewed, `limit` of them at the most; how many it was.
+pub(super) async fn release_expired(tx: &mut ServiceTx, now: DateTime<Utc>, limit: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "with old as (select hold_id, budget_id from budget_holds where expires_at < $1 order by expires_at limit $2
+                      for update skip locked),
+              gone as (delete from budget_holds h using old
+                       where h.hold_id = old.hold_id and h.budget_id = old.budget_id
+                       returning h.budget_id, h.subject, h.period_start, h.amount_micro_usd),
+              sums as (select budget_id, subject, period_start, sum(amount_micro_usd)::bigint as amount
+                       from gone group by 1, 2, 3),
+              done as (update budget_counters c set reserved_micro_usd = c.reserved_micro_usd - sums.amount from sums
+                       where (c.budget_id, c.subject, c.period_start)
+                           = (sums.budget_id, sums.subject, sums.period_start))
+         select count(*) from gone",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_one(tx.conn())
+    .await
+}

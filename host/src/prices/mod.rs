@@ -1,0 +1,118 @@
+//! What models cost: the operator's table, for every app (row M182).
+//!
+//! Prices of real models change weekly, so none are built in but those of the demo models. A model without a price
+//! is free to use where no budget counts, its cost in the ledger absent rather than zero.
+
+pub mod routes;
+mod store;
+
+use crate::{
+    app::App,
+    error::FieldError,
+    grants::{Allowed, action::may, audit},
+    models::{Price, catalog::is_full_id},
+};
+
+/// The dearest price taken, in micro-dollars for a million tokens: a million dollars. More is a slip of the pen.
+pub const PRICE_MICRO_USD_PER_MTOK_MAX: u64 = 1_000_000_000_000;
+/// The longest reply a price may name, in tokens.
+pub const OUTPUT_TOKENS_MAX: u64 = 10_000_000;
+/// Prices an operator keeps: every model of every provider there is.
+pub const PRICES_MAX: i64 = 10_000;
+/// The longest `provider/model`, in bytes.
+const ID_BYTES_MAX: usize = 200;
+
+/// A model's price, and how long its replies can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priced {
+    /// The price.
+    pub price: Price,
+    /// The longest reply, in tokens, if it is known.
+    pub output_tokens_max: Option<u64>,
+}
+
+/// Why a price was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PriceError {
+    /// What is wrong, all of it.
+    #[error("the price is wrong")]
+    Invalid(Vec<FieldError>),
+    /// There are as many as there may be.
+    #[error("there are {PRICES_MAX} prices already; delete some")]
+    TooMany,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
+}
+
+/// Sets the price of a model, from the next call on.
+///
+/// # Errors
+/// [`PriceError`]; nothing was changed then.
+pub async fn set(
+    app: &App,
+    allowed: &Allowed<may::PricesWrite>,
+    id: &str,
+    priced: Priced,
+) -> Result<(), PriceError> {
+    let (provider, model) = check(id, &priced).map_err(PriceError::Invalid)?;
+    let mut tx = app.service_tx().await?;
+    let before = store::find(&mut tx, provider, model).await?;
+    if before.is_none() && store::count(&mut tx).await? >= PRICES_MAX {
+        return Err(PriceError::TooMany);
+    }
+    let after = store::set(&mut tx, provider, model, &priced, app.now()).await?;
+    let entry = audit::Entry::ok("prices.write", format!("model/{id}")).change(before.as_ref(), Some(&after));
+    audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Removes the price of a model; whether there was one.
+///
+/// # Errors
+/// The database's.
+pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) -> sqlx::Result<bool> {
+    let Some((provider, model)) = id.split_once('/') else { return Ok(false) };
+    let mut tx = app.service_tx().await?;
+    let Some(before) = store::find(&mut tx, provider, model).await? else { return Ok(false) };
+    store::delete(&mut tx, provider, model).await?;
+    let entry = audit::Entry::ok("prices.write", format!("model/{id}")).change(Some(&before), None);
+    audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<FieldError>> {
+    let mut wrong = vec![];
+    if id.len() > ID_BYTES_MAX || !is_full_id(id) {
+        wrong.push(FieldError::new(
+            "/id",
+            format!("a model is `provider/model`, {ID_BYTES_MAX} bytes at the most"),
+        ));
+    }
+    let price = &priced.price;
+    for (field, value) in [
+        ("input_micro_usd_per_mtok", price.input_micro_usd_per_mtok),
+        ("cached_input_micro_usd_per_mtok", price.cached_input_micro_usd_per_mtok),
+        ("output_micro_usd_per_mtok", price.output_micro_usd_per_mtok),
+    ] {
+        if value > PRICE_MICRO_USD_PER_MTOK_MAX {
+            wrong.push(FieldError::new(
+                format!("/{field}"),
+                format!(
+                    "a price is {PRICE_MICRO_USD_PER_MTOK_MAX} micro-dollars for a million tokens at the most"
+                ),
+            ));
+        }
+    }
+    if priced.output_tokens_max.is_some_and(|max| max == 0 || max > OUTPUT_TOKENS_MAX) {
+        wrong.push(FieldError::new(
+            "/output_tokens_max",
+            format!("1 to {OUTPUT_TOKENS_MAX} tokens, or left out"),
+        ));
+    }
+    match id.split_once('/') {
+        Some(parts) if wrong.is_empty() => Ok(parts),
+        _ => Err(wrong),
+    }
+}

@@ -1,0 +1,94 @@
+//! `/platform/v1/ai/prices`
+
+use super::{PriceError, Priced, store};
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult},
+    grants::{Allowed, action::may},
+    http::{Json, NoContent, Page, Paged, Params},
+    models::Price,
+};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A price, in micro-dollars for a million tokens.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PriceInput {
+    /// What the model reads.
+    input_micro_usd_per_mtok: u64,
+    /// What it reads from its provider's cache; as `input_micro_usd_per_mtok` unless given.
+    cached_input_micro_usd_per_mtok: Option<u64>,
+    /// What it writes.
+    output_micro_usd_per_mtok: u64,
+    /// Its longest reply, in tokens: what is held against a budget where a request names no limit.
+    output_tokens_max: Option<u64>,
+}
+
+/// A model in a path: `provider/model`.
+#[derive(Deserialize)]
+pub struct ModelPath {
+    id: String,
+}
+
+/// Lists prices, by model.
+pub async fn list(
+    State(app): State<App>,
+    _allowed: Allowed<may::PricesRead>,
+    page: Page,
+) -> ApiResult<Json<Paged<Value>>> {
+    let mut tx = app.service_tx().await?;
+    let rows = store::list(&mut tx, page.after::<String>()?.as_deref(), page.fetch()).await?;
+    let rows = page.of(rows, |row| format!("{}/{}", row.provider, row.model));
+    let data = rows.data.iter().map(describe).collect();
+    Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
+}
+
+/// Sets one.
+pub async fn put(
+    State(app): State<App>,
+    allowed: Allowed<may::PricesWrite>,
+    Params(path): Params<ModelPath>,
+    Json(body): Json<PriceInput>,
+) -> ApiResult<NoContent> {
+    let price = Price {
+        input_micro_usd_per_mtok: body.input_micro_usd_per_mtok,
+        cached_input_micro_usd_per_mtok: body
+            .cached_input_micro_usd_per_mtok
+            .unwrap_or(body.input_micro_usd_per_mtok),
+        output_micro_usd_per_mtok: body.output_micro_usd_per_mtok,
+    };
+    let priced = Priced { price, output_tokens_max: body.output_tokens_max };
+    super::set(&app, &allowed, &path.id, priced).await?;
+    Ok(NoContent)
+}
+
+/// Removes one.
+pub async fn delete(
+    State(app): State<App>,
+    allowed: Allowed<may::PricesWrite>,
+    Params(path): Params<ModelPath>,
+) -> ApiResult<NoContent> {
+    match super::remove(&app, &allowed, &path.id).await? {
+        true => Ok(NoContent),
+        false => Err(ApiError::not_found("price")),
+    }
+}
+
+fn describe(row: &store::PriceRow) -> Value {
+    let mut shown = json!(row);
+    shown["id"] = json!(format!("{}/{}", row.provider, row.model));
+    shown
+}
+
+impl From<PriceError> for ApiError {
+    fn from(error: PriceError) -> ApiError {
+        match error {
+            PriceError::Invalid(fields) => ApiError::invalid(fields),
+            PriceError::TooMany => ApiError::conflict("too_many_prices", error.to_string()),
+            PriceError::Db(cause) => cause.into(),
+        }
+    }
+}
