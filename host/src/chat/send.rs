@@ -16,6 +16,7 @@ use crate::{
             chunks::{CompletionBuilder, Head},
             request::check_tool_answers,
         },
+        thought,
     },
     sessions::{self, SessionError, Taken},
     tenants::configure,
@@ -28,6 +29,9 @@ use uuid::Uuid;
 
 /// Events that wait for a slow client before the model is held up.
 const EVENTS_WAITING_MAX: usize = 64;
+
+/// How the id of an answer begins, in OpenAI's chat dialect.
+pub(super) const ID_PREFIX: &str = "chatcmpl-";
 
 /// Why a request was not answered, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,11 @@ pub async fn send(
     let agent = who_answers(app, allowed, named, &catalog).await?;
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
-    let asked = Asked { stream: request.stream, include_usage: request.include_usage };
+    let asked = Asked {
+        stream: request.stream,
+        include_usage: request.include_usage,
+        prompt_tokens: models::tokens::in_request(&request),
+    };
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
@@ -107,7 +115,7 @@ pub async fn send(
     }
 
     let head = Head {
-        id: format!("chatcmpl-{}", app.new_id().simple()),
+        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
         created: app.now().timestamp(),
         model: format!("{provider}/{model}"),
     };
@@ -133,6 +141,8 @@ pub struct Asked {
     pub stream: bool,
     /// With a chunk about usage at the end.
     pub include_usage: bool,
+    /// Our estimate of what a model reads for it.
+    pub prompt_tokens: u64,
 }
 
 /// Reads the request, with what the header and the app add to it.
@@ -189,7 +199,7 @@ async fn who_answers(
 
 /// The provider and the model of an id. A bare name is the app's default
 /// model's, or that of the one model the app can name that is called so (row M013).
-async fn full_id(
+pub(super) async fn full_id(
     app: &App,
     allowed: &Allowed<may::ChatSend>,
     id: &ModelId,
@@ -363,21 +373,23 @@ fn options(request: &ChatRequest, temperature: Option<f64>) -> Value {
     Value::Object(options)
 }
 
-/// The calls the client must run, as events.
+/// The calls the client must run, as events, with the thoughts that led to them.
 fn client_calls(message: &Value) -> Vec<Event> {
     let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    calls
-        .iter()
-        .zip(0..)
-        .map(|(call, index)| Event::ToolCall {
+    let mut events = Vec::new();
+    for (index, call) in (0..).zip(calls) {
+        let extra = call.get("extra_content").cloned();
+        events.extend(extra.iter().flat_map(thought::in_extra).map(Event::Thought));
+        events.push(Event::ToolCall {
             index,
             id: text(&call["id"]),
             name: text(&call["function"]["name"]),
             arguments: text(&call["function"]["arguments"]).unwrap_or_else(|| "{}".to_owned()),
-            extra_content: call.get("extra_content").cloned(),
-        })
-        .collect()
+            extra_content: extra.and_then(thought::without_ours),
+        });
+    }
+    events
 }
 
 impl From<UpstreamError> for ChatError {

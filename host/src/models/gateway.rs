@@ -5,8 +5,11 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage, catalog::DEMO,
-    demo::Demo, price, providers,
+    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
+    catalog::DEMO,
+    demo::Demo,
+    embeddings::{EmbeddingRequest, Embeddings},
+    price, providers,
 };
 use crate::{
     app::App,
@@ -93,17 +96,7 @@ pub async fn ask(
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
-    let mut record = Record {
-        app: app.clone(),
-        acting: Acting::of(proof),
-        origin,
-        provider: provider.to_owned(),
-        model: model.to_owned(),
-        price: price::built_in(provider, model),
-        started: Instant::now(),
-        usage: Usage::default(),
-        settled: false,
-    };
+    let mut record = Record::start(app, proof, (provider, model), origin);
     match upstream.stream(model, request).await {
         Ok(stream) => Ok(Metered { stream, record }),
         Err(error) => {
@@ -113,7 +106,41 @@ pub async fn ask(
     }
 }
 
-async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Result<Provider, GatewayError> {
+/// Asks for embeddings.
+///
+/// # Errors
+/// [`GatewayError`]; what a failed call used is written down.
+pub async fn embed(
+    app: &App,
+    proof: &impl InApp,
+    (provider, model): (&str, &str),
+    request: &EmbeddingRequest,
+) -> Result<Embeddings, GatewayError> {
+    let upstream = open(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), Origin::default());
+    match upstream.embed(model, request).await {
+        Ok(embeddings) => {
+            record.usage = embeddings.usage;
+            record.settle(Status::Ok).await;
+            Ok(embeddings)
+        }
+        Err(error) => {
+            record.settle(Status::Failed).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Opens the provider of a model, with its key.
+///
+/// # Errors
+/// [`GatewayError`]
+pub(crate) async fn open(
+    app: &App,
+    proof: &impl InApp,
+    provider: &str,
+    model: &str,
+) -> Result<Provider, GatewayError> {
     if provider == DEMO && app.config.demo_provider {
         if !super::catalog::DEMO_MODELS.contains(&model) {
             return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
@@ -133,7 +160,8 @@ async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Res
     let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
     let upstream = Upstream::new(opened.base_url, key, app.model_egress.client().clone());
     let dialect = providers::well_known(provider).map(|known| known.dialect).unwrap_or_default();
-    Ok(Provider::OpenAiCompatible(upstream.with_dialect(dialect)))
+    let seals = app.seals.of(proof.app().app_id);
+    Ok(Provider::Upstream(upstream.with_kind(opened.kind).with_dialect(dialect).with_seals(seals)))
 }
 
 impl Metered {
@@ -159,6 +187,20 @@ impl Metered {
 }
 
 impl Record {
+    fn start(app: &App, proof: &impl InApp, (provider, model): (&str, &str), origin: Origin) -> Record {
+        Record {
+            app: app.clone(),
+            acting: Acting::of(proof),
+            origin,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            price: price::built_in(provider, model),
+            started: Instant::now(),
+            usage: Usage::default(),
+            settled: false,
+        }
+    }
+
     /// Writes the use down and waits for it. Once begun it is carried through,
     /// also where whoever waits is gone.
     async fn settle(&mut self, status: Status) {
