@@ -75,7 +75,7 @@ impl Shape {
             rest.and_then(|rest| rest.strip_prefix(prefix))
                 .is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
         };
-        if ["chat/completions", "models", "embeddings", "responses"].iter().any(|prefix| is_under(&prefix)) {
+        if ["chat/completions", "models", "embeddings", "responses"].iter().any(is_under) {
             Shape::OpenAi
         } else if is_under(&"messages") {
             Shape::Anthropic
