@@ -7,6 +7,7 @@ create table model_prices (
   model                           text not null,
   input_micro_usd_per_mtok        bigint not null check (input_micro_usd_per_mtok >= 0),
   cached_input_micro_usd_per_mtok bigint not null check (cached_input_micro_usd_per_mtok >= 0),
+  cache_write_micro_usd_per_mtok  bigint not null check (cache_write_micro_usd_per_mtok >= 0),
   output_micro_usd_per_mtok       bigint not null check (output_micro_usd_per_mtok >= 0),
   -- the longest reply, for requests that name no limit
   output_tokens_max               bigint check (output_tokens_max > 0),

@@ -82,6 +82,8 @@ pub struct Parts {
     pub changes: Changes,
     /// Which models providers offer.
     pub model_catalog: Catalog,
+    /// What providers want back with calls.
+    pub seals: crate::models::vault::Vault,
     /// Work that outlives its request: waited for when the process stops.
     pub background: TaskTracker,
     /// Where background work runs, also when it was started from a guest's thread.

@@ -5,6 +5,7 @@
 //! one place that knows status codes for shared kinds. A cause is logged once,
 //! where it becomes an `ApiError`; a client never sees it.
 
+use crate::models::anthropic::events::ErrorBody;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use std::ops::{Deref, DerefMut};
 pub type ApiResult<T> = Result<T, ApiError>;
 
 /// An error on its way to a client. Rendered by `http::render`, as RFC 9457
-/// problem+json or as OpenAI's error object, by the route it came from.
+/// problem+json or as OpenAI's or Anthropic's error object, by the route it came from.
 #[derive(Clone, Debug)]
 pub struct ApiError(Box<Problem>);
 
@@ -196,6 +197,12 @@ impl ApiError {
             "param": self.param,
             "code": self.code,
         }})
+    }
+
+    /// Anthropic's error object.
+    pub fn anthropic(&self, request_id: &str) -> Value {
+        let (status, code, message) = (self.status.as_u16(), self.code.as_str(), self.detail.as_str());
+        ErrorBody { status, code, message, request_id }.to_value()
     }
 
     fn openai_type(&self) -> &'static str {

@@ -123,6 +123,10 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/models" => chat::routes::list_models, ModelsRead;
     GET "/v1/models/{*id}" => chat::routes::get_model, ModelsRead;
     POST "/v1/chat/completions" => chat::routes::completions, ChatSend;
+    POST "/v1/messages" => chat::messages::create, ChatSend;
+    POST "/v1/messages/count_tokens" => chat::messages::count_tokens, ChatSend;
+    POST "/v1/responses" => chat::responses::create, ChatSend;
+    POST "/v1/embeddings" => chat::embed::create, ChatSend;
     DELETE "/v1/sessions/{id}" => sessions::routes::delete, SessionsDelete;
     GET "/v1/usage/ai-logs" => usage::routes::list, UsageRead;
     GET "/v1/usage/summary" => usage::routes::summary, UsageRead;

@@ -1,6 +1,6 @@
 //! Bad input, for every route there is: an error that says whose fault it is (theirs), and nothing lost by it.
 
-use opg_host::{http::render::is_openai_shaped, limits};
+use opg_host::{http::render::Shape, limits};
 use opg_tests::{
     app::{Answer, Client, TestApp, logs, send},
     guests,
@@ -102,7 +102,7 @@ async fn m046_what_is_not_json_is_a_400_with_the_offset() {
                 case.at(),
                 answer.text()
             );
-            if !is_openai_shaped(&case.path("acme", "x")) {
+            if Shape::of(&case.path("acme", "x")) == Shape::Problem {
                 let at = answer.json()["offset"].as_u64();
                 assert!(at.is_some_and(|at| at <= body.len() as u64), "{} {shown}: {at:?}", case.at());
                 assert!(offset.is_none() || at == offset, "{} {shown}: {at:?}", case.at());
@@ -116,7 +116,7 @@ async fn m046_what_is_not_json_is_a_400_with_the_offset() {
 async fn m046_json_of_another_shape_names_the_fields() {
     let bench = Bench::start().await;
     for case in json_routes() {
-        let openai = is_openai_shaped(&case.path("acme", "x"));
+        let openai = Shape::of(&case.path("acme", "x")) != Shape::Problem;
         for body in ["null", "1", "\"text\"", "[]", "[{}]", "true"] {
             let answer = bench.json(&case, body).await;
             let expected: &[u16] = if openai { &[400] } else { &[422] };
@@ -235,7 +235,7 @@ async fn m047_a_body_over_the_limit_is_a_413_that_says_the_limit() {
         let (limit, media) = match () {
             () if uploads_agent => (limits::MARKDOWN_BYTES_MAX, "text/markdown"),
             () if case.is_upload() => (limits::COMPONENT_BYTES_MAX, "application/wasm"),
-            () if case.template.ends_with("/chat/completions") => {
+            () if Shape::of(&case.path("acme", "x")) != Shape::Problem => {
                 (limits::CHAT_BYTES_MAX, "application/json")
             }
             () => (limits::JSON_BYTES_MAX, "application/json"),

@@ -1,13 +1,14 @@
-//! The `openai` packages of PyPI and npm, unmodified, by base URL and token alone (row M262).
+//! The `openai` and `anthropic` packages of PyPI and npm, unmodified, by base URL and token alone (row M262).
 //!
 //! They are installed once, from their registries, by the lock files in `tests/clients`. Where there is no
 //! Python or no Node, the test says so and passes; where they cannot be installed, it fails.
 
 use opg_tests::{
-    app::{Client, TestApp},
+    app::{Client, TestApp, UPSTREAM_KEY},
     guests,
     upstream::{ScriptedUpstream, Step},
 };
+use serde_json::json;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,6 +17,35 @@ use std::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn m262_the_python_client_works_by_base_url_alone() {
+    python("clients.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m262_the_python_client_has_responses_and_embeddings() {
+    python("responses_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropics_python_client_works_by_base_url_alone() {
+    python("anthropic_client.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m262_the_node_client_works_by_base_url_alone() {
+    node("clients.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m262_the_node_client_has_responses_and_embeddings() {
+    node("responses.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropics_node_client_works_by_base_url_alone() {
+    node("anthropic.mjs").await;
+}
+
+async fn python(script: &str) {
     if !is_there("python3") {
         eprintln!("skipped: there is no python3");
         return;
@@ -27,11 +57,10 @@ async fn m262_the_python_client_works_by_base_url_alone() {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
         run(Command::new(dir.join("bin/python")).args(pip).arg(&lock));
     });
-    held_against_opg(Command::new(dir.join("bin/python")).arg(sources.join("clients.py"))).await;
+    held_against_opg(Command::new(dir.join("bin/python")).arg(sources.join(script))).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn m262_the_node_client_works_by_base_url_alone() {
+async fn node(script: &str) {
     if !is_there("node") || !is_there("npm") {
         eprintln!("skipped: there is no node, or no npm");
         return;
@@ -45,19 +74,41 @@ async fn m262_the_node_client_works_by_base_url_alone() {
         run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(dir));
     });
     // Node looks for packages beside the script.
-    fs::copy(sources.join("clients.mjs"), dir.join("clients.mjs")).unwrap();
-    held_against_opg(Command::new("node").arg(dir.join("clients.mjs"))).await;
+    fs::copy(sources.join(script), dir.join(script)).unwrap();
+    held_against_opg(Command::new("node").arg(dir.join(script))).await;
 }
 
 async fn held_against_opg(command: &mut Command) {
     let (app, upstream) = (TestApp::local().await, ScriptedUpstream::start().await);
-    let acme: Client = app.tenant_of("acme", &upstream).await;
+    let at = |url: &str| json!({ "apiKey": UPSTREAM_KEY, "baseUrl": url });
+    let mut responses = at(upstream.base_url());
+    responses["kind"] = json!("openai-responses");
+    let providers = json!({
+        "openai": at(upstream.base_url()),
+        "responses": responses,
+        "anthropic": at(upstream.base_url()),
+        "google": at(&upstream.google_base_url()),
+    });
+    let bare: Client = app.tenant_with(json!({ "id": "bare", "providers": providers })).await;
+    let acme: Client = app.tenant_with(json!({ "id": "acme", "providers": providers })).await;
     acme.install_tool("word-count", guests::WORD_COUNT).await;
     let limited = Step::Error { status: 429, message: "slow down".into(), retry_after: Some("7".into()) };
     upstream.script_for_model("limited", vec![limited]);
     upstream.script_for_model("broken", vec![Step::text("Once"), Step::error(500, "no")]);
-    command.env("OPG_URL", app.base_url()).env("OPG_TOKEN", acme.token());
-    command.env_remove("OPENAI_API_KEY").env_remove("OPENAI_BASE_URL").env("NO_PROXY", "127.0.0.1");
+    let thoughts =
+        vec![Step::thought("hm, yes", "seal-1"), Step::Redacted("kept".into()), Step::text("done")];
+    upstream.script_for_model("thinker", thoughts);
+    command.env("OPG_URL", app.base_url()).env("NO_PROXY", "127.0.0.1");
+    command.env("OPG_TOKEN", acme.token()).env("OPG_BARE_TOKEN", bare.token());
+    for variable in [
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+    ] {
+        command.env_remove(variable);
+    }
     tokio::task::block_in_place(|| run(command));
 }
 

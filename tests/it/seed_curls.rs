@@ -88,7 +88,7 @@ async fn m001_the_first_three_examples_of_the_seed_work_as_written() {
     assert_eq!(answer["choices"][0]["message"], message);
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(upstream.received()[0].body["model"], "claude-sonnet");
-    assert_eq!(upstream.received()[0].headers["authorization"], "Bearer sk-ant-...");
+    assert_eq!(upstream.received()[0].headers["x-api-key"], "sk-ant-...", "in Anthropic's own dialect");
 
     upstream.script(vec![Step::text("Silent"), Step::text(" code")]);
     let stream = shell(&app, STREAMING_CHAT, token).await;

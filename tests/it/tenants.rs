@@ -189,7 +189,8 @@ async fn m215_a_key_left_out_is_kept_and_a_provider_left_out_is_gone() {
     assert_eq!(now, answer.json());
     assert_eq!(
         now["providers"],
-        json!({ "one": { "baseUrl": "https://one.example/v2", "has_key": true, "last4": "6789" } })
+        json!({ "one": { "baseUrl": "https://one.example/v2", "kind": "openai-compatible", "has_key": true,
+            "last4": "6789" } })
     );
     assert_eq!(now["name"], "New");
     assert_eq!(now["defaultModel"], Value::Null, "PUT replaces: what it does not say is not there");

@@ -4,7 +4,7 @@
 use opg_host::{
     config::Config,
     grants::{Action, On, Scopes},
-    http::render::is_openai_shaped,
+    http::render::Shape,
 };
 use opg_tests::{
     app::{Answer, Client, TestApp, send},
@@ -30,7 +30,7 @@ async fn call(case: &Case, client: &Client, app: &str) -> Answer {
 fn code(case: &Case, answer: &Answer) -> String {
     let json = answer.json();
     let path = case.path("acme", "some-name");
-    if is_openai_shaped(&path) {
+    if Shape::of(&path) != Shape::Problem {
         assert_eq!(answer.header("content-type"), "application/json", "{}", case.at());
         assert!(json["error"]["message"].is_string() && json["error"]["type"].is_string(), "{json}");
         return json["error"]["code"].as_str().unwrap().to_owned();

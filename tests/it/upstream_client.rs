@@ -1,7 +1,7 @@
 //! The client for OpenAI-compatible providers, against a provider that misbehaves.
 
 use futures_util::StreamExt;
-use opg_host::models::openai::client::Timeouts;
+use opg_host::models::upstream::Timeouts;
 use opg_host::models::{ChatRequest, EventStream, Provider, Upstream, UpstreamError};
 use opg_tests::upstream::{ScriptedUpstream, Step};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -29,7 +29,7 @@ fn http_client(resolver: Option<Arc<FlakyResolver>>) -> reqwest::Client {
 
 fn provider_with(base_url: &str, timeouts: Timeouts, http: reqwest::Client) -> Provider {
     let base_url = base_url.parse().expect("a base URL");
-    Provider::OpenAiCompatible(Upstream::new(base_url, KEY.into(), http).with_timeouts(timeouts))
+    Provider::Upstream(Upstream::new(base_url, KEY.into(), http).with_timeouts(timeouts))
 }
 
 /// Finds 127.0.0.1, but not the first times.
@@ -111,6 +111,7 @@ async fn a_reply_arrives_with_text_reasoning_calls_and_usage() {
     "##);
     let buffered = [vec![Step::Buffered], steps].concat();
     insta::assert_snapshot!(played(buffered).await, @r##"
+    {"text":"hm","type":"reasoning"}
     {"text":"Let me see","type":"text"}
     {"arguments":"{\"a\":1}","id":"c1","index":0,"name":"add","type":"tool_call"}
     {"arguments":"","id":"c2","index":1,"name":"now","type":"tool_call"}

@@ -1,5 +1,5 @@
-//! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks the OpenAI
-//! dialect, streamed and whole.
+//! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks OpenAI's chat and
+//! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole.
 //!
 //! What it does with a request: the next queued script, else the script of the request's model, else the
 //! default, which echoes the last user message, repeats the results of tools, and calls a tool where the
@@ -7,10 +7,15 @@
 //!
 //! The server ends with the [`ScriptedUpstream`].
 
+mod anthropic;
+mod chat;
+mod google;
+mod responses;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
@@ -34,12 +39,22 @@ pub enum Step {
     Text(String),
     /// A piece of reasoning.
     Reasoning(String),
+    /// A stretch of thinking with what the provider wants back with it.
+    Thought { text: String, seal: String },
+    /// Thinking whose words are kept from us (Anthropic's alone).
+    Redacted(String),
+    /// Why the model will not answer; then it is finished.
+    Refusal(String),
+    /// A tool call with a signature of its own (Google's).
+    SignedCall { id: String, name: String, arguments: String, seal: String },
     /// A whole tool call; streamed, its arguments come in two fragments.
     ToolCall { id: String, name: String, arguments: String },
     /// The finish reason. Without one, the upstream says `tool_calls` or `stop` itself.
     Finish(String),
     /// The usage; sent after the finish. Without one it is `{10, 5}`.
     Usage { prompt_tokens: u64, completion_tokens: u64 },
+    /// The usage with what came from a cache, went into one, and was thought. Google writes no cache.
+    DetailedUsage(Tokens),
     /// As the first step: answers with this status. Later: an error inside the stream.
     Error { status: u16, message: String, retry_after: Option<String> },
     /// Breaks the connection.
@@ -73,14 +88,35 @@ impl Step {
         Self::ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned() }
     }
 
+    pub fn thought(text: &str, seal: &str) -> Self {
+        Self::Thought { text: text.to_owned(), seal: seal.to_owned() }
+    }
+
     pub fn error(status: u16, message: &str) -> Self {
         Self::Error { status, message: message.to_owned(), retry_after: None }
     }
 }
 
+/// What a reply used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tokens {
+    /// All that was read.
+    pub prompt: u64,
+    /// All that was written.
+    pub completion: u64,
+    /// Of the prompt.
+    pub cached: u64,
+    /// Of the prompt.
+    pub written_to_cache: u64,
+    /// Of the completion.
+    pub thought: u64,
+}
+
 /// A request the upstream received.
 #[derive(Debug, Clone)]
 pub struct Received {
+    /// With its query.
+    pub path: String,
     pub headers: HeaderMap,
     /// `null` where the body was no JSON.
     pub body: Value,
@@ -117,8 +153,14 @@ impl ScriptedUpstream {
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(Shared { scripts: Mutex::default(), received: watch::Sender::default() });
         let router = Router::new()
-            .route("/v1/chat/completions", post(chat))
+            .route("/v1/chat/completions", post(answer::<chat::Chat>))
+            .route("/v1/responses", post(answer::<responses::Responses>))
+            .route("/v1/messages", post(answer::<anthropic::Messages>))
+            .route("/v1/messages/count_tokens", post(count_tokens))
+            .route("/v1/embeddings", post(embeddings))
             .route("/v1/models", get(models))
+            .route("/v1beta/models", get(google::models))
+            .route("/v1beta/models/{model}", post(google_methods))
             .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("a bound socket serves");
@@ -129,6 +171,11 @@ impl ScriptedUpstream {
     /// Where to send requests: ends in `/v1/`.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Where to send requests in Google's dialect: ends in `/v1beta/`.
+    pub fn google_base_url(&self) -> String {
+        self.base_url.replace("/v1/", "/v1beta/")
     }
 
     /// What to do with the next request nobody queued a script for yet.
@@ -166,13 +213,12 @@ impl Shared {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn script_of(&self, body: &Value) -> Vec<Step> {
+    fn script_of(&self, model: &str, said: impl FnOnce() -> Said) -> Vec<Step> {
         let mut scripts = self.scripts();
         if let Some(steps) = scripts.queued.pop_front() {
             return steps;
         }
-        let model = body["model"].as_str().unwrap_or_default();
-        scripts.by_model.get(model).cloned().unwrap_or_else(|| default_script(body))
+        scripts.by_model.get(model).cloned().unwrap_or_else(|| said().default_script())
     }
 }
 
@@ -181,16 +227,21 @@ struct Watch {
     state: Arc<Shared>,
     position: usize,
     completed: bool,
+    body: Value,
 }
 
 impl Watch {
-    fn new(state: &Arc<Shared>, headers: HeaderMap, body: Value) -> Self {
+    fn of(state: &Arc<Shared>, uri: &Uri, headers: HeaderMap, body: &[u8]) -> Self {
+        Self::new(state, uri.to_string(), headers, serde_json::from_slice(body).unwrap_or_default())
+    }
+
+    fn new(state: &Arc<Shared>, path: String, headers: HeaderMap, body: Value) -> Self {
         let mut position = 0;
         state.received.send_modify(|received| {
             position = received.len();
-            received.push(Received { headers, body, hung_up: false, completed: false });
+            received.push(Received { path, headers, body: body.clone(), hung_up: false, completed: false });
         });
-        Self { state: Arc::clone(state), position, completed: false }
+        Self { state: Arc::clone(state), position, completed: false, body }
     }
 
     fn complete(&mut self) {
@@ -213,11 +264,120 @@ async fn models() -> Response {
         .into_response()
 }
 
-async fn chat(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let mut steps: VecDeque<Step> = state.script_of(&body).into();
-    let streamed = body["stream"] == json!(true);
-    let mut watch = Watch::new(&state, headers, body);
+/// One dialect, from the provider's side.
+trait Speak: Default + Send + 'static {
+    /// The model a request is for.
+    fn model(path: &str, body: &Value) -> String;
+    /// Whether a stream was asked for.
+    fn is_streamed(path: &str, body: &Value) -> bool;
+    /// What a request says, for the default script.
+    fn said(body: &Value) -> Said;
+    /// Begins an answer.
+    fn start(&mut self, usage: Tokens) -> String;
+    /// The frames of a step that says something.
+    fn say(&mut self, step: &Step) -> String;
+    /// The end of a stream, with the reason in the dialect's own words if the script gave one.
+    fn finish(&mut self, reason: Option<&str>, usage: Tokens) -> String;
+    /// An error inside a stream.
+    fn error(status: u16, message: &str) -> String {
+        frame(None, &error_body(status, message))
+    }
+    /// A whole answer.
+    fn whole(steps: &[Step], reason: Option<&str>, usage: Tokens) -> Value;
+}
+
+/// What a request says.
+#[derive(Debug, Default)]
+struct Said {
+    /// The last message of the user.
+    user: String,
+    /// The results of tools at the end.
+    results: Vec<String>,
+    /// The names of the tools.
+    tools: Vec<String>,
+}
+
+impl Said {
+    /// Calls the tool the user names, repeats results of tools, else echoes.
+    fn default_script(self) -> Vec<Step> {
+        if !self.results.is_empty() {
+            return vec![Step::Text(format!("The tools said: {}", self.results.join("; ")))];
+        }
+        let lines = (0..).zip(self.user.lines());
+        let calls: Vec<Step> = lines.filter_map(|(line, text)| self.told_call(text, line)).collect();
+        if calls.is_empty() { vec![Step::Text(self.user)] } else { calls }
+    }
+
+    fn told_call(&self, line: &str, position: usize) -> Option<Step> {
+        let (name, arguments) = line.trim().strip_prefix("call ")?.split_once(' ')?;
+        self.tools.iter().any(|tool| tool == name).then(|| Step::ToolCall {
+            id: format!("call_scripted_{position}"),
+            name: name.to_owned(),
+            arguments: arguments.trim().to_owned(),
+        })
+    }
+}
+
+async fn google_methods(
+    state: State<Arc<Shared>>,
+    Path(model): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match model.split_once(':').map(|(_, method)| method) {
+        Some("countTokens") => {
+            Watch::of(&state, &uri, headers, &body).complete();
+            axum::Json(json!({ "totalTokens": COUNTED })).into_response()
+        }
+        Some("batchEmbedContents") => {
+            let mut watch = Watch::of(&state, &uri, headers, &body);
+            watch.complete();
+            google::embeddings(&watch.body)
+        }
+        _ => answer::<google::Google>(state, uri, headers, body).await,
+    }
+}
+
+/// What the upstream says to whoever asks it to count.
+pub const COUNTED: u64 = 42;
+
+async fn count_tokens(
+    State(state): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    Watch::of(&state, &uri, headers, &body).complete();
+    axum::Json(json!({ "input_tokens": COUNTED })).into_response()
+}
+
+/// A vector for each input: its length and its place.
+async fn embeddings(State(state): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut watch = Watch::of(&state, &uri, headers, &body);
+    watch.complete();
+    let body = &watch.body;
+    let inputs = body["input"].as_array().cloned().unwrap_or_default();
+    let length = |input: &Value| input.as_str().map_or(0, str::len);
+    let data: Vec<Value> = (0..)
+        .zip(&inputs)
+        .map(|(index, input)| json!({ "object": "embedding", "index": index, "embedding": [length(input), index] }))
+        .collect();
+    axum::Json(json!({ "object": "list", "data": data, "model": body["model"],
+        "usage": { "prompt_tokens": 7, "total_tokens": 7 } }))
+    .into_response()
+}
+
+async fn answer<S: Speak>(
+    State(state): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut watch = Watch::of(&state, &uri, headers, &body);
+    let (path, body) = (uri.path(), watch.body.clone());
+    let mut steps: VecDeque<Step> = state.script_of(&S::model(path, &body), || S::said(&body)).into();
+    let streamed = S::is_streamed(path, &body);
     loop {
         match steps.front().cloned() {
             Some(Step::Wait(ms)) => {
@@ -236,10 +396,10 @@ async fn chat(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
             }
             Some(Step::Buffered) => {
                 steps.pop_front();
-                return buffered(steps, watch);
+                return buffered::<S>(steps, watch);
             }
-            _ if streamed => return sse(steps, watch),
-            _ => return buffered(steps, watch),
+            _ if streamed => return sse::<S>(steps, watch),
+            _ => return buffered::<S>(steps, watch),
         }
     }
 }
@@ -258,32 +418,28 @@ fn error_body(status: u16, message: &str) -> Value {
     json!({ "error": { "message": message, "type": "scripted_error", "param": null, "code": status } })
 }
 
-fn buffered(steps: VecDeque<Step>, mut watch: Watch) -> Response {
-    let (mut text, mut calls, mut usage, mut finish) = (String::new(), Vec::new(), default_usage(), None);
+/// The reason and the usage a script gives.
+fn end_of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> (Option<String>, Tokens) {
+    let mut reason = None;
+    let mut usage = Tokens { prompt: 10, completion: 5, ..Tokens::default() };
     for step in steps {
         match step {
-            Step::Text(piece) => text.push_str(&piece),
-            Step::ToolCall { id, name, arguments } => calls.push(json!({
-                "id": id, "type": "function", "function": { "name": name, "arguments": arguments },
-            })),
+            Step::Finish(word) => reason = Some(word.clone()),
             Step::Usage { prompt_tokens, completion_tokens } => {
-                usage = usage_of(prompt_tokens, completion_tokens);
+                usage =
+                    Tokens { prompt: *prompt_tokens, completion: *completion_tokens, ..Tokens::default() };
             }
-            Step::Finish(reason) => finish = Some(reason),
+            Step::DetailedUsage(tokens) => usage = *tokens,
             _ => {}
         }
     }
-    let reason = finish.unwrap_or_else(|| if calls.is_empty() { "stop" } else { "tool_calls" }.to_owned());
-    let mut message = json!({ "role": "assistant", "content": text });
-    if !calls.is_empty() {
-        message["tool_calls"] = Value::Array(calls);
-    }
+    (reason, usage)
+}
+
+fn buffered<S: Speak>(mut steps: VecDeque<Step>, mut watch: Watch) -> Response {
+    let (reason, usage) = end_of(&steps);
     watch.complete();
-    axum::Json(json!({
-        "id": "chatcmpl-scripted", "object": "chat.completion", "created": 1, "model": "scripted",
-        "choices": [{ "index": 0, "message": message, "finish_reason": reason }], "usage": usage,
-    }))
-    .into_response()
+    axum::Json(S::whole(steps.make_contiguous(), reason.as_deref(), usage)).into_response()
 }
 
 /// What one step puts on the wire.
@@ -295,8 +451,8 @@ enum Wire {
     Complete,
 }
 
-fn sse(steps: VecDeque<Step>, watch: Watch) -> Response {
-    let wire: VecDeque<Wire> = to_wire(steps);
+fn sse<S: Speak>(steps: VecDeque<Step>, watch: Watch) -> Response {
+    let wire: VecDeque<Wire> = to_wire::<S>(&steps);
     let body = stream::unfold((wire, watch), |(mut wire, mut watch)| async move {
         loop {
             match wire.pop_front()? {
@@ -315,25 +471,21 @@ fn sse(steps: VecDeque<Step>, watch: Watch) -> Response {
     (headers, Body::from_stream(body.boxed())).into_response()
 }
 
-fn to_wire(steps: VecDeque<Step>) -> VecDeque<Wire> {
-    let mut wire = VecDeque::from([Wire::Send(chunk(json!({ "role": "assistant", "content": "" }), None))]);
-    let (mut calls, mut usage, mut finish) = (0, default_usage(), None);
+fn to_wire<S: Speak>(steps: &VecDeque<Step>) -> VecDeque<Wire> {
+    let (reason, usage) = end_of(steps);
+    let mut speaker = S::default();
+    let mut wire = VecDeque::from([Wire::Send(speaker.start(usage))]);
     for step in steps {
         match step {
-            Step::Text(text) => wire.push_back(Wire::Send(chunk(json!({ "content": text }), None))),
-            Step::Reasoning(text) => {
-                wire.push_back(Wire::Send(chunk(json!({ "reasoning_content": text }), None)));
-            }
-            Step::ToolCall { id, name, arguments } => {
-                wire.extend(call_chunks(calls, &id, &name, &arguments).map(Wire::Send));
-                calls += 1;
-            }
-            Step::Finish(reason) => finish = Some(reason),
-            Step::Usage { prompt_tokens, completion_tokens } => {
-                usage = usage_of(prompt_tokens, completion_tokens);
-            }
+            Step::Text(_)
+            | Step::Reasoning(_)
+            | Step::Thought { .. }
+            | Step::Redacted(_)
+            | Step::Refusal(_)
+            | Step::ToolCall { .. }
+            | Step::SignedCall { .. } => wire.push_back(Wire::Send(speaker.say(step))),
             Step::Error { status, message, .. } => {
-                wire.push_back(Wire::Send(frame(&error_body(status, &message))));
+                wire.push_back(Wire::Send(S::error(*status, message)));
                 wire.push_back(Wire::Complete);
                 return wire;
             }
@@ -343,88 +495,55 @@ fn to_wire(steps: VecDeque<Step>) -> VecDeque<Wire> {
                 return wire;
             }
             Step::Stall => wire.push_back(Wire::Stall),
-            Step::Wait(ms) => wire.push_back(Wire::Wait(Duration::from_millis(ms))),
+            Step::Wait(ms) => wire.push_back(Wire::Wait(Duration::from_millis(*ms))),
             Step::MalformedFrame => wire.push_back(Wire::Send("data: {\"choices\": [oops\n\n".into())),
             Step::HugeFrame => {
-                let text = "x".repeat(HUGE_FRAME_BYTES);
-                wire.push_back(Wire::Send(chunk(json!({ "content": text }), None)));
+                wire.push_back(Wire::Send(speaker.say(&Step::Text("x".repeat(HUGE_FRAME_BYTES)))));
             }
             Step::Comment => wire.push_back(Wire::Send(": SCRIPTED PROCESSING\n\n".into())),
-            Step::Raw(text) => wire.push_back(Wire::Send(text)),
+            Step::Raw(text) => wire.push_back(Wire::Send(text.clone())),
             Step::End => {
                 wire.push_back(Wire::Complete);
                 return wire;
             }
-            Step::WrongContentType | Step::Buffered => {}
+            Step::Finish(_)
+            | Step::Usage { .. }
+            | Step::DetailedUsage(_)
+            | Step::WrongContentType
+            | Step::Buffered => {}
         }
     }
-    let reason = finish.unwrap_or_else(|| if calls == 0 { "stop" } else { "tool_calls" }.to_owned());
-    let last = json!({ "id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1,
-        "model": "scripted", "choices": [], "usage": usage });
-    wire.push_back(Wire::Send(chunk(json!({}), Some(&reason))));
-    wire.push_back(Wire::Send(frame(&last)));
-    wire.push_back(Wire::Send("data: [DONE]\n\n".into()));
+    wire.push_back(Wire::Send(speaker.finish(reason.as_deref(), usage)));
     wire.push_back(Wire::Complete);
     wire
 }
 
-fn call_chunks(index: usize, id: &str, name: &str, arguments: &str) -> [String; 2] {
-    let middle = arguments.char_indices().nth(arguments.chars().count() / 2).map_or(0, |(middle, _)| middle);
-    let (head, tail) = arguments.split_at(middle);
-    let first = json!({ "index": index, "id": id, "type": "function",
-        "function": { "name": name, "arguments": head } });
-    let second = json!({ "index": index, "function": { "arguments": tail } });
-    [first, second].map(|call| chunk(json!({ "tool_calls": [call] }), None))
+fn frame(event: Option<&str>, value: &Value) -> String {
+    let event = event.map(|name| format!("event: {name}\n")).unwrap_or_default();
+    format!("{event}data: {value}\n\n")
 }
 
-fn chunk(delta: Value, finish_reason: Option<&str>) -> String {
-    frame(&json!({
-        "id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
-        "choices": [{ "index": 0, "delta": delta, "finish_reason": finish_reason }],
-    }))
+/// Two halves of a text, cut between characters.
+fn halves(text: &str) -> (&str, &str) {
+    let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(middle, _)| middle);
+    text.split_at(middle)
 }
 
-fn frame(value: &Value) -> String {
-    format!("data: {value}\n\n")
+/// An object from JSON text; an empty one where it is none.
+fn object(text: &str) -> Value {
+    serde_json::from_str(text).ok().filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
-fn default_usage() -> Value {
-    usage_of(10, 5)
-}
-
-fn usage_of(prompt_tokens: u64, completion_tokens: u64) -> Value {
-    json!({ "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens.saturating_add(completion_tokens) })
-}
-
-/// Calls the tool the user names, repeats results of tools, else echoes.
-fn default_script(body: &Value) -> Vec<Step> {
-    let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is = |message: &Value, role: &str| message["role"] == json!(role);
-    let results: Vec<String> =
-        messages.iter().rev().take_while(|message| is(message, "tool")).map(text_of).collect();
-    if !results.is_empty() {
-        return vec![Step::Text(format!(
-            "The tools said: {}",
-            results.iter().rev().cloned().collect::<Vec<_>>().join("; ")
-        ))];
-    }
-    let said = messages.iter().rfind(|message| is(message, "user")).map(text_of).unwrap_or_default();
-    let calls: Vec<Step> =
-        (0..).zip(said.lines()).filter_map(|(line, text)| told_call(text, line, body)).collect();
-    if calls.is_empty() { vec![Step::Text(said)] } else { calls }
-}
-
-fn told_call(line: &str, position: usize, body: &Value) -> Option<Step> {
-    let (name, arguments) = line.trim().strip_prefix("call ")?.split_once(' ')?;
-    let offered = body["tools"].as_array()?.iter().any(|tool| tool["function"]["name"] == json!(name));
-    offered.then(|| Step::tool_call(&format!("call_scripted_{position}"), name, arguments))
-}
-
-fn text_of(message: &Value) -> String {
-    match &message["content"] {
+/// The texts of a message's content.
+fn text_of(content: &Value) -> String {
+    match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
         _ => String::new(),
     }
+}
+
+fn names(tools: &Value, pointer: &str) -> Vec<String> {
+    let name = |tool: &Value| tool.pointer(pointer)?.as_str().map(str::to_owned);
+    tools.as_array().into_iter().flatten().filter_map(name).collect()
 }

@@ -1,13 +1,13 @@
 //! Held before, charged after: what keeps calls within budgets.
 
 use super::{
-    bound::cost_at_most,
+    bound::Bounded,
     store::{self, Budget, Key},
 };
 use crate::{
     app::App,
     grants::{Acting, InApp, audit},
-    models::{ChatRequest, price},
+    models::price,
     prices::Priced,
     tenants::TenantTx,
 };
@@ -120,7 +120,7 @@ pub(crate) async fn hold(
     terms: &Terms,
     spender: &Spender,
     (provider, model): (&str, &str),
-    request: &ChatRequest,
+    request: &impl Bounded,
 ) -> Result<Option<Hold>, HoldError> {
     let counting: Vec<(Budget, String)> = terms
         .budgets
@@ -131,7 +131,7 @@ pub(crate) async fn hold(
     let Some(priced) = &terms.priced else {
         return Err(HoldError::NoPrice { model: format!("{provider}/{model}"), name: first.name.clone() });
     };
-    let amount = i64::try_from(cost_at_most(priced, request)).unwrap_or(i64::MAX);
+    let amount = i64::try_from(request.cost_at_most(priced)).unwrap_or(i64::MAX);
     let hold = Hold { app: app.clone(), acting: Acting::of(proof), hold_id: app.new_id(), settled: false };
     // Carried through also where whoever asks goes away: the hold that comes of it is then let go as it is dropped.
     let holding = app.spawn(async move {

@@ -17,6 +17,7 @@ mod set;
 mod store;
 pub mod sweep;
 
+pub(crate) use bound::Bounded;
 pub use hold::HoldError;
 pub(crate) use hold::{Hold, Spender, hold, settle, terms};
 

@@ -85,8 +85,8 @@ pub(super) async fn terms(
     model: &str,
 ) -> sqlx::Result<(Option<Priced>, Vec<Budget>)> {
     let rows = sqlx::query(
-        "select p.input_micro_usd_per_mtok, p.cached_input_micro_usd_per_mtok, p.output_micro_usd_per_mtok,
-                p.output_tokens_max, b.*
+        "select p.input_micro_usd_per_mtok, p.cached_input_micro_usd_per_mtok, p.cache_write_micro_usd_per_mtok,
+                p.output_micro_usd_per_mtok, p.output_tokens_max, b.*
          from (select 1) as one
          left join model_prices p on p.provider = $1 and p.model = $2
          left join budgets b on true
@@ -104,9 +104,10 @@ pub(super) async fn terms(
 fn priced(row: &PgRow) -> sqlx::Result<Option<Priced>> {
     let number = |column: &str| row.try_get::<Option<i64>, _>(column);
     let whole = |n: i64| u64::try_from(n).unwrap_or_default();
-    let (Some(input), Some(cached), Some(output)) = (
+    let (Some(input), Some(cached), Some(written), Some(output)) = (
         number("input_micro_usd_per_mtok")?,
         number("cached_input_micro_usd_per_mtok")?,
+        number("cache_write_micro_usd_per_mtok")?,
         number("output_micro_usd_per_mtok")?,
     ) else {
         return Ok(None);
@@ -114,6 +115,7 @@ fn priced(row: &PgRow) -> sqlx::Result<Option<Priced>> {
     let price = Price {
         input_micro_usd_per_mtok: whole(input),
         cached_input_micro_usd_per_mtok: whole(cached),
+        cache_write_micro_usd_per_mtok: whole(written),
         output_micro_usd_per_mtok: whole(output),
     };
     Ok(Some(Priced { price, output_tokens_max: number("output_tokens_max")?.map(whole) }))

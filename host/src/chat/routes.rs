@@ -3,6 +3,7 @@
 use super::{
     answer::Answer,
     send::{self, ChatError},
+    stream::{Encode, streamed},
 };
 use crate::{
     agents::{ChooseError, run::RunError},
@@ -12,23 +13,21 @@ use crate::{
     http::{Json, Params, body},
     limits::CHAT_BYTES_MAX,
     models::{
-        catalog,
+        Event, catalog,
         gateway::GatewayError,
-        openai::chunks::{ChunkEncoder, CompletionBuilder, ErrorBody, KEEP_ALIVE, KEEP_ALIVE_AFTER_MS},
+        openai::chunks::{ChunkEncoder, CompletionBuilder, ErrorBody, KEEP_ALIVE},
     },
 };
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{convert::Infallible, time::Duration};
 
+/// Every client of Anthropic's API sends it, and no other.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-opg-session-id");
 
 /// Answers a chat request, whole or as a stream.
@@ -37,21 +36,27 @@ pub async fn completions(
     allowed: Allowed<may::ChatSend>,
     request: Request,
 ) -> ApiResult<Response> {
-    let session = match request.headers().get(SESSION_ID) {
-        None => None,
-        Some(value) => Some(value.to_str().map_err(|_| ApiError::not_found("session"))?.to_owned()),
-    };
+    let session = session_of(&request)?;
     let body = body::read_json(request, CHAT_BYTES_MAX).await?;
     let (answer, asked) = send::send(&app, &allowed, session, body).await?;
     let headers = session_header(&answer);
     if asked.stream {
-        Ok((headers, streamed(answer, asked.include_usage)).into_response())
+        let encoder = ChunkEncoder::new(answer.head.clone(), asked.include_usage);
+        Ok((headers, streamed(answer, encoder)).into_response())
     } else {
         Ok((headers, whole(answer).await?).into_response())
     }
 }
 
-fn session_header(answer: &Answer) -> HeaderMap {
+/// The session the header names.
+pub(super) fn session_of(request: &Request) -> ApiResult<Option<String>> {
+    match request.headers().get(SESSION_ID) {
+        None => Ok(None),
+        Some(value) => Ok(Some(value.to_str().map_err(|_| ApiError::not_found("session"))?.to_owned())),
+    }
+}
+
+pub(super) fn session_header(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(id) = answer.session_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(SESSION_ID, id);
@@ -68,40 +73,23 @@ async fn whole(mut answer: Answer) -> ApiResult<Json<Value>> {
     completion.map(Json).ok_or_else(|| ApiError::internal("an answer ended unfinished", "no finish event"))
 }
 
-/// Server-sent events; the stream owns the answer, so a client that goes away ends it.
-fn streamed(answer: Answer, include_usage: bool) -> Response {
-    let encoder = ChunkEncoder::new(answer.head.clone(), include_usage);
-    // None: the last frame was written.
-    let going = Some(Box::new((answer, encoder)));
-    let frames = stream::unfold(going, |going| async move {
-        let mut going = going?;
-        let (answer, encoder) = &mut *going;
-        loop {
-            let silence = tokio::time::sleep(Duration::from_millis(KEEP_ALIVE_AFTER_MS));
-            let (frame, over) = tokio::select! {
-                next = answer.next() => match next {
-                    Some(Ok(event)) => (encoder.event(&event), false),
-                    Some(Err(error)) => (encoder.error(&error_body(error)), true),
-                    None => (encoder.done(), true),
-                },
-                () = silence => (KEEP_ALIVE.to_owned(), false),
-            };
-            // Not every event has a frame of its own.
-            if over || !frame.is_empty() {
-                return Some((Ok::<_, Infallible>(Bytes::from(frame)), (!over).then_some(going)));
-            }
-        }
-    });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, Body::from_stream(frames)).into_response()
+impl Encode for ChunkEncoder {
+    const SILENCE: &'static str = KEEP_ALIVE;
+
+    fn event(&mut self, event: &Event) -> String {
+        ChunkEncoder::event(self, event)
+    }
+
+    fn done(&mut self) -> String {
+        ChunkEncoder::done(self)
+    }
+
+    fn error(&mut self, error: &ApiError) -> String {
+        ChunkEncoder::error(self, &error_body(error))
+    }
 }
 
-fn error_body(error: ChatError) -> ErrorBody {
-    let error = ApiError::from(error);
+fn error_body(error: &ApiError) -> ErrorBody {
     let object = &error.openai()["error"];
     let text = |name: &str| object[name].as_str().map(str::to_owned);
     ErrorBody {
@@ -112,12 +100,34 @@ fn error_body(error: ChatError) -> ErrorBody {
     }
 }
 
-/// Lists the models the app can name.
+/// Lists the models the app can name, as the client's API lists them.
 pub async fn list_models(
     State(app): State<App>,
     allowed: Allowed<may::ModelsRead>,
+    headers: HeaderMap,
 ) -> ApiResult<Json<Value>> {
-    Ok(Json(json!({ "object": "list", "data": catalog::list(&app, &allowed).await? })))
+    let models = catalog::list(&app, &allowed).await?;
+    Ok(Json(if headers.contains_key(ANTHROPIC_VERSION) {
+        anthropic_list(&models)
+    } else {
+        json!({ "object": "list", "data": models })
+    }))
+}
+
+/// The list as Anthropic gives it, whole in one page.
+fn anthropic_list(models: &[catalog::Model]) -> Value {
+    let time = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    let model = |model: &catalog::Model| {
+        json!({ "type": "model", "id": model.id, "display_name": model.id,
+            "created_at": time(model.created).to_rfc3339_opts(chrono::SecondsFormat::Secs, true) })
+    };
+    let id = |model: Option<&catalog::Model>| model.map(|model| model.id.clone());
+    json!({
+        "data": models.iter().map(model).collect::<Vec<_>>(),
+        "has_more": false,
+        "first_id": id(models.first()),
+        "last_id": id(models.last()),
+    })
 }
 
 /// A model in a path; its id contains `/`.
@@ -205,6 +215,7 @@ impl From<GatewayError> for ApiError {
             GatewayError::Upstream(upstream) => {
                 let status = StatusCode::from_u16(upstream.status).unwrap_or(StatusCode::BAD_GATEWAY);
                 let mut error = ApiError::new(status, upstream.code.clone(), text);
+                error.param.clone_from(&upstream.param);
                 if let Some(seconds) = upstream.retry_after {
                     error.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
                 }

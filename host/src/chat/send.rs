@@ -17,6 +17,7 @@ use crate::{
             chunks::{CompletionBuilder, Head},
             request::check_tool_answers,
         },
+        thought,
     },
     sessions::{self, SessionError, Taken},
     tenants::configure,
@@ -29,6 +30,9 @@ use uuid::Uuid;
 
 /// Events that wait for a slow client before the model is held up.
 const EVENTS_WAITING_MAX: usize = 64;
+
+/// How the id of an answer begins, in OpenAI's chat dialect.
+pub(super) const ID_PREFIX: &str = "chatcmpl-";
 
 /// Why a request was not answered, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +86,12 @@ pub async fn send(
     let agent = who_answers(app, allowed, named, &catalog).await?;
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
-    if end_user(&request).is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
-        return Err(end_user_too_long());
-    }
-    let asked = Asked { stream: request.stream, include_usage: request.include_usage };
+    let end_user = end_user(&request.rest)?.map(str::to_owned);
+    let asked = Asked {
+        stream: request.stream,
+        include_usage: request.include_usage,
+        prompt_tokens: models::tokens::in_request(&request),
+    };
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
@@ -111,14 +117,15 @@ pub async fn send(
     }
 
     let head = Head {
-        id: format!("chatcmpl-{}", app.new_id().simple()),
+        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
         created: app.now().timestamp(),
         model: format!("{provider}/{model}"),
     };
     let session_id = taken.as_ref().map(|taken| taken.session_id);
     let known = taken.as_ref().map(Taken::known);
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
-    let job = Job { app: app.clone(), allowed: allowed.clone(), request, provider, model, taken, sender };
+    let job =
+        Job { app: app.clone(), allowed: allowed.clone(), request, provider, model, end_user, taken, sender };
     let making = match agent {
         Some(agent) => tokio::spawn(job.by_agent(agent, catalog)),
         None => tokio::spawn(job.by_model()),
@@ -137,6 +144,8 @@ pub struct Asked {
     pub stream: bool,
     /// With a chunk about usage at the end.
     pub include_usage: bool,
+    /// Our estimate of what a model reads for it.
+    pub prompt_tokens: u64,
 }
 
 /// Reads the request, with what the header and the app add to it.
@@ -175,17 +184,18 @@ fn session_conflict() -> ChatError {
     })
 }
 
-/// Whose request it is: OpenAI's `user`.
-fn end_user(request: &ChatRequest) -> Option<&str> {
-    request.rest.get("user").and_then(Value::as_str).filter(|user| !user.is_empty())
-}
-
-fn end_user_too_long() -> ChatError {
-    ChatError::Request(RequestError {
-        message: format!("`user` is {END_USER_BYTES_MAX} bytes at the most."),
-        param: Some("user".into()),
-        code: "invalid_value",
-    })
+/// Whose request it is: OpenAI's `user`, Anthropic's `metadata.user_id`.
+pub(super) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
+    let user = rest.get("user").or_else(|| rest.get("metadata")?.get("user_id"));
+    let user = user.and_then(Value::as_str).filter(|user| !user.is_empty());
+    if user.is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
+        return Err(ChatError::Request(RequestError {
+            message: format!("`user` is {END_USER_BYTES_MAX} bytes at the most."),
+            param: Some("user".into()),
+            code: "invalid_value",
+        }));
+    }
+    Ok(user)
 }
 
 /// The messages a session holds. One that does not read would change what was said: then nothing is.
@@ -206,7 +216,7 @@ async fn who_answers(
 
 /// The provider and the model of an id. A bare name is the app's default
 /// model's, or that of the one model the app can name that is called so (row M013).
-async fn full_id(
+pub(super) async fn full_id(
     app: &App,
     allowed: &Allowed<may::ChatSend>,
     id: &ModelId,
@@ -239,6 +249,7 @@ struct Job {
     request: ChatRequest,
     provider: String,
     model: String,
+    end_user: Option<String>,
     taken: Option<Taken>,
     sender: mpsc::Sender<Result<Event, ChatError>>,
 }
@@ -259,8 +270,7 @@ impl Job {
             let history = messages_of(&taken.history)?;
             self.request.messages.splice(0..0, history);
         }
-        let end_user = end_user(&self.request).map(str::to_owned);
-        let origin = Origin { plugin: None, session_id: self.session_id(), end_user };
+        let origin = Origin { plugin: None, session_id: self.session_id(), end_user: self.end_user.clone() };
         let mut reply =
             gateway::ask(&self.app, &self.allowed, (&self.provider, &self.model), &self.request, origin)
                 .await?;
@@ -296,7 +306,7 @@ impl Job {
         let time_limit = self.app.config.agent_time_limit;
         let chain =
             Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit))
-                .of_end_user(end_user(&self.request));
+                .of_end_user(self.end_user.as_deref());
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);
 
@@ -382,21 +392,23 @@ fn options(request: &ChatRequest, temperature: Option<f64>) -> Value {
     Value::Object(options)
 }
 
-/// The calls the client must run, as events.
+/// The calls the client must run, as events, with the thoughts that led to them.
 fn client_calls(message: &Value) -> Vec<Event> {
     let calls = message["tool_calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    calls
-        .iter()
-        .zip(0..)
-        .map(|(call, index)| Event::ToolCall {
+    let mut events = Vec::new();
+    for (index, call) in (0..).zip(calls) {
+        let extra = call.get("extra_content").cloned();
+        events.extend(extra.iter().flat_map(thought::in_extra).map(Event::Thought));
+        events.push(Event::ToolCall {
             index,
             id: text(&call["id"]),
             name: text(&call["function"]["name"]),
             arguments: text(&call["function"]["arguments"]).unwrap_or_else(|| "{}".to_owned()),
-            extra_content: call.get("extra_content").cloned(),
-        })
-        .collect()
+            extra_content: extra.and_then(thought::without_ours),
+        });
+    }
+    events
 }
 
 impl From<UpstreamError> for ChatError {

@@ -1,4 +1,4 @@
-//! From an `Authorization` header to a [`Caller`].
+//! From an `Authorization` or `x-api-key` header to a [`Caller`].
 //!
 //! A token of unknown shape is refused without asking the database. Every
 //! failure looks the same from outside: 401.
@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Duration, Utc};
-use http::header;
+use http::{HeaderName, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::{
@@ -121,12 +121,20 @@ fn is_public(request: &Request) -> bool {
     matched.is_some_and(|path| router::is_public(request.method(), path.as_str()))
 }
 
+/// Where Anthropic's clients put their key.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
 fn token_of(request: &Request) -> Option<String> {
-    let mut sent = request.headers().get_all(header::AUTHORIZATION).iter();
-    let value = sent.next()?;
-    if sent.next().is_some() {
+    let sent = |name| request.headers().get_all(name).iter();
+    let with_scheme = sent(header::AUTHORIZATION).map(|value| (value, true));
+    let mut all = with_scheme.chain(sent(X_API_KEY).map(|value| (value, false)));
+    let (value, has_scheme) = all.next()?;
+    if all.next().is_some() {
         // Which of two counts is what two programs on the way may disagree about.
         return Some(String::new());
+    }
+    if !has_scheme {
+        return Some(value.to_str().unwrap_or_default().to_owned());
     }
     // A header that is no text is a credential that is not valid, not an absent one.
     let value = value.to_str().unwrap_or_default();

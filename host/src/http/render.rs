@@ -13,12 +13,12 @@ use http::{HeaderValue, StatusCode, header};
 
 /// Renders an [`ApiError`] left in a response's extensions.
 pub async fn render_errors(State(app): State<crate::app::App>, request: Request, next: Next) -> Response {
-    let openai = is_openai_shaped(request.uri().path());
+    let shape = Shape::of(request.uri().path());
     let request_id =
         request.extensions().get::<RequestContext>().map(|c| c.request_id.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        write(&mut response, &error, openai, &request_id);
+        write(&mut response, &error, shape, &request_id);
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -36,16 +36,16 @@ pub async fn render_errors(State(app): State<crate::app::App>, request: Request,
     response
 }
 
-fn write(response: &mut Response, error: &ApiError, openai: bool, request_id: &str) {
-    let (content_type, body) = if openai {
-        ("application/json", error.openai())
-    } else {
-        ("application/problem+json", error.problem(request_id))
+fn write(response: &mut Response, error: &ApiError, shape: Shape, request_id: &str) {
+    let (content_type, body) = match shape {
+        Shape::OpenAi => ("application/json", error.openai()),
+        Shape::Anthropic => ("application/json", error.anthropic(request_id)),
+        Shape::Problem => ("application/problem+json", error.problem(request_id)),
     };
     for (name, value) in &error.headers {
         response.headers_mut().insert(name, value.clone());
     }
-    if openai && error.status == StatusCode::PAYMENT_REQUIRED {
+    if shape != Shape::Problem && error.status == StatusCode::PAYMENT_REQUIRED {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -53,15 +53,34 @@ fn write(response: &mut Response, error: &ApiError, openai: bool, request_id: &s
     *response.body_mut() = Body::from(body.to_string());
 }
 
-/// Whether clients of OpenAI's API call this path, under `/v1` or `/<app>/v1`.
-pub fn is_openai_shaped(path: &str) -> bool {
-    let rest = path.strip_prefix("/v1/").or_else(|| {
-        let (_app, rest) = path.strip_prefix('/')?.split_once('/')?;
-        rest.strip_prefix("v1/")
-    });
-    rest.is_some_and(|rest| {
-        ["chat/completions", "models", "embeddings", "responses"].iter().any(|prefix| {
-            rest.strip_prefix(prefix).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
-        })
-    })
+/// The shape of the errors of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// RFC 9457.
+    Problem,
+    /// Where clients of OpenAI's API call.
+    OpenAi,
+    /// Where clients of Anthropic's API call.
+    Anthropic,
+}
+
+impl Shape {
+    /// The shape of a path under `/v1` or `/<app>/v1`.
+    pub fn of(path: &str) -> Shape {
+        let rest = path.strip_prefix("/v1/").or_else(|| {
+            let (_app, rest) = path.strip_prefix('/')?.split_once('/')?;
+            rest.strip_prefix("v1/")
+        });
+        let is_under = |prefix: &&str| {
+            rest.and_then(|rest| rest.strip_prefix(prefix))
+                .is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
+        };
+        if ["chat/completions", "models", "embeddings", "responses"].iter().any(is_under) {
+            Shape::OpenAi
+        } else if is_under(&"messages") {
+            Shape::Anthropic
+        } else {
+            Shape::Problem
+        }
+    }
 }

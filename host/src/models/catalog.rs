@@ -3,14 +3,13 @@
 //! A provider is asked for its list, and the answer remembered for a while; one
 //! that does not answer contributes the app's default model alone.
 
-use super::{ModelId, providers};
+use super::{Kind, ModelId, providers};
 use crate::{
     app::App,
     grants::InApp,
     tenants::{self, configure},
 };
 use futures_util::future::join_all;
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -117,26 +116,53 @@ async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Arc<[Model]> {
     models
 }
 
+/// A list as OpenAI and Anthropic give it (`data`), or as Google does (`models`).
 #[derive(Deserialize)]
 struct Listed {
+    #[serde(alias = "models")]
     data: Vec<ListedModel>,
 }
 
 #[derive(Deserialize)]
 struct ListedModel {
+    #[serde(alias = "name")]
     id: String,
     #[serde(default)]
     created: Option<i64>,
+    /// Anthropic's word for `created`.
+    #[serde(default)]
+    created_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Google lists models that answer otherwise, too.
+    #[serde(default, rename = "supportedGenerationMethods")]
+    methods: Option<Vec<String>>,
+}
+
+impl ListedModel {
+    fn answers(&self) -> bool {
+        let known = ["generateContent", "embedContent"];
+        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|name| known.contains(&name.as_str())))
+    }
+
+    fn described(self, provider: &str) -> Model {
+        let id = self.id.strip_prefix("models/").unwrap_or(&self.id);
+        let created = self.created.or_else(|| Some(self.created_at?.timestamp()));
+        described(provider, id, created.unwrap_or_default())
+    }
 }
 
 async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, String> {
     let open = tenants::providers::open(app, app_id, provider).await.map_err(|cause| cause.to_string())?;
     let open = open.ok_or("it is not configured any more")?;
-    let url = providers::endpoint(&open.base_url, &["models"]).ok_or("its address has no paths")?;
-    let mut request = app.model_egress.client().get(url).timeout(LIST_TIMEOUT);
-    if let Some(key) = &open.api_key {
-        request = request.bearer_auth(key.expose_secret());
-    }
+    let mut url = providers::endpoint(&open.base_url, &["models"]).ok_or("its address has no paths")?;
+    // Both give a first page of a few otherwise; no provider has more than this of models.
+    url.set_query(match open.kind {
+        Kind::Anthropic => Some("limit=1000"),
+        Kind::Google => Some("pageSize=1000"),
+        Kind::OpenaiCompatible | Kind::OpenaiResponses => None,
+    });
+    let key = open.api_key.unwrap_or_default();
+    let headers = open.kind.headers(&key).map_err(|_| "its key fits into no header")?;
+    let request = app.model_egress.client().get(url).headers(headers).timeout(LIST_TIMEOUT);
     let answer = request.send().await.map_err(|cause| cause.without_url().to_string())?;
     if !answer.status().is_success() {
         return Err(format!("it answered {}", answer.status()));
@@ -150,9 +176,6 @@ async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, Stri
         }
     }
     let listed: Listed = serde_json::from_slice(&body).map_err(|_| "its list could not be read")?;
-    let known = listed
-        .data
-        .into_iter()
-        .map(|model| described(provider, &model.id, model.created.unwrap_or_default()));
+    let known = listed.data.into_iter().filter(ListedModel::answers).map(|model| model.described(provider));
     Ok(known.filter(|model| is_full_id(&model.id)).take(LIST_MODELS_MAX).collect())
 }

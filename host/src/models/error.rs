@@ -4,6 +4,7 @@
 //! only the *operator* can fix (a wrong key, an unpaid bill) is masked as a gateway error. A message never
 //! holds the provider's key or address.
 
+use super::RequestError;
 use serde_json::Value;
 
 /// What to tell a caller to wait when a provider that limits its rate does not say, in seconds.
@@ -45,6 +46,8 @@ pub struct UpstreamError {
     pub status: u16,
     pub message: String,
     pub code: String,
+    /// Which field of the request is wrong, where we know.
+    pub param: Option<String>,
     /// Seconds to wait; only where waiting helps.
     pub retry_after: Option<u64>,
 }
@@ -93,13 +96,23 @@ impl UpstreamError {
                 (502, "provider_bad_reply", "The model provider's reply could not be read to its end.")
             }
         };
-        Self { kind, status, message: message.into(), code: code.into(), retry_after: None }
+        Self { kind, status, message: message.into(), code: code.into(), param: None, retry_after: None }
     }
 
     /// A reply that makes no sense; `what` says which rule it broke.
     pub fn bad_reply(what: &str) -> Self {
         let base = Self::new(UpstreamErrorKind::BadReply);
         Self { message: format!("{}: {what}.", base.message.trim_end_matches('.')), ..base }
+    }
+
+    /// A request that this provider cannot be asked; it was not sent.
+    pub fn unsupported(error: RequestError) -> Self {
+        Self {
+            message: error.message,
+            code: error.code.to_owned(),
+            param: error.param,
+            ..Self::new(UpstreamErrorKind::Rejected)
+        }
     }
 
     /// Whether the same request may succeed later without anyone acting.

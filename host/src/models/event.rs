@@ -5,6 +5,7 @@
 //! Deliberately absent: alternatives (`n` is always 1), log probabilities and audio; a request that asks
 //! for them is refused instead of answered with less.
 
+use super::Thought;
 use serde_json::{Value, json};
 
 /// One step of a reply.
@@ -14,6 +15,11 @@ pub enum Event {
     Text(String),
     /// A piece of what the model thought before it answered.
     Reasoning(String),
+    /// The end of a stretch of thinking: what its provider wants back with the conversation. The words of it
+    /// came before, as [`Event::Reasoning`], as far as the provider shows them.
+    Thought(Thought),
+    /// A piece of why the model will not answer, from a provider that keeps it apart from the text.
+    Refusal(String),
     /// A piece of a tool call.
     ToolCall {
         /// Which call of this reply: 0, 1, 2, …
@@ -63,6 +69,8 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// The part of `prompt_tokens` that came from the provider's cache.
     pub cached_tokens: u64,
+    /// The part of `prompt_tokens` that was written to the provider's cache, which some charge more for.
+    pub cache_write_tokens: u64,
     /// The part of `completion_tokens` that was reasoning.
     pub reasoning_tokens: u64,
     /// The provider did not say; the numbers are our own rough count.
@@ -77,21 +85,27 @@ impl Usage {
 
     /// The `usage` object of the OpenAI dialect.
     pub fn to_openai_json(&self) -> Value {
-        json!({
+        let mut usage = json!({
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens(),
             "prompt_tokens_details": { "cached_tokens": self.cached_tokens },
             "completion_tokens_details": { "reasoning_tokens": self.reasoning_tokens },
-        })
+        });
+        if self.cache_write_tokens > 0 {
+            usage["prompt_tokens_details"]["cache_write_tokens"] = json!(self.cache_write_tokens);
+        }
+        usage
     }
 }
 
 impl Event {
-    /// The event as a guest reads it: see `interface model` in `wit/host/types.wit`.
+    /// The event as a guest reads it: see `interface model` in `wit/host/types.wit`. A guest knows no
+    /// refusals, they are text to it, and passes over thoughts: see [`ForGuest`](super::thought::ForGuest).
     pub fn to_guest_json(&self) -> String {
         let value = match self {
-            Self::Text(text) => json!({ "type": "text", "text": text }),
+            Self::Text(text) | Self::Refusal(text) => json!({ "type": "text", "text": text }),
+            Self::Thought(thought) => json!({ "type": "thought", "detail": thought.to_detail() }),
             Self::Reasoning(text) => json!({ "type": "reasoning", "text": text }),
             Self::ToolCall { index, id, name, arguments, extra_content } => {
                 let mut value = json!({ "type": "tool_call", "index": index });
@@ -108,14 +122,20 @@ impl Event {
                 value
             }
             Self::Finish(reason) => json!({ "type": "finish", "reason": reason.as_str() }),
-            Self::Usage(usage) => json!({
-                "type": "usage",
-                "prompt_tokens": usage.prompt_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "cached_tokens": usage.cached_tokens,
-                "reasoning_tokens": usage.reasoning_tokens,
-                "estimated": usage.estimated,
-            }),
+            Self::Usage(usage) => {
+                let mut value = json!({
+                    "type": "usage",
+                    "prompt_tokens": usage.prompt_tokens,
+                    "completion_tokens": usage.completion_tokens,
+                    "cached_tokens": usage.cached_tokens,
+                    "reasoning_tokens": usage.reasoning_tokens,
+                    "estimated": usage.estimated,
+                });
+                if usage.cache_write_tokens > 0 {
+                    value["cache_write_tokens"] = json!(usage.cache_write_tokens);
+                }
+                value
+            }
         };
         value.to_string()
     }

@@ -5,12 +5,15 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage, catalog::DEMO,
-    demo::Demo, providers,
+    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
+    catalog::DEMO,
+    demo::Demo,
+    embeddings::{EmbeddingRequest, Embeddings},
+    providers,
 };
 use crate::{
     app::App,
-    budgets::{self, Hold, HoldError, Spender},
+    budgets::{self, Bounded, Hold, HoldError, Spender},
     grants::{Acting, InApp},
     tenants::{self, providers::OpenError},
     usage::{self, Status, Use, What},
@@ -101,21 +104,7 @@ pub async fn ask(
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
-    let terms = budgets::terms(app, proof, provider, model).await?;
-    let spender = Spender::of(proof, origin.end_user.as_deref());
-    let hold = budgets::hold(app, proof, &terms, &spender, (provider, model), request).await?;
-    let mut record = Record {
-        app: app.clone(),
-        acting: Acting::of(proof),
-        origin,
-        provider: provider.to_owned(),
-        model: model.to_owned(),
-        price: terms.priced.map(|priced| priced.price),
-        started: Instant::now(),
-        usage: Usage::default(),
-        settled: false,
-        hold,
-    };
+    let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
     match upstream.stream(model, request).await {
         Ok(stream) => Ok(Metered { stream, record }),
         Err(error) => {
@@ -125,7 +114,42 @@ pub async fn ask(
     }
 }
 
-async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Result<Provider, GatewayError> {
+/// Asks for embeddings.
+///
+/// # Errors
+/// [`GatewayError`]; what a failed call used is written down.
+pub async fn embed(
+    app: &App,
+    proof: &impl InApp,
+    (provider, model): (&str, &str),
+    request: &EmbeddingRequest,
+    origin: Origin,
+) -> Result<Embeddings, GatewayError> {
+    let upstream = open(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
+    match upstream.embed(model, request).await {
+        Ok(embeddings) => {
+            record.usage = embeddings.usage;
+            record.settle(Status::Ok).await;
+            Ok(embeddings)
+        }
+        Err(error) => {
+            record.settle(Status::Failed).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Opens the provider of a model, with its key.
+///
+/// # Errors
+/// [`GatewayError`]
+pub(crate) async fn open(
+    app: &App,
+    proof: &impl InApp,
+    provider: &str,
+    model: &str,
+) -> Result<Provider, GatewayError> {
     if provider == DEMO && app.config.demo_provider {
         if !super::catalog::DEMO_MODELS.contains(&model) {
             return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
@@ -145,7 +169,8 @@ async fn open(app: &App, proof: &impl InApp, provider: &str, model: &str) -> Res
     let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
     let upstream = Upstream::new(opened.base_url, key, app.model_egress.client().clone());
     let dialect = providers::well_known(provider).map(|known| known.dialect).unwrap_or_default();
-    Ok(Provider::OpenAiCompatible(upstream.with_dialect(dialect)))
+    let seals = app.seals.of(proof.app().app_id);
+    Ok(Provider::Upstream(upstream.with_kind(opened.kind).with_dialect(dialect).with_seals(seals)))
 }
 
 impl Metered {
@@ -171,6 +196,31 @@ impl Metered {
 }
 
 impl Record {
+    /// Looks up what the call may cost and holds that against the app's budgets.
+    async fn start(
+        app: &App,
+        proof: &impl InApp,
+        (provider, model): (&str, &str),
+        origin: Origin,
+        request: &(impl Bounded + Sync),
+    ) -> Result<Record, HoldError> {
+        let terms = budgets::terms(app, proof, provider, model).await?;
+        let spender = Spender::of(proof, origin.end_user.as_deref());
+        let hold = budgets::hold(app, proof, &terms, &spender, (provider, model), request).await?;
+        Ok(Record {
+            app: app.clone(),
+            acting: Acting::of(proof),
+            origin,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            price: terms.priced.map(|priced| priced.price),
+            started: Instant::now(),
+            usage: Usage::default(),
+            settled: false,
+            hold,
+        })
+    }
+
     /// Writes the use down and waits for it. Once begun it is carried through,
     /// also where whoever waits is gone.
     async fn settle(&mut self, status: Status) {

@@ -14,6 +14,8 @@ pub struct Price {
     pub input_micro_usd_per_mtok: u64,
     /// For what came from the provider's cache.
     pub cached_input_micro_usd_per_mtok: u64,
+    /// For what was written to the provider's cache.
+    pub cache_write_micro_usd_per_mtok: u64,
     pub output_micro_usd_per_mtok: u64,
 }
 
@@ -21,6 +23,7 @@ pub struct Price {
 pub const DEMO: Price = Price {
     input_micro_usd_per_mtok: 100_000,
     cached_input_micro_usd_per_mtok: 100_000,
+    cache_write_micro_usd_per_mtok: 100_000,
     output_micro_usd_per_mtok: 400_000,
 };
 
@@ -28,9 +31,11 @@ impl Price {
     /// The cost of a reply, in micro-dollars, rounded up.
     pub fn cost_micro_usd(&self, usage: &Usage) -> u64 {
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
+        let written = usage.cache_write_tokens.min(usage.prompt_tokens - cached);
         let parts = [
-            (usage.prompt_tokens - cached, self.input_micro_usd_per_mtok),
+            (usage.prompt_tokens - cached - written, self.input_micro_usd_per_mtok),
             (cached, self.cached_input_micro_usd_per_mtok),
+            (written, self.cache_write_micro_usd_per_mtok),
             (usage.completion_tokens, self.output_micro_usd_per_mtok),
         ];
         let sum = parts
@@ -69,10 +74,14 @@ mod tests {
         let price = Price {
             input_micro_usd_per_mtok: 1_000_000,
             cached_input_micro_usd_per_mtok: 100_000,
+            cache_write_micro_usd_per_mtok: 2_000_000,
             output_micro_usd_per_mtok: 0,
         };
         assert_eq!(price.cost_micro_usd(&usage(100, 90, 0)), 19);
         assert_eq!(price.cost_micro_usd(&usage(10, 90, 0)), 1);
+        let written = |tokens| Usage { cache_write_tokens: tokens, ..usage(100, 50, 0) };
+        assert_eq!(price.cost_micro_usd(&written(10)), 40 + 5 + 20);
+        assert_eq!(price.cost_micro_usd(&written(90)), 5 + 100);
     }
 
     #[test]

@@ -19,6 +19,16 @@ use std::task::{Context, Poll};
 /// Tool calls in one reply; a model that makes more is broken.
 pub const TOOL_CALLS_MAX: usize = 128;
 
+/// How an id begins that we gave a call whose provider gave none.
+const MADE_UP_PREFIX: &str = "call_";
+
+/// Whether a call's id is our own: its provider never saw it.
+pub fn is_made_up(id: &str) -> bool {
+    let numbers = id.strip_prefix(MADE_UP_PREFIX).and_then(|rest| rest.split_once('_'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(messages, index)| is_number(messages) && is_number(index))
+}
+
 type RawEvents = Pin<Box<dyn Stream<Item = Result<Event, UpstreamError>> + Send>>;
 
 /// What the stream needs to know of the request.
@@ -32,11 +42,16 @@ pub struct ReplyTo {
     pub messages: usize,
 }
 
+type Watcher = Box<dyn FnMut(&Event) + Send>;
+
 /// The events of one reply.
 pub struct EventStream {
     raw: Option<RawEvents>,
+    watcher: Option<Watcher>,
     order: Order,
     ready: VecDeque<Result<Event, UpstreamError>>,
+    /// What [`EventStream::wait_for_first`] waited for.
+    first: Option<Event>,
 }
 
 impl std::fmt::Debug for EventStream {
@@ -51,7 +66,18 @@ impl EventStream {
         raw: impl Stream<Item = Result<Event, UpstreamError>> + Send + 'static,
         reply_to: ReplyTo,
     ) -> Self {
-        Self { raw: Some(Box::pin(raw)), order: Order::new(reply_to), ready: VecDeque::new() }
+        Self {
+            raw: Some(Box::pin(raw)),
+            watcher: None,
+            order: Order::new(reply_to),
+            ready: VecDeque::new(),
+            first: None,
+        }
+    }
+
+    /// Shows every event, in order, before it is handed over.
+    pub fn watched(self, watcher: impl FnMut(&Event) + Send + 'static) -> Self {
+        Self { watcher: Some(Box::new(watcher)), ..self }
     }
 
     /// Waits until the first event is here, so that a failure can still become a status.
@@ -59,7 +85,7 @@ impl EventStream {
         match self.next().await {
             Some(Err(error)) => Err(error),
             Some(Ok(event)) => {
-                self.ready.push_front(Ok(event));
+                self.first = Some(event);
                 Ok(self)
             }
             None => Err(UpstreamError::bad_reply("the reply is empty")),
@@ -78,8 +104,14 @@ impl Stream for EventStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(event) = this.first.take() {
+            return Poll::Ready(Some(Ok(event)));
+        }
         loop {
             if let Some(item) = this.ready.pop_front() {
+                if let (Some(watcher), Ok(event)) = (this.watcher.as_mut(), &item) {
+                    watcher(event);
+                }
                 return Poll::Ready(Some(item));
             }
             let Some(raw) = this.raw.as_mut() else { return Poll::Ready(None) };
@@ -143,6 +175,12 @@ impl Order {
                 self.count(&text);
                 ready.push_back(Ok(Event::Reasoning(text)));
             }
+            Event::Refusal(text) if text.is_empty() => {}
+            Event::Refusal(text) => {
+                self.count(&text);
+                ready.push_back(Ok(Event::Refusal(text)));
+            }
+            Event::Thought(thought) => ready.push_back(Ok(Event::Thought(thought))),
             Event::ToolCall { index, id, name, arguments, extra_content } => {
                 self.count(&arguments);
                 return self.push_call(index, id, name, arguments, extra_content, ready);
@@ -193,7 +231,7 @@ impl Order {
         call.held.push_str(&arguments);
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(()) };
         call.announced = true;
-        let made_up = || format!("call_{}_{index}", self.reply_to.messages);
+        let made_up = || format!("{MADE_UP_PREFIX}{}_{index}", self.reply_to.messages);
         let id = call.id.take().filter(|id| !self.ids.contains(id)).unwrap_or_else(made_up);
         self.ids.insert(id.clone());
         ready.push_back(Ok(Event::ToolCall {
@@ -247,16 +285,19 @@ impl Order {
     }
 
     fn usage(&self) -> Usage {
-        self.usage.unwrap_or_else(|| {
-            let seen = self.chars.div_ceil(super::tokens::CHARS_PER_TOKEN);
-            let most = self.reply_to.completion_tokens_max.unwrap_or(u64::MAX);
-            Usage {
+        let seen = self.chars.div_ceil(super::tokens::CHARS_PER_TOKEN);
+        let seen = seen.min(self.reply_to.completion_tokens_max.unwrap_or(u64::MAX));
+        match self.usage {
+            Some(usage) if self.finish.is_some() || seen <= usage.completion_tokens => usage,
+            // Said at the start, when there was nothing to count.
+            Some(usage) => Usage { completion_tokens: seen, estimated: true, ..usage },
+            None => Usage {
                 prompt_tokens: self.reply_to.prompt_tokens,
-                completion_tokens: seen.min(most),
+                completion_tokens: seen,
                 estimated: true,
                 ..Usage::default()
-            }
-        })
+            },
+        }
     }
 }
 
@@ -303,6 +344,14 @@ mod tests {
         "##);
     }
 
+    #[test]
+    fn an_id_we_made_is_known_again() {
+        assert!(is_made_up("call_3_1"));
+        for theirs in ["call_abc123", "toolu_01", "call_3_", "call_demo_1_0", ""] {
+            assert!(!is_made_up(theirs), "{theirs}");
+        }
+    }
+
     #[tokio::test]
     async fn the_last_word_on_usage_counts_and_an_empty_one_does_not() {
         let usage =
@@ -334,6 +383,16 @@ mod tests {
         {"reason":"stop","type":"finish"}
         {"cached_tokens":0,"completion_tokens":2,"estimated":true,"prompt_tokens":9,"reasoning_tokens":0,"type":"usage"}
         "##);
+    }
+
+    #[tokio::test]
+    async fn what_a_provider_says_at_the_start_is_not_taken_for_all_that_was_written() {
+        let early = Event::Usage(Usage { prompt_tokens: 40, completion_tokens: 1, ..Usage::default() });
+        let text = Event::Text("a text of twenty-four ch".into());
+        let raw = stream::iter([Ok(early), Ok(text)]).chain(stream::pending());
+        let events = EventStream::new(raw, ReplyTo::default()).wait_for_first().await.expect("a first event");
+        let usage = events.usage_so_far();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.estimated), (40, 6, true));
     }
 
     #[tokio::test]

@@ -94,6 +94,7 @@ fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<Fie
     for (field, value) in [
         ("input_micro_usd_per_mtok", price.input_micro_usd_per_mtok),
         ("cached_input_micro_usd_per_mtok", price.cached_input_micro_usd_per_mtok),
+        ("cache_write_micro_usd_per_mtok", price.cache_write_micro_usd_per_mtok),
         ("output_micro_usd_per_mtok", price.output_micro_usd_per_mtok),
     ] {
         if value > PRICE_MICRO_USD_PER_MTOK_MAX {

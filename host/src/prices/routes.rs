@@ -21,6 +21,8 @@ pub struct PriceInput {
     input_micro_usd_per_mtok: u64,
     /// What it reads from its provider's cache; as `input_micro_usd_per_mtok` unless given.
     cached_input_micro_usd_per_mtok: Option<u64>,
+    /// What it writes to that cache; as `input_micro_usd_per_mtok` unless given.
+    cache_write_micro_usd_per_mtok: Option<u64>,
     /// What it writes.
     output_micro_usd_per_mtok: u64,
     /// Its longest reply, in tokens: what is held against a budget where a request names no limit.
@@ -57,6 +59,9 @@ pub async fn put(
         input_micro_usd_per_mtok: body.input_micro_usd_per_mtok,
         cached_input_micro_usd_per_mtok: body
             .cached_input_micro_usd_per_mtok
+            .unwrap_or(body.input_micro_usd_per_mtok),
+        cache_write_micro_usd_per_mtok: body
+            .cache_write_micro_usd_per_mtok
             .unwrap_or(body.input_micro_usd_per_mtok),
         output_micro_usd_per_mtok: body.output_micro_usd_per_mtok,
     };

@@ -15,6 +15,7 @@ pub(super) struct PriceRow {
     pub(super) model: String,
     pub(super) input_micro_usd_per_mtok: i64,
     pub(super) cached_input_micro_usd_per_mtok: i64,
+    pub(super) cache_write_micro_usd_per_mtok: i64,
     pub(super) output_micro_usd_per_mtok: i64,
     pub(super) output_tokens_max: Option<i64>,
     pub(super) updated_at: DateTime<Utc>,
@@ -54,11 +55,13 @@ pub(super) async fn set(
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query_as(
         "insert into model_prices (provider, model, input_micro_usd_per_mtok, cached_input_micro_usd_per_mtok,
-                                   output_micro_usd_per_mtok, output_tokens_max, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7)
+                                   cache_write_micro_usd_per_mtok, output_micro_usd_per_mtok, output_tokens_max,
+                                   updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (provider, model) do update
            set input_micro_usd_per_mtok = excluded.input_micro_usd_per_mtok,
                cached_input_micro_usd_per_mtok = excluded.cached_input_micro_usd_per_mtok,
+               cache_write_micro_usd_per_mtok = excluded.cache_write_micro_usd_per_mtok,
                output_micro_usd_per_mtok = excluded.output_micro_usd_per_mtok,
                output_tokens_max = excluded.output_tokens_max, updated_at = excluded.updated_at
          returning *",
@@ -67,6 +70,7 @@ pub(super) async fn set(
     .bind(model)
     .bind(number(priced.price.input_micro_usd_per_mtok))
     .bind(number(priced.price.cached_input_micro_usd_per_mtok))
+    .bind(number(priced.price.cache_write_micro_usd_per_mtok))
     .bind(number(priced.price.output_micro_usd_per_mtok))
     .bind(priced.output_tokens_max.map(number))
     .bind(now)

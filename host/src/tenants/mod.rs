@@ -78,7 +78,7 @@ impl AppRow {
             .map(|p| {
                 (
                     p.provider.clone(),
-                    json!({ "baseUrl": p.base_url, "has_key": p.last4.is_some(), "last4": p.last4 }),
+                    json!({ "baseUrl": p.base_url, "kind": p.speaks(), "has_key": p.last4.is_some(), "last4": p.last4 }),
                 )
             })
             .collect();

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     error::FieldError,
     limits::PROVIDERS_PER_APP_MAX,
-    models::{catalog, providers::well_known},
+    models::{Kind, catalog, providers::well_known},
     secrets::{
         Place,
         envelope::{SealError, Sealed},
@@ -34,6 +34,9 @@ pub struct ProviderInput {
     /// Where it is, if not at the well-known address of that provider.
     #[serde(rename = "baseUrl", default)]
     pub base_url: Option<String>,
+    /// The dialect it speaks, if not the one its id says.
+    #[serde(default)]
+    pub kind: Option<Kind>,
     /// Shown by GET, ignored by PUT.
     #[serde(rename = "has_key", default)]
     _has_key: Option<bool>,
@@ -51,8 +54,22 @@ pub struct ProviderRow {
     pub provider: String,
     /// Where it is, if not well known.
     pub base_url: Option<String>,
+    /// The dialect it speaks, if not the one its id says.
+    pub kind: Option<String>,
     /// The key's last characters; none: no key.
     pub last4: Option<String>,
+}
+
+impl ProviderRow {
+    /// The dialect it speaks.
+    pub fn speaks(&self) -> Kind {
+        spoken(&self.provider, self.kind.as_deref())
+    }
+}
+
+/// The dialect of a provider, by what is stored of it.
+fn spoken(provider: &str, kind: Option<&str>) -> Kind {
+    kind.and_then(Kind::parse).unwrap_or_else(|| Kind::of_id(provider))
 }
 
 /// A provider ready to be stored.
@@ -68,6 +85,8 @@ pub struct OpenProvider {
     pub base_url: Url,
     /// With what; none for one that wants no key.
     pub api_key: Option<SecretString>,
+    /// How to speak to it.
+    pub kind: Kind,
 }
 
 /// What is wrong with these providers, each field of it.
@@ -156,6 +175,7 @@ pub(super) fn seal(app: &App, provider: &str, input: &ProviderInput) -> Result<S
             provider_key_id,
             provider: provider.to_owned(),
             base_url: input.base_url.clone(),
+            kind: input.kind.map(|kind| kind.name().to_owned()),
             last4: input.api_key.as_ref().map(|key| last4(key.expose_secret())),
         },
         sealed,
@@ -195,8 +215,8 @@ pub(super) async fn replace(
     for old in &present {
         match wanted.get(&old.provider) {
             Some(input) if input.api_key.is_none() => {
-                store::update_base_url(conn, old.provider_key_id, input.base_url.as_deref(), app.now())
-                    .await?;
+                let (base_url, kind) = (input.base_url.as_deref(), input.kind.map(Kind::name));
+                store::update_provider(conn, old.provider_key_id, base_url, kind, app.now()).await?;
             }
             _ => store::delete_provider(conn, old.provider_key_id).await?,
         }
@@ -236,6 +256,7 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
     .ok_or(OpenError::NoAddress)?;
     // A name is judged when it is resolved; an address that stands in the URL only here.
     app.model_egress.judge(&base_url).map_err(|_| OpenError::NoAddress)?;
+    let kind = spoken(provider, found.kind.as_deref());
     let provider_key_id = found.provider_key_id;
     let api_key = match found.sealed() {
         None => None,
@@ -243,7 +264,7 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
             Some(app.open_sealed(PLACE, provider_key_id, &sealed).map_err(|_| OpenError::Sealed)?)
         }
     };
-    Ok(Some(OpenProvider { base_url, api_key }))
+    Ok(Some(OpenProvider { base_url, api_key, kind }))
 }
 
 /// Why providers could not be stored.

@@ -114,7 +114,7 @@ pub(super) async fn delete_app(
 
 pub(super) async fn list_providers(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<Vec<ProviderRow>> {
     sqlx::query_as(
-        "select provider_key_id, provider, base_url, last4 from provider_keys where app_id = $1 order by provider",
+        "select provider_key_id, provider, base_url, kind, last4 from provider_keys where app_id = $1 order by provider",
     )
     .bind(app_id)
     .fetch_all(conn)
@@ -129,8 +129,8 @@ pub(super) async fn insert_provider(
     let sealed = new.sealed.as_ref();
     sqlx::query(
         "insert into provider_keys (provider_key_id, app_id, provider, base_url, last4, encrypted_value, nonce,
-                                    encrypted_data_key, data_key_nonce, key_version, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
+                                    encrypted_data_key, data_key_nonce, key_version, created_at, updated_at, kind)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12)",
     )
     .bind(new.row.provider_key_id)
     .bind(app_id)
@@ -143,24 +143,29 @@ pub(super) async fn insert_provider(
     .bind(sealed.map(|s| s.wrapped_nonce.as_slice()))
     .bind(sealed.map(|s| s.key_version))
     .bind(new.at)
+    .bind(&new.row.kind)
     .execute(conn)
     .await
     .map(drop)
 }
 
-pub(super) async fn update_base_url(
+pub(super) async fn update_provider(
     conn: &mut PgConnection,
     provider_key_id: Uuid,
     base_url: Option<&str>,
+    kind: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query("update provider_keys set base_url = $2, updated_at = $3 where provider_key_id = $1")
-        .bind(provider_key_id)
-        .bind(base_url)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map(drop)
+    sqlx::query(
+        "update provider_keys set base_url = $2, kind = $3, updated_at = $4 where provider_key_id = $1",
+    )
+    .bind(provider_key_id)
+    .bind(base_url)
+    .bind(kind)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn delete_provider(conn: &mut PgConnection, provider_key_id: Uuid) -> sqlx::Result<()> {
@@ -176,6 +181,7 @@ pub(super) async fn delete_provider(conn: &mut PgConnection, provider_key_id: Uu
 pub(super) struct ProviderEnvelope {
     pub(super) provider_key_id: Uuid,
     pub(super) base_url: Option<String>,
+    pub(super) kind: Option<String>,
     pub(super) encrypted_value: Option<Vec<u8>>,
     pub(super) nonce: Option<Vec<u8>>,
     pub(super) encrypted_data_key: Option<Vec<u8>>,
@@ -202,7 +208,7 @@ pub(super) async fn find_provider_envelope(
     provider: &str,
 ) -> sqlx::Result<Option<ProviderEnvelope>> {
     sqlx::query_as(
-        "select provider_key_id, base_url, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+        "select provider_key_id, base_url, kind, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
          from provider_keys where app_id = $1 and provider = $2",
     )
     .bind(app_id)

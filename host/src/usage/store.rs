@@ -62,6 +62,7 @@ fn price_json(price: &crate::models::Price) -> Value {
     json!({
         "input_micro_usd_per_mtok": price.input_micro_usd_per_mtok,
         "cached_input_micro_usd_per_mtok": price.cached_input_micro_usd_per_mtok,
+        "cache_write_micro_usd_per_mtok": price.cache_write_micro_usd_per_mtok,
         "output_micro_usd_per_mtok": price.output_micro_usd_per_mtok,
     })
 }

@@ -8,6 +8,7 @@ use crate::{
     models::{
         ChatRequest, Event, UpstreamError, UpstreamErrorKind,
         gateway::{self, GatewayError, Metered, Origin},
+        thought::ForGuest,
     },
     sandbox::door::{Completion, DoorError},
 };
@@ -62,6 +63,7 @@ fn used_up(tokens_max: u64) -> DoorError {
 struct Reply {
     door: Door,
     metered: Metered,
+    thoughts: ForGuest,
     tokens_max: Option<u64>,
     /// Tokens of it that the chain counted.
     counted: u64,
@@ -69,10 +71,10 @@ struct Reply {
 
 /// The reply's events. One that uses more than was granted is broken off.
 fn events(door: Door, metered: Metered, tokens_max: Option<u64>) -> Completion {
-    unfold(Some(Reply { door, metered, tokens_max, counted: 0 }), |reply| async move {
+    let thoughts = ForGuest::default();
+    unfold(Some(Reply { door, metered, thoughts, tokens_max, counted: 0 }), |reply| async move {
         let mut reply = reply?;
-        let event = reply.metered.next().await?;
-        reply.count();
+        let event = reply.next().await?;
         let event = match event {
             Ok(event) => event,
             Err(error) => return Some((Err(failed(&reply.door, error.into())), Some(reply))),
@@ -88,6 +90,19 @@ fn events(door: Door, metered: Metered, tokens_max: Option<u64>) -> Completion {
 }
 
 impl Reply {
+    /// The next event that a guest knows.
+    async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
+        loop {
+            let event = self.metered.next().await?;
+            self.count();
+            match event.map(|event| self.thoughts.event(event)) {
+                Ok(None) => {}
+                Ok(Some(event)) => return Some(Ok(event)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     fn used(&self) -> u64 {
         self.door.chain.tokens_of(self.door.grants.plugin())
     }

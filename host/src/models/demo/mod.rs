@@ -9,7 +9,7 @@
 //! 4. anything else: it says what it is and what it can do.
 //!
 //! When the last messages are results of tools, it repeats them in a sentence. It honours `tool_choice`,
-//! `max_tokens` and `stop`, and ignores every other parameter.
+//! `max_tokens` and `stop`, ignores every other parameter, and refuses images, sounds and files.
 //!
 //! Models: `assistant`; `slow`, which says the same with a pause before each piece; `error`, which fails as an
 //! overloaded provider does.
@@ -17,9 +17,9 @@
 mod script;
 
 use super::error::{ErrorDetail, UpstreamError};
-use super::openai::request::ChatRequest;
+use super::openai::request::{ChatRequest, Content};
 use super::stream::ReplyTo;
-use super::{Event, EventStream, FinishReason, Usage, tokens};
+use super::{Event, EventStream, FinishReason, Usage, media, tokens};
 use futures_util::{StreamExt, stream};
 use script::{Answer, Call};
 use std::time::Duration;
@@ -55,6 +55,7 @@ impl Demo {
             "error" => return Err(UpstreamError::from_status(503, ErrorDetail::default(), None)),
             _ => return Err(unknown_model(model)),
         };
+        refuse_media(request)?;
         let events = events(request);
         let raw = stream::iter(events).then(move |event| async move {
             if let Some(pause) = pause {
@@ -64,6 +65,17 @@ impl Demo {
         });
         EventStream::new(raw, ReplyTo::default()).wait_for_first().await
     }
+}
+
+/// A model of rules sees no pictures, and must not seem to.
+fn refuse_media(request: &ChatRequest) -> Result<(), UpstreamError> {
+    for (position, message) in request.messages.iter().enumerate() {
+        let Some(Content::Parts(parts)) = &message.content else { continue };
+        if let Some(part) = parts.iter().find(|part| media::text_of(part).is_none()) {
+            return Err(UpstreamError::unsupported(media::unsupported(position, part, "Demo")));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_model(model: &str) -> UpstreamError {

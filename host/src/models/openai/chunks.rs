@@ -4,6 +4,7 @@
 //! test below.
 
 use super::request::{Content, Message, RequestError, Role, ToolCall};
+use crate::models::thought::DETAILS;
 use crate::models::{Event, FinishReason, UpstreamError, Usage};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -49,7 +50,7 @@ impl From<&UpstreamError> for ErrorBody {
         Self {
             message: error.message.clone(),
             kind: error.openai_type().into(),
-            param: None,
+            param: error.param.clone(),
             code: Some(error.code.clone()),
         }
     }
@@ -93,6 +94,8 @@ impl ChunkEncoder {
             _ if self.finished || self.ended => return out,
             Event::Text(text) => json!({ "content": text }),
             Event::Reasoning(text) => json!({ "reasoning_content": text }),
+            Event::Refusal(text) => json!({ "refusal": text }),
+            Event::Thought(thought) => json!({ (DETAILS): [thought.to_detail()] }),
             Event::ToolCall { index, id, name, arguments, extra_content } => {
                 let call =
                     call_delta(*index, id.as_deref(), name.as_deref(), arguments, extra_content.as_ref());
@@ -187,6 +190,8 @@ fn call_delta(
 pub struct CompletionBuilder {
     text: String,
     reasoning: String,
+    refusal: String,
+    thoughts: Vec<Value>,
     tool_calls: Vec<ToolCall>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
@@ -197,6 +202,8 @@ impl CompletionBuilder {
         match event {
             Event::Text(text) => self.text.push_str(text),
             Event::Reasoning(text) => self.reasoning.push_str(text),
+            Event::Refusal(text) => self.refusal.push_str(text),
+            Event::Thought(thought) => self.thoughts.push(thought.to_detail()),
             Event::ToolCall { index, id, name, arguments, extra_content } => {
                 let index = *index as usize;
                 if index == self.tool_calls.len() {
@@ -231,16 +238,24 @@ impl CompletionBuilder {
 
     /// The answer as a message of the conversation.
     pub fn message(&self) -> Message {
-        let reasoning =
-            (!self.reasoning.is_empty()).then(|| ("reasoning_content".to_owned(), json!(self.reasoning)));
-        let content =
-            (!self.text.is_empty() || self.tool_calls.is_empty()).then(|| Content::Text(self.text.clone()));
+        let mut rest = Map::new();
+        if !self.reasoning.is_empty() {
+            rest.insert("reasoning_content".into(), json!(self.reasoning));
+        }
+        if !self.thoughts.is_empty() {
+            rest.insert(DETAILS.into(), json!(self.thoughts));
+        }
+        if !self.refusal.is_empty() {
+            rest.insert("refusal".into(), json!(self.refusal));
+        }
+        let says_otherwise = !self.tool_calls.is_empty() || !self.refusal.is_empty();
+        let content = (!self.text.is_empty() || !says_otherwise).then(|| Content::Text(self.text.clone()));
         Message {
             role: Role::Assistant,
             content,
             tool_calls: self.tool_calls.clone(),
             tool_call_id: None,
-            rest: reasoning.into_iter().collect(),
+            rest,
         }
     }
 

@@ -1,18 +1,14 @@
-//! A provider's reply in the OpenAI dialect, streamed or whole, into events.
+//! A provider's reply in the OpenAI dialect into events.
 //!
-//! One decoder for both: it looks at the first byte, because providers answer a streamed request with plain
-//! JSON, and errors with either. What it forgives is what providers are known to send; what it cannot
-//! understand is an error, never silence.
+//! What it forgives is what providers are known to send; what it cannot understand is an error, never silence.
 
 use crate::models::error::{ErrorDetail, UpstreamError};
-use crate::models::sse::{Frame, SseReader};
+use crate::models::frames::{self, Read, embedded_error, tokens};
 use crate::models::stream::TOOL_CALLS_MAX;
-use crate::models::{Event, FinishReason, Usage};
+use crate::models::thought::DETAILS;
+use crate::models::{Event, FinishReason, Thought, Usage};
 use serde_json::Value;
 use std::mem;
-
-/// The largest reply, in bytes, of all frames or of one whole JSON answer.
-pub const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Reasons that say the provider failed, in lower case.
 const FAILURE_REASONS: [&str; 5] = [
@@ -24,106 +20,36 @@ const FAILURE_REASONS: [&str; 5] = [
 ];
 
 /// Decodes one reply.
+pub type Decoder = frames::Decoder<Chunks>;
+
+/// Reads chunks of a stream, or a whole completion.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    form: Form,
-    bytes: usize,
+pub struct Chunks {
     calls: CallNumbers,
+    /// The text of a thought whose signature is still to come.
+    thought: String,
     finished: bool,
     done: bool,
 }
 
-#[derive(Debug, Default)]
-enum Form {
-    #[default]
-    Unknown,
-    Sse(SseReader),
-    Json(Vec<u8>),
-}
-
-impl Decoder {
-    /// Reads more bytes and adds what they mean to `events`. Events added before an error still count.
-    pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.bytes > REPLY_BYTES_MAX {
-            return Err(UpstreamError::bad_reply("it is too large"));
-        }
-        if let Form::Unknown = self.form {
-            self.form = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-                None => return Ok(()),
-                Some(b'{' | b'[') => Form::Json(Vec::new()),
-                Some(b'<') => return Err(UpstreamError::bad_reply("it is a web page")),
-                Some(_) => Form::Sse(SseReader::default()),
-            };
-        }
-        match &mut self.form {
-            Form::Json(body) => {
-                body.extend_from_slice(bytes);
-                Ok(())
-            }
-            Form::Sse(reader) => {
-                let mut frames = Vec::new();
-                let result = reader.push(bytes, &mut frames);
-                self.read_frames(frames, events)?;
-                result.map_err(|error| UpstreamError::bad_reply(&error.to_string()))
-            }
-            Form::Unknown => Ok(()),
-        }
-    }
-
-    /// No more bytes will come.
-    pub fn end(&mut self, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        match mem::take(&mut self.form) {
-            Form::Unknown => Ok(()),
-            Form::Json(body) => {
-                let value = serde_json::from_slice(&body)
-                    .map_err(|_| UpstreamError::bad_reply("it is not valid JSON"))?;
-                self.read_value(&value, events)
-            }
-            Form::Sse(mut reader) => {
-                let mut frames = Vec::new();
-                let result = reader.end(&mut frames);
-                self.read_frames(frames, events)?;
-                result.map_err(|error| UpstreamError::bad_reply(&error.to_string()))
-            }
-        }
-    }
-
-    /// The provider said `[DONE]`: whatever follows does not count.
-    pub fn is_done(&self) -> bool {
+impl Read for Chunks {
+    fn is_done(&self) -> bool {
         self.done
     }
 
-    /// The provider gave a finish reason: only usage is still to come.
-    pub fn is_finished(&self) -> bool {
+    fn is_finished(&self) -> bool {
         self.finished
     }
 
-    fn read_frames(&mut self, frames: Vec<Frame>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        for frame in frames {
-            let data = frame.data.trim();
-            if self.done || data.is_empty() {
-                continue;
-            }
-            if data == "[DONE]" {
-                self.done = true;
-                if !mem::replace(&mut self.finished, true) {
-                    events.push(Event::Finish(FinishReason::Stop)); // the provider calls it a success
-                }
-                continue;
-            }
-            let value: Value = serde_json::from_str(data)
-                .map_err(|_| UpstreamError::bad_reply("a frame is not valid JSON"))?;
-            if frame.event == "error" {
-                return Err(embedded_error(ErrorDetail::find(&value).unwrap_or_default()));
-            }
-            self.read_value(&value, events)?;
+    fn done(&mut self, events: &mut Vec<Event>) {
+        self.done = true;
+        if !mem::replace(&mut self.finished, true) {
+            events.push(Event::Finish(FinishReason::Stop)); // the provider calls it a success
         }
-        Ok(())
     }
 
-    /// Reads a chunk (`delta`) or a whole completion (`message`).
-    fn read_value(&mut self, value: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+    /// A chunk has a `delta`, a whole completion a `message`.
+    fn read(&mut self, value: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         if let Some(detail) = ErrorDetail::find(value) {
             return Err(embedded_error(detail));
         }
@@ -141,7 +67,9 @@ impl Decoder {
         }
         Ok(())
     }
+}
 
+impl Chunks {
     fn read_choice(&mut self, choice: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         let delta = choice.get("delta").or_else(|| choice.get("message")).unwrap_or(&Value::Null);
         let reasoning = ["reasoning_content", "reasoning"].iter().find_map(|key| delta.get(key)?.as_str());
@@ -154,7 +82,10 @@ impl Decoder {
             _ => {}
         }
         if let Some(text) = delta.get("refusal").and_then(Value::as_str) {
-            events.push(Event::Text(text.to_owned()));
+            events.push(Event::Refusal(text.to_owned()));
+        }
+        for detail in frames::items(delta, DETAILS) {
+            events.extend(self.read_detail(detail).map(Event::Thought));
         }
         match delta.get("tool_calls") {
             Some(Value::Array(calls)) => {
@@ -179,9 +110,15 @@ impl Decoder {
     }
 }
 
-/// An error the provider sent inside a good answer.
-fn embedded_error(detail: ErrorDetail) -> UpstreamError {
-    UpstreamError::from_status(detail.status(), detail, None)
+impl Chunks {
+    /// A stretch of thinking comes in pieces; the last has the signature over all of them.
+    fn read_detail(&mut self, detail: &Value) -> Option<Thought> {
+        if let Some(text) = frames::text(detail, "text") {
+            self.thought.push_str(text);
+        }
+        let thought = Thought::from_detail(detail)?;
+        Some(Thought { text: mem::take(&mut self.thought), ..thought })
+    }
 }
 
 fn read_part(part: &Value, events: &mut Vec<Event>) {
@@ -214,20 +151,18 @@ fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
     })
 }
 
-/// What one reply can have used, in tokens: a thousand times the largest context there is.
-const TOKENS_MAX: u64 = 1_000_000_000;
-
 fn read_usage(usage: &Value) -> Usage {
-    // A provider's word: held where no sum of a ledger's lifetime can overflow.
-    let count =
-        |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).map(|count| count.min(TOKENS_MAX));
+    let count = |pointer: &str| tokens(usage, pointer);
     let prompt_tokens = count("/prompt_tokens").unwrap_or(0);
     let completion_tokens = count("/completion_tokens").unwrap_or(0);
     // Some providers leave reasoning out of `completion_tokens` and put it into the total only.
     let total = count("/total_tokens").unwrap_or(0);
     let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/prompt_cache_hit_tokens"));
+    let written = ["cache_write_tokens", "cache_creation_tokens"];
+    let written = written.iter().find_map(|name| count(&format!("/prompt_tokens_details/{name}")));
     Usage {
         prompt_tokens,
+        cache_write_tokens: written.unwrap_or(0).min(prompt_tokens),
         completion_tokens: completion_tokens.max(total.saturating_sub(prompt_tokens)),
         cached_tokens: cached.unwrap_or(0).min(prompt_tokens),
         reasoning_tokens: count("/completion_tokens_details/reasoning_tokens").unwrap_or(0),

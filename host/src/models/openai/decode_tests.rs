@@ -1,4 +1,5 @@
 use super::*;
+use crate::models::frames::{Decode, REPLY_BYTES_MAX};
 use crate::models::{EventStream, stream::ReplyTo};
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;

@@ -3,13 +3,15 @@
 //! Always streamed and always with usage: what the client asked for is the encoder's business on the way
 //! back, and a reply without usage cannot be billed.
 
-use super::request::{ChatRequest, Message, Role};
+use super::request::{ChatRequest, Content, Message, RequestError, Role};
+use crate::models::options::Options;
 use crate::models::providers::Dialect;
+use crate::models::thought::{self, DETAILS};
 use serde_json::{Map, Value, json};
 
 /// The body to send. `model` is the provider's own name for the model.
-pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Value {
-    let mut body: Map<String, Value> = request.rest.clone();
+pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Result<Value, RequestError> {
+    let mut body: Map<String, Value> = Options::in_openai_words(request)?.into_rest();
     body.insert("model".into(), json!(model));
     body.insert("messages".into(), request.messages.iter().map(|each| message(each, dialect)).collect());
     body.insert("stream".into(), json!(true));
@@ -19,7 +21,7 @@ pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Value {
     if request.tools.is_empty() {
         body.remove("parallel_tool_calls"); // refused where there are no tools
     } else {
-        body.insert("tools".into(), request.tools.iter().map(|tool| tool.to_value()).collect());
+        body.insert("tools".into(), request.tools.iter().map(|tool| tool.to_value()).map(tool).collect());
         if let Some(choice) = &request.tool_choice {
             body.insert("tool_choice".into(), choice.to_value());
         }
@@ -32,7 +34,7 @@ pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Value {
         body.insert("stop".into(), json!(request.stop));
     }
     insert_limits(&mut body, request, dialect);
-    Value::Object(body)
+    Ok(Value::Object(body))
 }
 
 fn insert_limits(body: &mut Map<String, Value>, request: &ChatRequest, dialect: Dialect) {
@@ -50,13 +52,50 @@ fn insert_limits(body: &mut Map<String, Value>, request: &ChatRequest, dialect: 
 
 fn message(message: &Message, dialect: Dialect) -> Value {
     let mut value = message.to_value();
-    if let Some(fields) = value.as_object_mut().filter(|_| !dialect.reasoning_content) {
-        fields.remove("reasoning_content");
+    if let Some(fields) = value.as_object_mut() {
+        // Words of other dialects, which most providers refuse.
+        for name in ["is_error", "cache_control"] {
+            fields.remove(name);
+        }
+        if !dialect.reasoning_content {
+            fields.remove("reasoning_content");
+            fields.remove(DETAILS);
+        }
+        for call in fields.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
+            bare_call(call);
+        }
+    }
+    if let Some(Content::Parts(parts)) = &message.content {
+        value["content"] = parts.iter().map(|part| without_cache_control(json!(part), dialect)).collect();
     }
     if message.role == Role::Developer {
         value["role"] = json!(Role::System.as_str()); // every provider knows it, OpenAI reads it as the same
     }
     value
+}
+
+/// A call without what another dialect or we ourselves put there.
+fn bare_call(call: &mut Value) {
+    let Some(fields) = call.as_object_mut() else { return };
+    fields.remove("cache_control");
+    if let Some(extra) = fields.remove("extra_content").and_then(thought::without_ours) {
+        fields.insert("extra_content".into(), extra);
+    }
+}
+
+/// OpenAI itself caches unasked and refuses to be told; gateways to Anthropic take it.
+fn without_cache_control(mut part: Value, dialect: Dialect) -> Value {
+    if let Some(fields) = part.as_object_mut().filter(|_| !dialect.reasoning_content) {
+        fields.remove("cache_control");
+    }
+    part
+}
+
+fn tool(mut tool: Value) -> Value {
+    if let Some(function) = tool.get_mut("function").and_then(Value::as_object_mut) {
+        function.remove("cache_control");
+    }
+    tool
 }
 
 #[cfg(test)]
@@ -78,7 +117,7 @@ mod tests {
             "stop": "END", "n": 1, "parallel_tool_calls": true,
             "tools": [{ "type": "function", "function": { "name": "f", "strict": true } }], "tool_choice": "auto",
         }));
-        let body = body("gpt-x", &request, Dialect::default());
+        let body = body("gpt-x", &request, Dialect::default()).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap(), @r##"
         {
           "max_tokens": 5,
@@ -125,14 +164,15 @@ mod tests {
             &request(json!({ "max_completion_tokens": 5, "parallel_tool_calls": true,
             "messages": [{ "role": "assistant", "content": "hi", "reasoning_content": "hm" }] })),
             mistral,
-        );
+        )
+        .unwrap();
         insta::assert_snapshot!(body, @r#"{"max_tokens":5,"messages":[{"content":"hi","role":"assistant"}],"model":"m","stream":true}"#);
     }
 
     #[test]
     fn the_name_of_the_token_limit_is_the_clients() {
         let limits = |extra| {
-            let body = body("m", &request(extra), Dialect::default());
+            let body = body("m", &request(extra), Dialect::default()).unwrap();
             (body.get("max_tokens").cloned(), body.get("max_completion_tokens").cloned())
         };
         assert_eq!(limits(json!({ "max_tokens": 5 })), (Some(json!(5)), None));

@@ -52,23 +52,27 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    fn new(param: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::models) fn new(
+        param: impl Into<String>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { message: message.into(), param: Some(param.into()), code }
     }
 
-    fn missing(param: &str) -> Self {
+    pub(in crate::models) fn missing(param: &str) -> Self {
         Self::new(param, "missing_required_parameter", format!("`{param}` is required."))
     }
 
-    fn wrong_type(param: &str, wanted: &str) -> Self {
+    pub(in crate::models) fn wrong_type(param: &str, wanted: &str) -> Self {
         Self::new(param, "invalid_type", format!("`{param}` must be {wanted}."))
     }
 
-    fn invalid(param: &str, rule: &str) -> Self {
+    pub(in crate::models) fn invalid(param: &str, rule: &str) -> Self {
         Self::new(param, "invalid_value", format!("`{param}` {rule}"))
     }
 
-    fn too_many(param: &str, count: usize, max: usize) -> Self {
+    pub(in crate::models) fn too_many(param: &str, count: usize, max: usize) -> Self {
         Self::new(param, "limit_exceeded", format!("`{param}` has {count} items; the most is {max}."))
     }
 }
@@ -702,13 +706,13 @@ fn read_stop(value: Option<Value>) -> Result<Vec<String>, RequestError> {
 }
 
 /// An object being read: what is taken is typed, what remains is the rest. `null` reads as absent.
-struct Fields {
-    map: Map<String, Value>,
+pub(in crate::models) struct Fields {
+    pub(in crate::models) map: Map<String, Value>,
     path: String,
 }
 
 impl Fields {
-    fn new(value: Value, path: &str) -> Result<Self, RequestError> {
+    pub(in crate::models) fn new(value: Value, path: &str) -> Result<Self, RequestError> {
         match value {
             Value::Object(map) => Ok(Self { map, path: path.to_owned() }),
             _ if path.is_empty() => Err(RequestError {
@@ -720,15 +724,15 @@ impl Fields {
         }
     }
 
-    fn param(&self, key: &str) -> String {
+    pub(in crate::models) fn param(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn take(&mut self, key: &str) -> Option<Value> {
+    pub(in crate::models) fn take(&mut self, key: &str) -> Option<Value> {
         self.map.remove(key).filter(|value| !value.is_null())
     }
 
-    fn string(&mut self, key: &str) -> Result<Option<String>, RequestError> {
+    pub(in crate::models) fn string(&mut self, key: &str) -> Result<Option<String>, RequestError> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -736,7 +740,7 @@ impl Fields {
         }
     }
 
-    fn bool(&mut self, key: &str) -> Result<Option<bool>, RequestError> {
+    pub(in crate::models) fn bool(&mut self, key: &str) -> Result<Option<bool>, RequestError> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
@@ -744,7 +748,12 @@ impl Fields {
         }
     }
 
-    fn number(&mut self, key: &str, min: f64, max: f64) -> Result<Option<f64>, RequestError> {
+    pub(in crate::models) fn number(
+        &mut self,
+        key: &str,
+        min: f64,
+        max: f64,
+    ) -> Result<Option<f64>, RequestError> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let number = value.as_f64().ok_or_else(|| RequestError::wrong_type(&self.param(key), "a number"))?;
         if !(min..=max).contains(&number) {
@@ -753,7 +762,12 @@ impl Fields {
         Ok(Some(number))
     }
 
-    fn whole(&mut self, key: &str, min: u64, max: u64) -> Result<Option<u64>, RequestError> {
+    pub(in crate::models) fn whole(
+        &mut self,
+        key: &str,
+        min: u64,
+        max: u64,
+    ) -> Result<Option<u64>, RequestError> {
         let Some(value) = self.take(key) else { return Ok(None) };
         if !value.is_number() {
             return Err(RequestError::wrong_type(&self.param(key), "a whole number"));
@@ -777,7 +791,7 @@ impl Fields {
         Ok(name)
     }
 
-    fn tool_name(&mut self) -> Result<String, RequestError> {
+    pub(in crate::models) fn tool_name(&mut self) -> Result<String, RequestError> {
         let param = self.param("name");
         let name = self.string("name")?.ok_or_else(|| RequestError::missing(&param))?;
         if is_tool_name(&name) {

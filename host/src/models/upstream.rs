@@ -1,20 +1,22 @@
-//! The way out: one request to a provider that speaks the OpenAI dialect.
+//! The way out: one request to a provider, in its dialect.
 //!
 //! No task runs behind a reply: whoever drops the future or the stream drops the connection, before the
 //! first byte as well as after. The only retry is for a connection that could not be made, when nothing was
 //! sent; everything else is the caller's to repeat, because a model call costs money.
 
-use super::decode::Decoder;
-use super::encode;
-use super::request::ChatRequest;
-use crate::models::error::{ErrorDetail, UpstreamError, UpstreamErrorKind};
-use crate::models::providers::Dialect;
-use crate::models::stream::ReplyTo;
-use crate::models::{Event, EventStream, tokens};
+use super::error::{ErrorDetail, UpstreamError, UpstreamErrorKind};
+use super::frames::{Decode, tokens};
+use super::openai::request::ChatRequest;
+use super::providers::{Dialect, Kind, endpoint};
+use super::stream::ReplyTo;
+use super::thought::ForGuest;
+use super::vault::Seals;
+use super::{Event, EventStream, RequestError, anthropic, google, openai, responses};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
@@ -52,26 +54,39 @@ impl Default for Timeouts {
     }
 }
 
-/// A provider that speaks the OpenAI dialect, with the credentials to use it.
+/// A provider, with the credentials to use it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     base_url: Url,
     api_key: SecretString,
     http: reqwest::Client,
+    kind: Kind,
     dialect: Dialect,
     timeouts: Timeouts,
+    seals: Option<Seals>,
 }
 
 impl Upstream {
     /// `http` is the guarded client of `egress`: it decides which addresses may be reached and follows no
     /// redirects. An empty `api_key` sends none.
     pub fn new(base_url: Url, api_key: SecretString, http: reqwest::Client) -> Self {
-        Self { base_url, api_key, http, dialect: Dialect::default(), timeouts: Timeouts::default() }
+        let (kind, dialect, timeouts) = Default::default();
+        Self { base_url, api_key, http, kind, dialect, timeouts, seals: None }
     }
 
-    /// For a provider that leaves out a part of the dialect.
+    /// For a provider that speaks another dialect than OpenAI's.
+    pub fn with_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// For a provider that leaves out a part of OpenAI's dialect.
     pub fn with_dialect(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
+    }
+
+    /// For clients that drop what a provider wants back.
+    pub fn with_seals(self, seals: Seals) -> Self {
+        Self { seals: Some(seals), ..self }
     }
 
     /// For a caller with less patience.
@@ -82,15 +97,18 @@ impl Upstream {
     /// Sends the request and waits for the first event, so that a failure can still become a status.
     /// `model` is the provider's own name for the model.
     pub async fn stream(&self, model: &str, request: &ChatRequest) -> Result<EventStream, UpstreamError> {
-        let body = Bytes::from(encode::body(model, request, self.dialect).to_string());
+        let filled = self.seals.as_ref().map(|seals| seals.fill(request));
+        let request = filled.as_deref().unwrap_or(request);
+        let body = self.body(model, request).map_err(UpstreamError::unsupported)?;
+        let url = self.url(model)?;
         let deadline = Instant::now() + self.timeouts.total;
-        let response = timeout(self.timeouts.head, self.send(body)).await.map_err(|_| timed_out())??;
+        let response = self.post(url, &body).await?;
         if !response.status().is_success() {
             return Err(self.read_error(response).await);
         }
         let reply = Reply {
             bytes: Box::pin(response.bytes_stream()),
-            decoder: Decoder::default(),
+            decoder: self.decoder(),
             ready: VecDeque::new(),
             ended: false,
             timeouts: self.timeouts,
@@ -100,16 +118,112 @@ impl Upstream {
         let raw =
             stream::unfold(reply, Reply::next).map(move |item| item.map_err(|error| upstream.scrub(error)));
         let reply_to = ReplyTo {
-            prompt_tokens: tokens::in_request(request),
+            prompt_tokens: super::tokens::in_request(request),
             completion_tokens_max: request.output_tokens_max(),
             messages: request.messages.len(),
         };
-        EventStream::new(raw, reply_to).wait_for_first().await
+        let events = match self.seals.clone() {
+            None => EventStream::new(raw, reply_to),
+            Some(seals) => {
+                let mut thoughts = ForGuest::default();
+                EventStream::new(raw, reply_to).watched(move |event| seals.watch(&mut thoughts, event))
+            }
+        };
+        events.wait_for_first().await
     }
 
-    async fn send(&self, body: Bytes) -> Result<reqwest::Response, UpstreamError> {
+    /// Sends a request that is answered at once, and reads the whole answer, `bytes_max` of it.
+    pub async fn ask(&self, path: &[&str], body: &Value, bytes_max: usize) -> Result<Value, UpstreamError> {
+        let answer = timeout(self.timeouts.idle, async {
+            let mut response = self.post(self.endpoint(path)?, body).await?;
+            if !response.status().is_success() {
+                return Err(self.read_error(response).await);
+            }
+            let mut bytes = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(&error))? {
+                bytes.extend_from_slice(&chunk);
+                if bytes.len() > bytes_max {
+                    return Err(UpstreamError::bad_reply("it is too large"));
+                }
+            }
+            serde_json::from_slice(&bytes).map_err(|_| UpstreamError::bad_reply("it is not valid JSON"))
+        });
+        answer.await.map_err(|_| timed_out())?
+    }
+
+    /// How many tokens a model would read; None where the provider does not count.
+    pub async fn count(&self, model: &str, request: &ChatRequest) -> Result<Option<u64>, UpstreamError> {
+        let mut body = self.body(model, request).map_err(UpstreamError::unsupported)?;
+        let (path, body, at) = match self.kind {
+            Kind::OpenaiCompatible | Kind::OpenaiResponses => return Ok(None),
+            Kind::Anthropic => {
+                let counted = ["model", "messages", "system", "tools", "tool_choice", "thinking"];
+                body.as_object_mut()
+                    .into_iter()
+                    .for_each(|body| body.retain(|name, _| counted.contains(&name.as_str())));
+                (vec!["messages".to_owned(), "count_tokens".to_owned()], body, "/input_tokens")
+            }
+            Kind::Google => {
+                body["model"] = json!(format!("models/{model}"));
+                let path = vec!["models".to_owned(), format!("{model}:countTokens")];
+                (path, json!({ "generateContentRequest": body }), "/totalTokens")
+            }
+        };
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let answer = self.ask(&path, &body, ERROR_BODY_BYTES_MAX).await?;
+        let count = tokens(&answer, at);
+        count.map(Some).ok_or_else(|| UpstreamError::bad_reply("it has no count"))
+    }
+
+    /// The dialect it speaks.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn body(&self, model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
+        match self.kind {
+            Kind::OpenaiCompatible => openai::encode::body(model, request, self.dialect),
+            Kind::OpenaiResponses => responses::encode::body(model, request),
+            Kind::Anthropic => anthropic::encode::body(model, request),
+            Kind::Google => google::encode::body(model, request),
+        }
+    }
+
+    fn decoder(&self) -> Box<dyn Decode> {
+        match self.kind {
+            Kind::OpenaiCompatible => Box::<openai::decode::Decoder>::default(),
+            Kind::OpenaiResponses => Box::<responses::decode::Decoder>::default(),
+            Kind::Anthropic => Box::<anthropic::decode::Decoder>::default(),
+            Kind::Google => Box::<google::decode::Decoder>::default(),
+        }
+    }
+
+    fn url(&self, model: &str) -> Result<Url, UpstreamError> {
+        match self.kind {
+            Kind::OpenaiCompatible => self.endpoint(&["chat", "completions"]),
+            Kind::OpenaiResponses => self.endpoint(&["responses"]),
+            Kind::Anthropic => self.endpoint(&["messages"]),
+            Kind::Google => {
+                let mut url = self.endpoint(&["models", &format!("{model}:streamGenerateContent")])?;
+                url.set_query(Some("alt=sse"));
+                Ok(url)
+            }
+        }
+    }
+
+    fn endpoint(&self, path: &[&str]) -> Result<Url, UpstreamError> {
+        endpoint(&self.base_url, path).ok_or_else(|| UpstreamError::new(UpstreamErrorKind::Unreachable))
+    }
+
+    async fn post(&self, url: Url, body: &Value) -> Result<reqwest::Response, UpstreamError> {
+        timeout(self.timeouts.head, self.send(url, Bytes::from(body.to_string())))
+            .await
+            .map_err(|_| timed_out())?
+    }
+
+    async fn send(&self, url: Url, body: Bytes) -> Result<reqwest::Response, UpstreamError> {
         let post = || {
-            let request = self.http.post(self.completions_url()?).headers(self.headers()?).body(body.clone());
+            let request = self.http.post(url.clone()).headers(self.headers()?).body(body.clone());
             Ok::<_, UpstreamError>(request.send())
         };
         let result = match post()?.await {
@@ -119,22 +233,11 @@ impl Upstream {
         result.map_err(|error| transport_error(&error))
     }
 
-    fn completions_url(&self) -> Result<Url, UpstreamError> {
-        crate::models::providers::endpoint(&self.base_url, &["chat", "completions"])
-            .ok_or_else(|| UpstreamError::new(UpstreamErrorKind::Unreachable))
-    }
-
     fn headers(&self) -> Result<HeaderMap, UpstreamError> {
-        let mut headers = HeaderMap::new();
+        let headers = self.kind.headers(&self.api_key);
+        let mut headers = headers.map_err(|_| UpstreamError::new(UpstreamErrorKind::Credentials))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
-        let key = self.api_key.expose_secret();
-        if !key.is_empty() {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
-                .map_err(|_| UpstreamError::new(UpstreamErrorKind::Credentials))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
         Ok(headers)
     }
 
@@ -160,7 +263,7 @@ impl Upstream {
 /// The state of a reply that is being read.
 struct Reply {
     bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
-    decoder: Decoder,
+    decoder: Box<dyn Decode>,
     ready: VecDeque<Result<Event, UpstreamError>>,
     ended: bool,
     timeouts: Timeouts,
