@@ -1,4 +1,5 @@
-//! Compiles the tools `opg demo` uploads, and puts the guest SDK into the binary for `opg tool new`.
+//! Compiles the tools `opg demo` uploads, and puts the guest SDKs into the binary for `opg tool new`: that for Rust as
+//! it is, and the contract as C has it, which is made here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use wit_bindgen_core::{Files, wit_parser::Resolve};
 
 /// The folders of the SDK, as they lie beside each other in the workspace: `bindings.rs` names `../wit`.
 const SDK: [&str; 4] = ["sdk-guest/Cargo.toml", "sdk-guest/src", "sdk-guest/macros", "wit"];
@@ -42,10 +44,29 @@ fn main() {
         "];\n/// The versions it was tested with.\npub(crate) const LOCK: &str = include_str!({:?});",
         out.join("sdk.lock")
     );
+    source.push_str("/// The contract as C has it, each file by its path below `.opg/sdk`.\npub(crate) const C_CONTRACT: &[(&str, &[u8])] = &[\n");
+    for (name, content) in contract_in_c(&workspace.join("wit")).iter() {
+        let file = out.join(name);
+        fs::write(&file, content).expect("OUT_DIR is ours");
+        let _ = writeln!(source, "    ({name:?}, include_bytes!({:?})),", file.display().to_string());
+    }
+    source.push_str("];\n");
     fs::write(out.join("sdk.rs"), source).expect("OUT_DIR is ours");
     for part in SDK.into_iter().chain(["Cargo.toml", "Cargo.lock"]) {
         println!("cargo::rerun-if-changed={}", workspace.join(part).display());
     }
+}
+
+/// A header, what is to be compiled beside it, and an object file with what it all is.
+fn contract_in_c(wit: &Path) -> Files {
+    let mut resolve = Resolve::default();
+    let mut add = |name: &str| resolve.push_dir(wit.join(name)).expect("our contract can be read").0;
+    let package = (add("host"), add("tool")).1;
+    let world = resolve.select_world(&[package], Some("plugin")).expect("it has the world of tools");
+    let mut files = Files::default();
+    let mut generator = wit_bindgen_c::Opts::default().build();
+    generator.generate(&mut resolve, world, &mut files).expect("it can be said in C");
+    files
 }
 
 fn read(path: &Path) -> String {

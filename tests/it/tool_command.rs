@@ -1,7 +1,8 @@
 //! `opg tool`, as an author uses it: the real binary, in an empty folder, against a real server.
 
+use opg_host::sandbox::compiler::CompilerConfig;
 use opg_tests::{
-    app::{Client, TestApp},
+    app::{Client, Setup, TestApp},
     process::binary,
     site::Site,
 };
@@ -10,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A secret that must be nowhere but on its way out.
@@ -78,6 +79,8 @@ impl Author {
         // Where the guests of this workspace were built: what they share is not compiled again.
         command.env("CARGO_TARGET_DIR", guests_target_dir()).env("CARGO_NET_OFFLINE", "true");
         command.env("XDG_CACHE_HOME", &self.cache).env("GREET_KEY", KEY);
+        // What comes from PyPI comes once, as it does for an author.
+        command.env("PIP_CACHE_DIR", guests_target_dir().with_file_name("clients").join("pip"));
         if let Some((url, token)) = &self.server {
             command.env("OPG_URL", url).env("OPG_TOKEN", token);
         }
@@ -293,34 +296,199 @@ async fn what_is_wrong_says_what_to_do_and_the_exit_code_whose_fault_it_is() {
     assert_eq!((by_file.code, by_file.stdout.trim()), (Some(0), "[]"), "{}", by_file.all());
 }
 
-#[tokio::test]
-async fn m365_a_tool_in_python_becomes_a_component_where_python_is_there() {
+/// From an empty folder to a model that calls the tool: the three commands of the template's README, whatever it is
+/// written in. Says how long each took.
+async fn m365_goes_to_a_model(lang: &str, cases: usize) -> Published {
+    // The compiler here is a build without optimisation on a machine that others use as well: an interpreter takes it
+    // 25 s of the 30 a server has for it, and sometimes more.
+    let compiler = CompilerConfig::with(binary());
+    let compiler =
+        CompilerConfig { cpu_max: compiler.cpu_max * 4, wall_max: Duration::from_secs(120), ..compiler };
+    let app = TestApp::set_up(Setup { compiler, ..Setup::default() }, |_| {}).await;
+    let acme = app.tenant("acme").await;
     let home = tempfile::tempdir().unwrap();
-    let author = Author::new(home.path());
-    author.does(&["new", "snake", "--lang", "python"]).await;
-    let project = author.at("snake");
+    let author = Author::of(home.path(), &acme, &app);
+
+    author.does(&["new", "my-greeter", "--lang", lang]).await;
+    let project = author.at("my-greeter");
     assert_eq!(commands_of(&project.dir.join("README.md")), ["test", "publish", "review"]);
-    assert!(
-        project.dir.join("snake.py").exists() && project.dir.join(".opg/wit/deps/host/types.wit").exists()
-    );
-    // Half a minute and a download: asked for with OPG_TEST_PYTHON=1.
-    if std::env::var_os("OPG_TEST_PYTHON").is_none() {
-        println!(
-            "not checked: the build of the Python template; set OPG_TEST_PYTHON=1, with Python and PyPI in reach"
-        );
-        return;
+    let tested = project.does(&["test"]).await;
+    assert!(tested.starts_with(&format!("{cases} passed, 0 failed")), "{tested}");
+    let published = project.does(&["publish"]).await;
+    assert!(published.contains("published my-greeter, version 1"), "{published}");
+    assert!(published.contains("it is active"), "{published}");
+    project.does(&["review"]).await;
+
+    for call in ["the first call by a model", "the second"] {
+        let began = Instant::now();
+        let answer = acme.chat("demo/assistant", r#"call my-greeter {"name": "Ann"}"#).await;
+        println!("{:>6.2} s  {call}", began.elapsed().as_secs_f32());
+        assert!(answer.content().contains("Hello, Ann!"), "{}", answer.text());
     }
-    assert!(project.does(&["test"]).await.starts_with("2 passed, 0 failed"));
+    let logs = project.does(&["logs"]).await;
+    assert_eq!(logs.matches("info  greeting Ann").count(), 2, "{logs}");
+    let refused = project.opg(&["invoke", "my-greeter", "--input", "{}"]).await;
+    assert!(refused.stderr.contains("\"name\" is a required property"), "{}", refused.all());
+    Published { author: project, _home: home, _app: app }
+}
+
+/// A project, and what it was published to.
+struct Published {
+    author: Author,
+    _home: tempfile::TempDir,
+    _app: TestApp,
 }
 
 #[tokio::test]
-async fn a_typescript_project_is_one_file_and_its_readme_names_three_commands() {
+async fn m365_a_tool_in_typescript_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    let Published { author, .. } = &m365_goes_to_a_model("ts", 2).await;
+    assert!(author.does(&["build"]).await.contains("nothing to build"));
+    // What is wrong with a file is said here as a server would, at the author's line.
+    fs::write(
+        author.dir.join("my-greeter.ts"),
+        "const x: number = 1\nimport fs from \"node:fs\"\nexport default fs\n",
+    )
+    .unwrap();
+    let broken = author.opg(&["test"]).await;
+    assert_eq!(broken.code, Some(1), "{}", broken.all());
+    assert!(
+        broken.stderr.contains("a server would refuse this: `node:fs` cannot be imported"),
+        "{}",
+        broken.stderr
+    );
+    assert!(broken.stderr.contains("my-greeter.ts:2:"), "{}", broken.stderr);
+}
+
+#[tokio::test]
+async fn m365_a_tool_in_javascript_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    m365_goes_to_a_model("js", 2).await;
+}
+
+/// Asks for a secret and a host, and for one more than it is granted.
+const REACHING: &str = r#"
+import { tool } from "@opencode-ai/plugin"
+
+export default tool({
+  description: "Says what the site heard",
+  args: { url: tool.schema.string() },
+  async execute(args) {
+    const response = await fetch(args.url, { headers: { authorization: `Bearer ${process.env.GREET_KEY}` } })
+    return response.text()
+  },
+})
+
+export const capabilities = [
+  { kind: "http", target: "localhost:*", reason: "Asks the site" },
+  { kind: "secret", target: "GREET_KEY@localhost:*", reason: "Its key" },
+]
+"#;
+
+#[tokio::test]
+async fn a_tool_in_typescript_runs_here_behind_the_same_gate_as_on_a_server() {
     let home = tempfile::tempdir().unwrap();
     let author = Author::new(home.path());
-    author.does(&["new", "my-tool", "--lang", "ts"]).await;
-    let project = author.at("my-tool");
-    let commands = commands_of(&project.dir.join("README.md"));
-    assert_eq!(commands[..2], ["publish", "review"]);
-    assert!(commands[2].starts_with("invoke my-tool --input "), "{commands:?}");
-    assert!(project.does(&["build"]).await.contains("nothing to build"));
+    let site = Site::start().await;
+    fs::write(home.path().join("reaching.ts"), REACHING).unwrap();
+    let input = json!({ "url": site.url("/echo") }).to_string();
+    let test = ["test", "--input", &input, "--json"];
+
+    let nothing = json_of(&author.opg(&test).await.stdout);
+    let detail = nothing["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("is declared and not granted here; grant it with --grant"), "{detail}");
+    assert!(site.visits().is_empty());
+    let all = ["--grant", "all", "--secret", "GREET_KEY", "--allow-private"];
+    let granted = json_of(&author.does(&[&test[..], &all].concat()).await);
+    assert!(granted["output"].as_str().unwrap().contains("Bearer {{secret:GREET_KEY}}"), "{granted}");
+    assert_eq!(site.visits()[0].headers["authorization"], format!("Bearer {KEY}"));
+}
+
+/// A tool that reads its input with the JSON of the SDK, and says what it found.
+const READING: &str = r#"
+#include "opg.h"
+
+static exports_opg_tool_tool_definition_t tools[1];
+
+void exports_opg_tool_tool_describe(exports_opg_tool_tool_list_definition_t *ret) {
+    tools[0].name = opg_text("read");
+    tools[0].description = opg_text("Reads one member.");
+    tools[0].input_schema = opg_text("{\"type\":\"object\"}");
+    *ret = (exports_opg_tool_tool_list_definition_t){tools, 1};
+}
+
+bool exports_opg_tool_tool_call(plugin_string_t *name, plugin_string_t *input,
+                                exports_opg_tool_tool_context_t *context, plugin_string_t *ret,
+                                exports_opg_tool_tool_error_t *err) {
+    (void)name, (void)context;
+    plugin_string_t found;
+    if (opg_get_text(*input, "want\n", &found)) {
+        *ret = opg_json(found);
+        return true;
+    }
+    if (opg_get(*input, "want", ret)) return true;
+    err->tag = EXPORTS_OPG_TOOL_TOOL_ERROR_FAILED;
+    err->val.failed = opg_text("it is not there");
+    return false;
+}
+"#;
+
+#[tokio::test]
+async fn m365_a_tool_in_c_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    let Published { author, .. } = &m365_goes_to_a_model("c", 4).await;
+    let imports = json_of(&author.does(&["build", "--json"]).await)["imports"].clone();
+    assert_eq!(
+        imports,
+        json!(["opg:host/log@1.0.0", "opg:tool/types@1.0.0"]),
+        "no WASI, and nothing it does not use"
+    );
+
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    let text = "\" \\ / \u{8}\u{c}\n\r\t\u{1} é 한 🦀 \u{10ffff}";
+    let mut cases = vec![];
+    for value in
+        [json!(null), json!(true), json!(-1.5e30), json!([1, { "want": 2 }]), json!({}), json!("}],"), deep]
+    {
+        cases.push(json!({ "input": { "a": value, "want": value, "z": "\\" }, "output": value }));
+    }
+    cases.push(json!({ "input": { "a": { "want": 1 }, "b": [{ "want": 2 }] }, "error": "it is not there" }));
+    cases.push(json!({ "input": { "want\n": 1, "want": 2 }, "output": 2 }));
+    cases.push(json!({ "input": { "want\n": text }, "output": text }));
+    cases.push(json!({ "input": { "want\n": "" }, "output": "" }));
+    // As other programs write it: everything escaped, spaces everywhere. Half of a pair is no character.
+    let cases = Value::from(cases).to_string().replace('é', "\\u00e9").replace('🦀', " \\uD83e\\udd80 ");
+    let odd = r#"{ "input" : { "w\u0061nt\u000A" : "\u00e9\/\ud83e\udd80" } , "output" : "é/🦀" }"#;
+    let cases = format!("{},{odd}]", cases.strip_suffix(']').unwrap());
+    let count = json_of(&cases).as_array().unwrap().len();
+    fs::write(author.dir.join("my_greeter.c"), READING).unwrap();
+    fs::write(author.dir.join("tests/greet.json"), &cases).unwrap();
+    let tested = author.opg(&["test"]).await;
+    assert!(tested.stdout.starts_with(&format!("{count} passed, 0 failed")), "{}", tested.all());
+
+    fs::write(author.dir.join("my_greeter.c"), "nonsense").unwrap();
+    let broken = author.opg(&["build"]).await;
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.stderr.contains("it does not compile; see above"), "{}", broken.stderr);
+    fs::write(author.dir.join("my_greeter.c"), "int lonely;").unwrap();
+    let empty = author.opg(&["build"]).await;
+    assert_eq!(empty.code, Some(1));
+    assert!(empty.stderr.contains("opg_tool_tool_describe"), "{}", empty.stderr);
+}
+
+/// A component is the interpreter and all it has loaded: what an author adds must find room below 16 MiB as well.
+const PYTHON_BYTES_EXPECTED: u64 = 14 << 20;
+
+#[tokio::test]
+async fn m365_a_tool_in_python_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    if !Command::new("python3")
+        .args(["-m", "venv", "--help"])
+        .output()
+        .is_ok_and(|said| said.status.success())
+    {
+        println!("skipped: there is no python3 with venv");
+        return;
+    }
+    let Published { author, .. } = &m365_goes_to_a_model("python", 2).await;
+    let size = fs::metadata(author.dir.join(".opg/build/my-greeter.wasm")).unwrap().len();
+    println!("the component has {size} bytes");
+    assert!(size < PYTHON_BYTES_EXPECTED, "{size}");
 }

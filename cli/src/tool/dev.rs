@@ -54,9 +54,7 @@ async fn round(args: &Args, dir: &Path, server: Option<&remote::Server>) {
         let project = Project::find(dir)?;
         let (built, project) = tokio::task::spawn_blocking(move || (build::build(&project), project)).await?;
         let artifact = built?;
-        if project.lang != super::Lang::Ts {
-            test::test(&args.test, &project, &artifact).await?;
-        }
+        test::test(&args.test, &project, &artifact).await?;
         if let Some(server) = server {
             remote::publish::upload(
                 server,

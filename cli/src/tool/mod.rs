@@ -71,18 +71,12 @@ enum Lang {
     Rust,
     /// A file the server takes as it is.
     Ts,
+    /// The same, without types.
+    Js,
     /// A component, by `componentize-py`.
     Python,
-}
-
-impl Lang {
-    /// What to do first in a new project.
-    const fn next(self) -> &'static str {
-        match self {
-            Lang::Rust | Lang::Python => "opg tool test",
-            Lang::Ts => "opg tool publish",
-        }
-    }
+    /// A component, by `clang`.
+    C,
 }
 
 /// How much to print.

@@ -92,6 +92,23 @@ const TYPESCRIPT: &[(&str, &str)] = &[
     ("tests/greet.json", include_str!("../../templates/typescript/tests/greet.json")),
     ("README.md", include_str!("../../templates/typescript/README.md")),
 ];
+const JAVASCRIPT: &[(&str, &str)] = &[
+    ("{{name}}.js", include_str!("../../templates/javascript/tool.js")),
+    ("tests/greet.json", include_str!("../../templates/javascript/tests/greet.json")),
+    ("README.md", include_str!("../../templates/javascript/README.md")),
+];
+const C: &[(&str, &str)] = &[
+    ("{{module}}.c", include_str!("../../templates/c/tool.c")),
+    ("tests/greet.json", include_str!("../../templates/c/tests/greet.json")),
+    ("README.md", include_str!("../../templates/c/README.md")),
+    (".gitignore", include_str!("../../templates/c/gitignore")),
+];
+const C_SDK: &[(&str, &str)] = &[
+    ("opg.h", include_str!("../../templates/c/sdk/opg.h")),
+    ("opg.c", include_str!("../../templates/c/sdk/opg.c")),
+    ("include/stdlib.h", include_str!("../../templates/c/sdk/include/stdlib.h")),
+    ("include/string.h", include_str!("../../templates/c/sdk/include/string.h")),
+];
 const PYTHON: &[(&str, &str)] = &[
     ("{{module}}.py", include_str!("../../templates/python/tool.py")),
     ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
@@ -116,8 +133,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     refuse_what_is_there(&dir)?;
     let files = files(args.lang, &args.name);
-    for (path, text) in &files {
-        write(&dir.join(path), text)?;
+    for (path, content) in &files {
+        write(&dir.join(path), content)?;
     }
     let shown = dir.display();
     if args.output.json {
@@ -126,10 +143,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     } else if args.output.quiet {
         println!("{shown}");
     } else {
-        println!(
-            "made {shown}: its README.md says what is in it\n\nnext: cd {shown} && {}",
-            args.lang.next()
-        );
+        println!("made {shown}: its README.md says what is in it\n\nnext: cd {shown} && opg tool test");
     }
     Ok(())
 }
@@ -146,40 +160,53 @@ fn refuse_what_is_there(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Every file of a project, by its path in it.
-fn files(lang: Lang, name: &str) -> Vec<(String, String)> {
+fn files(lang: Lang, name: &str) -> Vec<(String, Vec<u8>)> {
     let module = name.replace('-', "_");
     let fill = |text: &str| text.replace("{{name}}", name).replace("{{module}}", &module);
     let template = match lang {
         Lang::Rust => RUST,
         Lang::Ts => TYPESCRIPT,
+        Lang::Js => JAVASCRIPT,
         Lang::Python => PYTHON,
+        Lang::C => C,
     };
-    let mut files: Vec<_> = template.iter().map(|(path, text)| (fill(path), fill(text))).collect();
+    let mut files: Vec<_> =
+        template.iter().map(|(path, text)| (fill(path), fill(text).into_bytes())).collect();
+    let mut keep = |path: String, content: &[u8]| files.push((path, content.to_owned()));
     match lang {
         Lang::Rust => {
-            files.extend(
-                sdk::FILES.iter().map(|(path, text)| (format!(".opg/sdk/{path}"), (*text).to_owned())),
-            );
-            files.push(("Cargo.lock".into(), sdk::LOCK.into()));
+            for (path, text) in sdk::FILES {
+                keep(format!(".opg/sdk/{path}"), text.as_bytes());
+            }
+            keep("Cargo.lock".into(), sdk::LOCK.as_bytes());
         }
         Lang::Python => {
-            files.push((".opg/wit/tool.wit".into(), sdk::wit("wit/tool/tool.wit").into()));
-            files.push((".opg/wit/deps/host/types.wit".into(), sdk::wit("wit/host/types.wit").into()));
+            keep(".opg/wit/tool.wit".into(), sdk::wit("wit/tool/tool.wit").as_bytes());
+            keep(".opg/wit/deps/host/types.wit".into(), sdk::wit("wit/host/types.wit").as_bytes());
         }
-        Lang::Ts => {}
+        Lang::C => {
+            for (path, text) in C_SDK {
+                keep(format!(".opg/sdk/{path}"), text.as_bytes());
+            }
+            for (path, content) in sdk::C_CONTRACT {
+                keep(format!(".opg/sdk/{path}"), content);
+            }
+        }
+        Lang::Ts | Lang::Js => {}
     }
     files
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let parent = path.parent().unwrap_or(path);
-    let written = fs::create_dir_all(parent).and_then(|()| fs::write(path, text));
+    let written = fs::create_dir_all(parent).and_then(|()| fs::write(path, content));
     written.map_err(|cause| anyhow::anyhow!("{} cannot be written: {cause}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum;
 
     #[test]
     fn m364_the_rust_tool_is_no_more_than_thirty_lines() {
@@ -189,9 +216,10 @@ mod tests {
 
     #[test]
     fn no_placeholder_is_left_in_a_project() {
-        for lang in [Lang::Rust, Lang::Ts, Lang::Python] {
-            let files = files(lang, "my-tool");
-            for (path, text) in files.iter().filter(|(path, _)| !path.starts_with(".opg")) {
+        for lang in Lang::value_variants() {
+            let files = files(*lang, "my-tool");
+            for (path, content) in files.iter().filter(|(path, _)| !path.starts_with(".opg")) {
+                let text = String::from_utf8_lossy(content);
                 assert!(
                     !path.contains("{{") && !text.contains("{{name") && !text.contains("{{mod"),
                     "{path}"

@@ -38,9 +38,13 @@ impl Project {
             (Lang::Python, stem(&main), main)
         } else if let Some(main) = only(dir, "ts")? {
             (Lang::Ts, stem(&main), main)
+        } else if let Some(main) = only(dir, "js")? {
+            (Lang::Js, stem(&main), main)
+        } else if let Some(main) = only(dir, "c")? {
+            (Lang::C, stem(&main), main)
         } else {
             return Err(Wrong(format!(
-                "there is no tool in {}: no Cargo.toml, no .py and no .ts file; `opg tool new NAME` makes one",
+                "there is no tool in {}: no Cargo.toml, no .py, .ts, .js or .c file; `opg tool new NAME` makes one",
                 dir.display()
             )));
         };
@@ -103,10 +107,14 @@ mod tests {
             "[package]\nedition = \"2024\"\nname = \"my_tool\"\n[lib]\nname = \"x\"\n",
         )]);
         assert_eq!(rust.map(|p| (p.lang, p.name)), Ok((Lang::Rust, "my-tool".into())));
-        let python = found(&[("my_tool.py", "")]);
-        assert_eq!(python.map(|p| (p.lang, p.name)), Ok((Lang::Python, "my-tool".into())));
-        let typescript = found(&[("my-tool.ts", "")]);
-        assert_eq!(typescript.map(|p| (p.lang, p.name)), Ok((Lang::Ts, "my-tool".into())));
+        for (file, lang) in [
+            ("my_tool.py", Lang::Python),
+            ("my-tool.ts", Lang::Ts),
+            ("my-tool.js", Lang::Js),
+            ("my_tool.c", Lang::C),
+        ] {
+            assert_eq!(found(&[(file, "")]).map(|p| (p.lang, p.name)), Ok((lang, "my-tool".into())));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `opg tool test`: the project's cases, or one input, in the server's own sandbox.
 
 use super::{
-    At, Lang, Output, Told, Wrong, build,
+    At, Output, Told, Wrong, build,
     local::{Loaded, Local, Ran, Secrets, Wishes},
     project::Project,
     text,
@@ -50,13 +50,19 @@ struct Case {
     /// Which tool, where the plugin holds several.
     tool: Option<String>,
     input: Value,
-    /// What must come out.
+    /// What must come out; `null` is something that may.
+    #[serde(default, deserialize_with = "what_is_there")]
     output: Option<Value>,
     /// What the error must say somewhere.
     error: Option<String>,
     /// What it is granted, beside what the command line grants.
     #[serde(default)]
     grant: Vec<String>,
+}
+
+/// Also where it is `null`.
+fn what_is_there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
@@ -67,13 +73,8 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Tests what was built.
 pub(super) async fn test(args: &Args, project: &Project, artifact: &build::Artifact) -> anyhow::Result<()> {
-    if project.lang == Lang::Ts {
-        let text =
-            "a TypeScript tool runs on a server only, for now: `opg tool publish`, then `opg tool invoke`";
-        return Err(Wrong(text.into()).into());
-    }
     let local = Local::start()?;
-    let examined = local.examine(&project.name, artifact.bytes.clone()).await?;
+    let examined = local.examine(&project.name, artifact).await?;
     let secrets = Secrets::read(&args.secret, args.secrets_file.as_deref())?;
     let wishes = Wishes { grant: args.grant.clone(), allow_private: args.allow_private };
     let mut loaded = Loaded::new(examined, &wishes, secrets)?;

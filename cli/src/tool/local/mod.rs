@@ -10,9 +10,12 @@ mod door;
 mod http;
 mod secrets;
 
-use super::{Wrong, text};
+use super::{
+    Wrong,
+    build::{Artifact, Kind},
+    text,
+};
 use anyhow::Context;
-use bytes::Bytes;
 pub(super) use door::Line;
 use door::LocalDoor;
 use opg_host::{
@@ -22,25 +25,33 @@ use opg_host::{
     grants::{Capability, CapabilityKind},
     registry::{
         PluginKind, Requested,
-        upload::{self, Examined},
+        upload::{self, Examined, UploadError},
     },
     sandbox::{
         CallContext, CallError, CallLimits, Sandbox, SandboxConfig, Spent, ToolError,
         compiler::CompilerConfig, door::ToolDefinition,
     },
-    tools,
+    tools, typescript,
 };
 pub(super) use secrets::Secrets;
-use std::{env, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{env, fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 /// Calls at once: one, and one still on its way back.
 const CALLS_IN_FLIGHT_MAX: u32 = 2;
+/// How long the compiler may take by the wall clock: nobody else waits for it here, and an author's machine may be
+/// busy. CPU time and memory are those of a server.
+const COMPILE_WALL_MAX: Duration = Duration::from_secs(300);
+/// How many times a server's CPU time: a build without optimisation, which only our own tests have, takes twice as
+/// long for the same, and on a busy machine more.
+const COMPILE_CPU_FACTOR: u32 = if cfg!(debug_assertions) { 4 } else { 1 };
 /// The app a tool believes to run for.
 const APP: &str = "local";
 
 /// A sandbox of our own.
 pub(super) struct Local {
     sandbox: Sandbox,
+    /// What makes components of scripts.
+    scripts: typescript::Compiler,
 }
 
 /// A tool's component, looked at as the server does at upload, and what it may reach here.
@@ -77,20 +88,36 @@ pub(super) struct Wishes {
 
 impl Local {
     pub(super) fn start() -> anyhow::Result<Local> {
+        let compiler = CompilerConfig::this_program().context("the program that runs cannot be found")?;
         let config = SandboxConfig {
             cache_dir: cache_dir(),
-            compiler: CompilerConfig::this_program().context("the program that runs cannot be found")?,
+            compiler: CompilerConfig {
+                wall_max: COMPILE_WALL_MAX,
+                cpu_max: compiler.cpu_max * COMPILE_CPU_FACTOR,
+                ..compiler
+            },
             worker_threads: 1,
             calls_in_flight_max: CALLS_IN_FLIGHT_MAX,
             host: tokio::runtime::Handle::current(),
         };
-        Ok(Local { sandbox: Sandbox::new(config).context("the sandbox cannot be started here")? })
+        let sandbox = Sandbox::new(config).context("the sandbox cannot be started here")?;
+        let scripts = typescript::Compiler::new(opg_predefined::JAVASCRIPT_RUNTIME, &sandbox);
+        Ok(Local { sandbox, scripts })
     }
 
-    /// Does what the server does at upload: verify, compile, `describe`, check what it said.
-    pub(super) async fn examine(&self, name: &str, wasm: Bytes) -> anyhow::Result<Examined> {
-        let examined = upload::examine(&self.sandbox, PluginKind::Tool, name, wasm).await;
-        examined.map_err(|cause| anyhow::anyhow!("a server would refuse this: {cause}"))
+    /// Does what the server does at upload: make a component of a script, verify, compile, `describe`, check
+    /// what it said.
+    pub(super) async fn examine(&self, name: &str, artifact: &Artifact) -> anyhow::Result<Examined> {
+        let refused = |cause: UploadError| anyhow::anyhow!("a server would refuse this: {cause}");
+        let wasm = match artifact.kind {
+            Kind::Component => artifact.bytes.clone(),
+            Kind::Script => {
+                let source = String::from_utf8(artifact.bytes.to_vec())?;
+                let made = self.scripts.component(name, source).await;
+                made.map_err(|cause| refused(cause.into()))?.into()
+            }
+        };
+        upload::examine(&self.sandbox, PluginKind::Tool, name, wasm).await.map_err(refused)
     }
 
     /// Runs one tool of a plugin; the name as a model calls it, or as the plugin does.

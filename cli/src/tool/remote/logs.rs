@@ -1,7 +1,7 @@
 //! `opg tool logs`: the last runs of a tool, oldest first, with what each logged.
 
-use super::{ServerArgs, name_or_project, word};
-use crate::tool::{At, Output};
+use super::{Plugin, Which, word};
+use crate::tool::Output;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The tool's plugin; the project's in this folder, unless given.
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// How many runs.
     #[arg(long, default_value_t = 20)]
     limit: usize,
@@ -19,17 +19,12 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
-    at: At,
-    #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
     output: Output,
 }
 
 pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
-    let name = name_or_project(args.name.as_deref(), &args.at.dir)?;
-    let server = args.server.connect()?;
-    let path = format!("/v1/tenant/tools/{name}/invocations");
+    let Plugin { server, name, path } = args.which.find()?;
+    let path = format!("{path}/invocations");
     let mut runs = server.all(&path, args.limit.max(1)).await?;
     runs.reverse();
     if runs.is_empty() && args.output.talks() && !args.follow {

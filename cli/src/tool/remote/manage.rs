@@ -1,9 +1,8 @@
 //! `opg tool list`, `show`, `rollback`, `delete`.
 
-use super::{ServerArgs, checked_name, confirm, name_or_project, status_in_words, wishes, word};
-use crate::tool::{At, Output, text};
+use super::{Plugin, ServerArgs, Which, checked_name, confirm, status_in_words, wishes, word};
+use crate::tool::{Output, text};
 use serde_json::{Value, json};
-use std::path::Path;
 
 #[derive(clap::Args)]
 pub(crate) struct List {
@@ -39,22 +38,16 @@ pub(in crate::tool) async fn list(args: &List) -> anyhow::Result<()> {
 
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// The tool's plugin; the project's in this folder, unless given.
-    name: Option<String>,
     #[command(flatten)]
-    at: At,
-    #[command(flatten)]
-    server: ServerArgs,
+    which: Which,
     #[command(flatten)]
     output: Output,
 }
 
 pub(in crate::tool) async fn show(args: &Show) -> anyhow::Result<()> {
-    let name = name_or_project(args.name.as_deref(), &args.at.dir)?;
-    let server = args.server.connect()?;
-    let path = format!("/v1/tenant/tools/{name}");
-    let mut tool = server.get(&path).await?;
-    let versions = server.all(&format!("{path}/versions"), usize::MAX).await?;
+    let plugin = args.which.find()?;
+    let mut tool = plugin.server.get(&plugin.path).await?;
+    let (name, versions) = (&plugin.name, plugin.versions().await?);
     if args.output.json {
         tool["versions"] = Value::Array(versions);
         println!("{tool}");
@@ -100,23 +93,19 @@ pub(in crate::tool) async fn show(args: &Show) -> anyhow::Result<()> {
 
 #[derive(clap::Args)]
 pub(crate) struct Rollback {
-    /// The tool's plugin; the project's in this folder, unless given.
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The version to run again; the one before the active one, unless given.
     #[arg(long)]
     version: Option<i64>,
-    #[command(flatten)]
-    at: At,
-    #[command(flatten)]
-    server: ServerArgs,
     #[command(flatten)]
     output: Output,
 }
 
 pub(in crate::tool) async fn rollback(args: &Rollback) -> anyhow::Result<()> {
-    let name = name_or_project(args.name.as_deref(), &args.at.dir)?;
+    let Plugin { server, name, path } = args.which.find()?;
     let body = args.version.map_or_else(|| json!({}), |version| json!({ "version": version }));
-    let done = args.server.connect()?.post(&format!("/v1/tenant/tools/{name}/rollback"), &body).await?;
+    let done = server.post(&format!("{path}/rollback"), &body).await?;
     match args.output {
         Output { json: true, .. } => println!("{done}"),
         Output { quiet: true, .. } => println!("{}", word(&done["version"])),
@@ -143,12 +132,11 @@ pub(crate) struct Delete {
 
 pub(in crate::tool) async fn delete(args: &Delete) -> anyhow::Result<()> {
     // Named in full: what is deleted is not what one happens to stand in.
-    let name = name_or_project(Some(&checked_name(&args.name)?), Path::new("."))?;
-    let server = args.server.connect()?;
+    let Plugin { server, name, path } = Plugin::new(checked_name(&args.name)?, &args.server)?;
     if !args.yes {
         confirm(&format!("Delete {name}, all its versions and what it stored?"), "--yes")?;
     }
-    server.delete(&format!("/v1/tenant/tools/{name}{}", if args.force { "?force=true" } else { "" })).await?;
+    server.delete(&format!("{path}{}", if args.force { "?force=true" } else { "" })).await?;
     match args.output {
         Output { json: true, .. } => println!("{}", json!({ "name": name, "deleted": true })),
         Output { quiet: true, .. } => {}

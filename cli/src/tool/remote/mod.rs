@@ -6,7 +6,7 @@ pub(super) mod manage;
 pub(super) mod publish;
 pub(super) mod review;
 
-use super::{Told, Wrong, project::Project, text};
+use super::{At, Told, Wrong, project::Project, text};
 use crate::client::{Answer, Client, ClientError};
 use serde_json::Value;
 use std::{
@@ -31,6 +31,44 @@ pub(super) struct ServerArgs {
 
 /// A server to ask.
 pub(super) struct Server(Client);
+
+/// Which plugin of which server.
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// The tool's plugin; the project's in this folder, unless given.
+    name: Option<String>,
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A plugin to ask a server about.
+struct Plugin {
+    server: Server,
+    name: String,
+    /// Its path in the API.
+    path: String,
+}
+
+impl Which {
+    /// # Errors
+    /// What is not said, and how to say it.
+    fn find(&self) -> anyhow::Result<Plugin> {
+        Plugin::new(name_or_project(self.name.as_deref(), &self.at.dir)?, &self.server)
+    }
+}
+
+impl Plugin {
+    fn new(name: String, server: &ServerArgs) -> anyhow::Result<Plugin> {
+        Ok(Plugin { server: server.connect()?, path: format!("/v1/tenant/tools/{name}"), name })
+    }
+
+    /// All of them, the newest first.
+    async fn versions(&self) -> anyhow::Result<Vec<Value>> {
+        self.server.all(&format!("{}/versions", self.path), usize::MAX).await
+    }
+}
 
 impl ServerArgs {
     /// # Errors

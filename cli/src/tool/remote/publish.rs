@@ -33,7 +33,7 @@ pub(in crate::tool) async fn upload(
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tenant/tools/{name}");
-    let answer = server.put(&path, artifact.media_type, artifact.bytes.clone()).await?;
+    let answer = server.put(&path, artifact.kind.media_type(), artifact.bytes.clone()).await?;
     let published = &answer.body;
     if output.json {
         println!("{published}");

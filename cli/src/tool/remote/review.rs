@@ -1,13 +1,13 @@
 //! `opg tool review`: a person looks at what a tool asks to touch, and says what it gets.
 
-use super::{ServerArgs, confirm, name_or_project, wishes, word};
-use crate::tool::{At, Output, Wrong, local::parse_capability, text};
+use super::{Plugin, Which, confirm, wishes, word};
+use crate::tool::{Output, Wrong, local::parse_capability, text};
 use serde_json::{Value, json};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The tool's plugin; the project's in this folder, unless given.
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Grant everything it asks for, without asking.
     #[arg(long, conflicts_with_all = ["grant", "deny"])]
     grant_all: bool,
@@ -21,19 +21,14 @@ pub(crate) struct Args {
     #[arg(long)]
     version: Option<i64>,
     #[command(flatten)]
-    at: At,
-    #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
     output: Output,
 }
 
 pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
-    let name = name_or_project(args.name.as_deref(), &args.at.dir)?;
-    let server = args.server.connect()?;
-    let path = format!("/v1/tenant/tools/{name}");
-    let shown = server.get(&path).await?;
-    let version = seen_version(args, &server, &path, &shown).await?;
+    let plugin = args.which.find()?;
+    let Plugin { server, name, path } = &plugin;
+    let shown = server.get(path).await?;
+    let version = seen_version(args, &plugin, &shown).await?;
     let requested = &version["requested_capabilities"];
     let granted = shown["granted_capabilities"].as_array().cloned().unwrap_or_default();
     if args.output.talks() {
@@ -53,7 +48,7 @@ pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
         let asks = wishes(requested, |wish| if is_granted(wish) { "granted  " } else { "new      " });
         if asks.is_empty() { eprintln!("it asks for nothing") } else { eprint!("it asks to\n{asks}") }
     }
-    let grant = choose(args, &name, requested)?;
+    let grant = choose(args, name, requested)?;
     // The version that was looked at, and none that came since.
     let body = json!({ "version": version["version"], "grant": grant });
     let done = server.post(&format!("{path}/review"), &body).await?;
@@ -75,14 +70,9 @@ pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// What the API says of the version to be reviewed.
-async fn seen_version(
-    args: &Args,
-    server: &super::Server,
-    path: &str,
-    newest: &Value,
-) -> anyhow::Result<Value> {
+async fn seen_version(args: &Args, plugin: &Plugin, newest: &Value) -> anyhow::Result<Value> {
     let Some(wanted) = args.version else { return Ok(newest.clone()) };
-    let versions = server.all(&format!("{path}/versions"), usize::MAX).await?;
+    let versions = plugin.versions().await?;
     let found = versions.into_iter().find(|version| version["version"] == wanted);
     found.ok_or_else(|| Wrong(format!("there is no version {wanted}; `opg tool show` lists them")).into())
 }
