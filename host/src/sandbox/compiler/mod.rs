@@ -151,6 +151,8 @@ impl Compiler {
             // It sets its limits before it reads anything, so both are the component's doing: the allocator
             // gives up with an abort, the kernel with a kill.
             Some(libc::SIGABRT | libc::SIGKILL) => LoadError::CompileOutOfMemory,
+            // Parts of it give up with a panic of their own.
+            _ if complaint.contains("unhandled out-of-memory") => LoadError::CompileOutOfMemory,
             _ => LoadError::Compile("the compiler crashed on it".to_owned()),
         })
     }
