@@ -737,6 +737,23 @@ async fn one_component_is_compiled_once_however_many_ask() {
 }
 
 #[tokio::test]
+async fn an_extism_plugin_is_compiled_once_and_found_again_like_any_component() {
+    let dir = tempfile::tempdir().unwrap();
+    for expected in [(1, 0), (0, 1)] {
+        let sandbox = new_sandbox(dir.path(), 4);
+        let plugin = sandbox.load(guests::EXTISM_KIT.into()).await.unwrap();
+        assert!(plugin.is_extism() && plugin.kind() == PluginKind::Tool);
+        let input = json!({"name": "Bern"}).to_string();
+        let door = Arc::new(ClosedDoor);
+        let called = sandbox.call_tool(&plugin, door, CallLimits::default(), "greet", input, context()).await;
+        assert_eq!(output(&called), json!({"text": "Hello, Bern!", "letters": 4}));
+        assert!(called.spent.cpu > Duration::ZERO && called.spent.memory_bytes_peak >= 1 << 20);
+        let stats = sandbox.stats();
+        assert_eq!((stats.components_compiled, stats.components_from_cache), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_restart_finds_what_was_compiled_and_compiles_again_what_was_changed() {
     let dir = tempfile::tempdir().unwrap();
     let start = async || {
@@ -772,6 +789,26 @@ async fn a_restart_finds_what_was_compiled_and_compiles_again_what_was_changed()
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn a_damaged_extism_plugin_is_refused_or_runs_within_its_limits(
+        cut in prop::option::of(0..guests::EXTISM_KIT.len()),
+        flips in prop::collection::vec((0..guests::EXTISM_KIT.len(), any::<u8>()), 0..3),
+    ) {
+        let mut wasm = guests::EXTISM_KIT.to_vec();
+        for (at, with) in flips {
+            wasm[at] ^= with;
+        }
+        wasm.truncate(cut.unwrap_or(wasm.len()));
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let bench = Bench::new();
+            if let Ok(plugin) = bench.sandbox.load(wasm.into()).await {
+                let limits = CallLimits { wall: Duration::from_secs(1), ..CallLimits::default() };
+                let called = bench.call_with(&plugin, Arc::new(ClosedDoor), limits, "echo", json!({})).await;
+                assert!(!matches!(called.result, Err(CallError::Engine(_))), "{called:?}");
+            }
+        });
+    }
 
     #[test]
     fn a_damaged_component_is_refused_or_runs_within_its_limits(

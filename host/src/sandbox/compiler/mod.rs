@@ -108,7 +108,8 @@ impl Compiler {
         })?;
         let shared = match job {
             Job::Component => self.shared.pack(),
-            Job::TypeScript => vec![],
+            // Nothing is in a module that we have compiled before.
+            Job::Module | Job::TypeScript => vec![],
         };
         let told = job::Told { shared: &shared, input };
         match timeout(self.config.wall_max, converse(&mut child, &told)).await {
