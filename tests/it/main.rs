@@ -20,6 +20,7 @@ mod docs;
 mod docs_generated;
 mod door;
 mod exfil;
+mod extism;
 mod fuzz;
 mod hostile;
 mod main_job;

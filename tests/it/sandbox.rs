@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -737,6 +737,23 @@ async fn one_component_is_compiled_once_however_many_ask() {
 }
 
 #[tokio::test]
+async fn an_extism_plugin_is_compiled_once_and_found_again_like_any_component() {
+    let dir = tempfile::tempdir().unwrap();
+    for expected in [(1, 0), (0, 1)] {
+        let sandbox = new_sandbox(dir.path(), 4);
+        let plugin = sandbox.load(guests::EXTISM_KIT.into()).await.unwrap();
+        assert!(plugin.is_extism() && plugin.kind() == PluginKind::Tool);
+        let input = json!({"name": "Bern"}).to_string();
+        let door = Arc::new(ClosedDoor);
+        let called = sandbox.call_tool(&plugin, door, CallLimits::default(), "greet", input, context()).await;
+        assert_eq!(output(&called), json!({"text": "Hello, Bern!", "letters": 4}));
+        assert!(called.spent.cpu > Duration::ZERO && called.spent.memory_bytes_peak >= 1 << 20);
+        let stats = sandbox.stats();
+        assert_eq!((stats.components_compiled, stats.components_from_cache), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_restart_finds_what_was_compiled_and_compiles_again_what_was_changed() {
     let dir = tempfile::tempdir().unwrap();
     let start = async || {
@@ -770,8 +787,48 @@ async fn a_restart_finds_what_was_compiled_and_compiles_again_what_was_changed()
     assert_eq!(start().await, (1, 0));
 }
 
+/// A small Extism plugin, which gives back what it gets.
+static PLUGIN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let text = r#"(module
+        (import "extism:host/env" "input_length" (func $length (result i64)))
+        (import "extism:host/env" "input_load_u8" (func $load (param i64) (result i32)))
+        (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+        (import "extism:host/env" "store_u8" (func $store (param i64 i32)))
+        (import "extism:host/env" "output_set" (func $answer (param i64 i64)))
+        (memory (export "memory") 1)
+        (func (export "echo") (result i32) (local $to i64) (local $at i64)
+            (local.set $to (call $alloc (call $length)))
+            (loop $next
+                (call $store (i64.add (local.get $to) (local.get $at)) (call $load (local.get $at)))
+                (local.set $at (i64.add (local.get $at) (i64.const 1)))
+                (br_if $next (i64.lt_u (local.get $at) (call $length))))
+            (call $answer (local.get $to) (call $length))
+            (i32.const 0)))"#;
+    wat::parse_str(text).unwrap()
+});
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn a_damaged_extism_plugin_is_refused_or_runs_within_its_limits(
+        cut in prop::option::of(0..PLUGIN.len()),
+        flips in prop::collection::vec((0..PLUGIN.len(), any::<u8>()), 0..3),
+    ) {
+        let mut wasm = PLUGIN.clone();
+        for (at, with) in flips {
+            wasm[at] ^= with;
+        }
+        wasm.truncate(cut.unwrap_or(wasm.len()));
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let bench = Bench::new();
+            if let Ok(plugin) = bench.sandbox.load(wasm.into()).await {
+                let limits = CallLimits { wall: Duration::from_secs(1), ..CallLimits::default() };
+                let called = bench.call_with(&plugin, Arc::new(ClosedDoor), limits, "echo", json!({})).await;
+                assert!(!matches!(called.result, Err(CallError::Engine(_))), "{called:?}");
+            }
+        });
+    }
 
     #[test]
     fn a_damaged_component_is_refused_or_runs_within_its_limits(

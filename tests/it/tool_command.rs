@@ -1,8 +1,10 @@
 //! `opg tool`, as an author uses it: the real binary, in an empty folder, against a real server.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opg_host::sandbox::compiler::CompilerConfig;
 use opg_tests::{
     app::{Client, Setup, TestApp},
+    guests,
     process::binary,
     site::Site,
 };
@@ -256,6 +258,35 @@ async fn it_is_managed(project: &Author) {
     assert_eq!(project.does(&["delete", "greeter", "--yes"]).await, "deleted greeter\n");
     let gone = project.opg(&["show"]).await;
     assert_eq!((gone.code, gone.stderr.contains("opg tool list")), (Some(1), true), "{}", gone.all());
+}
+
+#[tokio::test]
+async fn a_file_that_was_built_elsewhere_is_published_as_it_is() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::of(home.path(), &acme, &app);
+    fs::write(home.path().join("my_kit.wasm"), guests::EXTISM_KIT).unwrap();
+    let published = author.does(&["publish", "my_kit.wasm"]).await;
+    assert!(published.contains("published my-kit, version 1"), "{published}");
+    assert!(published.contains("next: opg tool invoke my-kit_"), "{published}");
+    let greeted = author.does(&["invoke", "my-kit_greet", "--input", r#"{"name":"Ann"}"#, "--json"]).await;
+    assert!(greeted.contains("Hello, Ann!"), "{greeted}");
+
+    let wasm = [json!({ "data": STANDARD.encode(guests::EXTISM_KIT) })];
+    let manifest = json!({ "wasm": wasm, "allowed_hosts": ["api.example.com"] });
+    fs::write(home.path().join("asks.json"), manifest.to_string()).unwrap();
+    let published = author.does(&["publish", "asks.json", "--name", "asking"]).await;
+    assert!(published.contains("http:api.example.com") && published.contains("review asking"), "{published}");
+
+    fs::write(home.path().join("a.txt"), "").unwrap();
+    let refused = author.opg(&["publish", "a.txt"]).await;
+    assert_eq!(
+        (refused.code, refused.stderr.contains("neither a `.wasm`")),
+        (Some(2), true),
+        "{}",
+        refused.all()
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,16 @@ pub mod guests {
         include!(concat!(env!("OUT_DIR"), "/guests.rs"));
     }
 
+    /// Those that are core modules.
+    mod modules {
+        include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+    }
+
+    /// `test-guest-extism-kit`.
+    pub const EXTISM_KIT: &[u8] = modules::TEST_GUEST_EXTISM_KIT;
+    /// `test-guest-extism-servlet`.
+    pub const EXTISM_SERVLET: &[u8] = modules::TEST_GUEST_EXTISM_SERVLET;
+
     macro_rules! guests {
         ($($name:ident = $built:ident;)*) => {
             $(

@@ -152,6 +152,8 @@ pub enum Format {
     Markdown,
     /// A TypeScript file, and the component made of it.
     TypeScript,
+    /// A core WebAssembly module, an Extism plugin; its manifest, if any, stands in it.
+    Extism,
 }
 
 impl Format {
@@ -160,19 +162,21 @@ impl Format {
             Format::Component => "component",
             Format::Markdown => "markdown",
             Format::TypeScript => "typescript",
+            Format::Extism => "extism",
         }
     }
 
     /// The format of this name; a component, unless it is another's.
     fn parse(name: &str) -> Format {
-        let other = [Format::Markdown, Format::TypeScript].into_iter().find(|format| format.name() == name);
+        let others = [Format::Markdown, Format::TypeScript, Format::Extism];
+        let other = others.into_iter().find(|format| format.name() == name);
         other.unwrap_or(Format::Component)
     }
 
     /// The media type of what runs.
     pub const fn media_type(self) -> &'static str {
         match self {
-            Format::Component | Format::TypeScript => "application/wasm",
+            Format::Component | Format::TypeScript | Format::Extism => "application/wasm",
             Format::Markdown => "text/markdown; charset=utf-8",
         }
     }

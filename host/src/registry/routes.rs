@@ -238,7 +238,7 @@ pub async fn rollback<K: Kind>(
     Ok(Json(json!({ "version": version, "status": "active" })))
 }
 
-/// Uploads a tool: a component, or a TypeScript file.
+/// Uploads a tool: a component, an Extism plugin, or a TypeScript file.
 pub async fn put_tool(
     State(app): State<App>,
     allowed: Allowed<may::ToolsWrite>,
@@ -253,6 +253,11 @@ pub async fn put_tool(
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&wasm)?;
             upload::component(&app, &allowed, &plugin, wasm).await
+        }
+        Some(EXTISM_MANIFEST) => {
+            let manifest = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
+            query.check(&manifest)?;
+            upload::extism(&app, &allowed, &plugin, manifest).await
         }
         Some(media) if TYPESCRIPT.contains(&media) => {
             // A component is larger than a file may be, and is told so further down.
@@ -275,6 +280,9 @@ pub async fn put_tool(
     let uploaded = approve(&app, reviewer.as_ref(), &plugin, uploaded).await?;
     Ok(answer(&plugin, &uploaded))
 }
+
+/// An Extism manifest with its module in it. Nobody has registered a type for one.
+const EXTISM_MANIFEST: &str = "application/vnd.extism.manifest+json";
 
 /// What clients send a TypeScript or JavaScript file as. The last is what `curl --data-binary` says unless told.
 const TYPESCRIPT: [&str; 7] = [
@@ -540,15 +548,17 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
     });
     if let Some(granted) = granted {
         meta["granted_capabilities"] = json!(granted);
-        meta["wit"] = json!(wit_of(kind));
+        meta["wit"] = json!(wit_of(kind, Format::parse(&version.format)));
     }
     meta
 }
 
-fn wit_of(kind: PluginKind) -> &'static str {
-    match kind {
-        PluginKind::Tool => "opg:tool/plugin@1.0.0",
-        PluginKind::Agent => "opg:agent/plugin@1.0.0",
+/// The world it is of. What comes as a core module is of none.
+fn wit_of(kind: PluginKind, format: Format) -> Option<&'static str> {
+    match (kind, format) {
+        (_, Format::Extism) => None,
+        (PluginKind::Tool, _) => Some("opg:tool/plugin@1.0.0"),
+        (PluginKind::Agent, _) => Some("opg:agent/plugin@1.0.0"),
     }
 }
 
@@ -581,7 +591,7 @@ fn shipped_meta(plugin: &predefined::Plugin) -> Value {
         "size_bytes": plugin.wasm.len(),
         "exports": exports(&plugin.name.name, &plugin.description),
         "requested_capabilities": plugin.requested,
-        "wit": wit_of(plugin.name.kind),
+        "wit": wit_of(plugin.name.kind, Format::Component),
     })
 }
 

@@ -38,7 +38,7 @@ pub enum UploadError {
     /// The name.
     #[error("a name is lower-case letters, digits and hyphens, 1 to 64 of them")]
     BadName,
-    /// The component.
+    /// The component, or the Extism plugin.
     #[error("{0}")]
     BadComponent(#[from] LoadError),
     /// It is not the app's turn to have something compiled.
@@ -149,7 +149,7 @@ pub async fn examine(
     Ok(Examined { component, description, requested })
 }
 
-/// Uploads a component as the next version of a plugin.
+/// Uploads a component, or the module of an Extism plugin, as the next version of a plugin.
 ///
 /// # Errors
 /// [`UploadError`]; nothing was changed then.
@@ -165,7 +165,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
     drop(turn);
     let sha256 = app.blobs.put(wasm.clone()).await?;
     let new = New {
-        format: Format::Component,
+        format: if examined.component.is_extism() { Format::Extism } else { Format::Component },
         sha256,
         source_sha256: None,
         size_bytes: wasm.len(),
@@ -173,6 +173,23 @@ pub async fn component<A: Permission<Of = AppRef>>(
         requested: examined.requested,
     };
     record(app, allowed, plugin, new).await
+}
+
+/// Uploads an Extism manifest with its module in it as the next version of a plugin: what is kept is the module, with
+/// the manifest in it.
+///
+/// # Errors
+/// [`UploadError`]; nothing was changed then.
+pub async fn extism<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    manifest: Bytes,
+) -> Result<Uploaded, UploadError> {
+    check_name(plugin)?;
+    let read = tokio::task::spawn_blocking(move || Sandbox::module_of_extism_manifest(&manifest));
+    let module = read.await.map_err(|_| LoadError::Engine("it stopped unexpectedly".to_owned()))??;
+    component(app, allowed, plugin, Bytes::from(module)).await
 }
 
 /// Uploads a tool's TypeScript file as the next version of a plugin: the component made of it, and the file.

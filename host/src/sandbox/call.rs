@@ -7,6 +7,7 @@
 use super::bindings::{agent, tool};
 use super::component::{Abi, Tool};
 use super::cpu::Stopwatch;
+use super::extism::TooMuch;
 use super::first_slice::Habit;
 use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOST_CALLS_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
 use super::state::GuestState;
@@ -105,6 +106,20 @@ impl Export for DescribeTool {
     }
 }
 
+/// A tool that must be run to say what it is, and whose words are not WIT's.
+pub(super) struct DescribePlugin(pub(super) Arc<Tool>);
+
+impl Export for DescribePlugin {
+    type Output = Result<Vec<tool::exports::opg::tool::tool::Definition>, String>;
+
+    async fn call(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Self::Output> {
+        match &self.0.abi {
+            Abi::Extism(plugin) => plugin.describe(store).await,
+            Abi::Opg(_) | Abi::Functions(_) => Err(wasmtime::Error::msg("it is no Extism plugin")),
+        }
+    }
+}
+
 pub(super) struct DescribeAgent(pub(super) agent::PluginPre<GuestState>);
 
 impl Export for DescribeAgent {
@@ -133,6 +148,7 @@ impl Export for CallTool {
                 plugin.opg_tool_tool().call_call(store, &self.name, &self.input, &self.context).await
             }
             Abi::Functions(functions) => functions.call(store, &self.name, &self.input).await,
+            Abi::Extism(plugin) => plugin.call(store, &self.name, &self.input).await,
         }
     }
 
@@ -247,7 +263,7 @@ fn blame(error: &wasmtime::Error, state: &GuestState) -> CallError {
     }
     let cause = error.root_cause().to_string();
     // The engine's type for it is private.
-    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+    if error.is::<TooMuch>() || cause.contains("fuel allocated for hostcalls has been exhausted") {
         return CallError::OutputTooLarge;
     }
     // An allocator that gets no memory gives up in its own way: by a trap, an exit, a panic.

@@ -3,6 +3,7 @@
 use super::bindings::{agent, tool};
 use super::cache::CodeCache;
 use super::compiler::{Compiler, Job};
+use super::extism;
 use super::first_slice::Habit;
 use super::limits::{LOADED_BYTES_MAX, LOADED_COMPONENTS_MAX};
 use super::state::{AbortOnDrop, GuestState};
@@ -21,7 +22,7 @@ use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
-/// A component, verified, compiled and linked. Cheap to clone.
+/// A component, or the core module of an Extism plugin, verified, compiled and linked. Cheap to clone.
 #[derive(Clone)]
 pub struct Component(Arc<Linked>);
 
@@ -50,6 +51,8 @@ pub(super) enum Abi {
     Opg(tool::PluginPre<GuestState>),
     /// Each is a function of the component's own.
     Functions(Typed),
+    /// Each is a function of an Extism plugin, or as that says.
+    Extism(extism::Plugin),
 }
 
 impl Component {
@@ -64,6 +67,11 @@ impl Component {
             Export::Tool(_) => PluginKind::Tool,
             Export::Agent(_) => PluginKind::Agent,
         }
+    }
+
+    /// Whether it is a core module: an Extism plugin.
+    pub fn is_extism(&self) -> bool {
+        matches!(&self.0.export, Export::Tool(tool) if matches!(tool.abi, Abi::Extism(_)))
     }
 
     pub(super) fn export(&self) -> &Export {
@@ -96,6 +104,8 @@ pub(super) struct Loader {
 struct Work {
     engine: Engine,
     linker: Linker<GuestState>,
+    /// For core modules.
+    modules: wasmtime::Linker<GuestState>,
     cache: CodeCache,
     compiler: Compiler,
     compiled: AtomicU64,
@@ -112,6 +122,7 @@ impl Loader {
         let work = Work {
             engine: engine.clone(),
             linker: linker(engine)?,
+            modules: extism::linker(engine)?,
             cache: CodeCache::open(cache_dir, engine)?,
             compiler,
             compiled: 0.into(),
@@ -162,7 +173,7 @@ impl Loader {
             Found::Ready(component) => return Ok(component),
             Found::Verified(interface, wasm) => (interface, wasm),
         };
-        let code = self.in_child(Job::Component, wasm).await?;
+        let code = self.in_child(interface.job(), wasm).await?;
         let (work, key) = (self.work.clone(), digest.to_owned());
         self.blocking(move || work.link_and_keep(&key, &interface, &code)).await?
     }
@@ -249,25 +260,36 @@ impl Work {
         Ok(component)
     }
 
-    fn export(
-        &self,
-        interface: &Interface,
-        component: &wasmtime::component::Component,
-        pre: InstancePre<GuestState>,
-    ) -> Result<Export, LoadError> {
+    fn link(&self, digest: &str, interface: &Interface, code: &[u8]) -> Result<Component, LoadError> {
         let mismatch = |error| LoadError::Mismatch(short(&error));
         let tool = |abi| Export::Tool(Arc::new(Tool { abi, habit: Habit::default() }));
-        Ok(match interface {
-            Interface::Tool => tool(Abi::Opg(tool::PluginPre::new(pre).map_err(mismatch)?)),
-            Interface::Functions(docs) => {
-                tool(Abi::Functions(Typed::new(&self.engine, component, pre, docs)?))
+        let export = match interface {
+            Interface::Tool => {
+                let (_, pre) = self.component(code)?;
+                tool(Abi::Opg(tool::PluginPre::new(pre).map_err(mismatch)?))
             }
-            Interface::Agent => Export::Agent(agent::PluginPre::new(pre).map_err(mismatch)?),
-        })
+            Interface::Functions(docs) => {
+                let (component, pre) = self.component(code)?;
+                tool(Abi::Functions(Typed::new(&self.engine, &component, pre, docs)?))
+            }
+            Interface::Agent => {
+                let (_, pre) = self.component(code)?;
+                Export::Agent(agent::PluginPre::new(pre).map_err(mismatch)?)
+            }
+            Interface::Extism(shape) => {
+                let module = self.module(code)?;
+                let pre = self.modules.instantiate_pre(&module).map_err(mismatch)?;
+                tool(Abi::Extism(extism::Plugin::new(&module, pre, shape)?))
+            }
+        };
+        Ok(Component(Arc::new(Linked { digest: digest.to_owned(), code_bytes: code.len(), export })))
     }
 
     #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
-    fn link(&self, digest: &str, interface: &Interface, code: &[u8]) -> Result<Component, LoadError> {
+    fn component(
+        &self,
+        code: &[u8],
+    ) -> Result<(wasmtime::component::Component, InstancePre<GuestState>), LoadError> {
         // SAFETY: `code` is what `precompile_component` returned for an engine with our settings, in a child of
         // ours: either just now, over a pipe that nobody else holds, or in an earlier run, which
         // `CodeCache::read` has proved with our MAC over these very bytes in memory.
@@ -275,11 +297,14 @@ impl Work {
             .map_err(|error| does_not_fit(&error))?;
         let pre =
             self.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(short(&error)))?;
-        Ok(Component(Arc::new(Linked {
-            digest: digest.to_owned(),
-            code_bytes: code.len(),
-            export: self.export(interface, &component, pre)?,
-        })))
+        Ok((component, pre))
+    }
+
+    #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
+    fn module(&self, code: &[u8]) -> Result<wasmtime::Module, LoadError> {
+        // SAFETY: as for a component; `code` is what `precompile_module` returned there. Which of the two it is, the
+        // engine reads from it again.
+        unsafe { wasmtime::Module::deserialize(&self.engine, code) }.map_err(|error| does_not_fit(&error))
     }
 }
 

@@ -134,6 +134,16 @@ pub(super) const MEMORY_KEEP_RESIDENT_BYTES: usize = 4 * MIB;
 /// The same for tables and for stacks, in bytes.
 pub(super) const SMALL_KEEP_RESIDENT_BYTES: usize = 64 * KIB;
 
+/// What a block of the memory that an Extism plugin shares with the host costs besides its bytes, and a variable
+/// besides its name and its value, in bytes: what we keep of it.
+pub(super) const ARENA_BLOCK_BYTES: usize = 128;
+
+/// Such blocks of one call: a plugin has some dozens, and each is freed on its own when the call ends.
+pub(super) const ARENA_BLOCKS_MAX: usize = 65_536;
+
+/// The variables of one call of an Extism plugin together, in bytes: as much as Extism gives unless told.
+pub(super) const VARS_BYTES_MAX: usize = MIB;
+
 /// Things the host holds for one call: streams, pollables, completions.
 pub(super) const HOST_RESOURCES_MAX: usize = 256;
 
@@ -175,6 +185,10 @@ pub(super) const LOG_LINE_BYTES_MAX: usize = 8 * KIB;
 /// Log lines of one call; the rest is dropped and counted.
 pub(super) const LOG_LINES_MAX: u32 = 1_000;
 
+/// Pieces of one write of WASI preview 1, and times one waits for at once. What a plugin lists beyond is left for its
+/// next call.
+pub(super) const WASI_ITEMS_MAX: u32 = 128;
+
 /// Random bytes in one request.
 pub(super) const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
@@ -194,6 +208,9 @@ pub(super) const DOCS_BYTES_MAX: usize = 2 * TOOLS_MAX * DESCRIPTION_BYTES_MAX;
 
 /// A JSON schema, in bytes.
 pub(super) const SCHEMA_BYTES_MAX: usize = 64 * KIB;
+
+/// An Extism manifest without the module in it, in bytes: what its tools may say of themselves, and its configuration.
+pub(super) const EXTISM_MANIFEST_BYTES_MAX: usize = 512 * KIB;
 
 /// Capabilities of one tool or agent: a person must be able to review them.
 pub(super) const CAPABILITIES_MAX: usize = 32;

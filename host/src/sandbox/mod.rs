@@ -1,7 +1,7 @@
 //! Running a component.
 //!
-//! A [`Sandbox`] turns the bytes of a component into a [`Component`] and calls
-//! it. It knows no HTTP, no database and no grants: what a guest may reach is
+//! A [`Sandbox`] turns the bytes of a component, or of an Extism plugin, into a
+//! [`Component`] and calls it. It knows no HTTP, no database and no grants: what a guest may reach is
 //! behind a [`Door`].
 //!
 //! Rules:
@@ -30,6 +30,7 @@ mod cpu;
 mod describe;
 pub mod door;
 mod engine;
+mod extism;
 mod first_slice;
 mod imports;
 mod lanes;
@@ -54,7 +55,7 @@ use bindings::agent::exports::opg::agent::agent as wit_agent;
 use bindings::tool::exports::opg::tool::tool as wit_tool;
 use bindings::tool::opg::tool::types::Context as WitContext;
 use bytes::Bytes;
-use call::{CallTool, DescribeAgent, DescribeTool, RunAgent};
+use call::{CallTool, DescribeAgent, DescribePlugin, DescribeTool, RunAgent};
 use compiler::{Compiler, CompilerConfig};
 use component::{Abi, Export, Loader, LoaderError};
 use door::{ClosedDoor, Door};
@@ -265,6 +266,14 @@ impl Sandbox {
         component::digest(wasm)
     }
 
+    /// The module of an Extism manifest, with the manifest in it: what [`Sandbox::load`] takes.
+    ///
+    /// # Errors
+    /// What is wrong with the manifest. The module itself is not looked at.
+    pub fn module_of_extism_manifest(json: &[u8]) -> Result<Vec<u8>, LoadError> {
+        extism::into_module(json)
+    }
+
     /// Does one job shut in, in a child: see [`compiler`].
     pub(crate) async fn in_child(&self, job: compiler::Job, input: Bytes) -> Result<Vec<u8>, LoadError> {
         self.0.loader.in_child(job, input).await
@@ -304,6 +313,10 @@ impl Sandbox {
             Abi::Opg(pre) => self.describe(DescribeTool(pre.clone())).await?,
             // Its types say it: nothing is run.
             Abi::Functions(functions) => functions.definitions(),
+            Abi::Extism(plugin) if plugin.describes_itself() => {
+                self.describe(DescribePlugin(tool.clone())).await?.map_err(CallError::BadDescription)?
+            }
+            Abi::Extism(plugin) => plugin.definitions(),
         };
         describe::tools(said)
     }

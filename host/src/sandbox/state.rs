@@ -3,6 +3,7 @@
 //! Made for the call and dropped with it; nothing here outlives a call.
 
 use super::door::{Door, DoorError, LogLevel};
+use super::extism::Kernel;
 use super::imports::Requests;
 use super::limits::{
     CORE_INSTANCES_PER_CALL_MAX, HOST_CALLS_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
@@ -29,6 +30,8 @@ pub(super) struct GuestState {
     /// How often the guest asked the host for something.
     asked_times: u64,
     pub(super) requests: Requests,
+    /// Where the guest is an Extism plugin.
+    pub(super) extism: Kernel,
     wasi: WasiCtx,
 }
 
@@ -51,6 +54,7 @@ impl GuestState {
             completions_live: 0,
             asked_times: 0,
             requests: Requests::default(),
+            extism: Kernel::default(),
         }
     }
 
@@ -102,6 +106,21 @@ impl MemoryBudget {
     /// Whether the guest asked for more than there is.
     pub(super) fn was_refused(&self) -> bool {
         self.refused
+    }
+
+    /// Pays for what the host keeps for the guest; false where there is no room.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        self.grant(bytes)
+    }
+
+    /// Notes that the guest asked for more than it may have.
+    pub(super) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
     }
 
     fn grant(&mut self, more: usize) -> bool {

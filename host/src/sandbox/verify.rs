@@ -4,8 +4,10 @@
 //! Size, counts, imports by name and version, and what it exports. Every
 //! refusal says what to do.
 
+use super::compiler::Job;
 use super::complexity::Module;
 use super::engine::FEATURES;
+use super::extism;
 use super::limits::{
     COMPONENT_BYTES_MAX, COMPONENTS_MAX, FUNCTION_BYTES_MAX, FUNCTIONS_MAX, INSTANCES_MADE_MAX,
     INSTANCES_MAX, MODULES_MAX, NAMES_MAX, NESTING_MAX, SEGMENTS_MAX, TYPES_MAX, WEIGHT_MAX,
@@ -32,6 +34,18 @@ pub(super) enum Interface {
     Agent,
     /// It exports functions of its own: each is a tool. With what it says of them.
     Functions(Docs),
+    /// It is a core module, an Extism plugin.
+    Extism(Box<extism::Shape>),
+}
+
+impl Interface {
+    /// What compiles it.
+    pub(super) fn job(&self) -> Job {
+        match self {
+            Interface::Tool | Interface::Agent | Interface::Functions(_) => Job::Component,
+            Interface::Extism(_) => Job::Module,
+        }
+    }
 }
 
 /// Why a component cannot be loaded. All but the last two are the author's to fix.
@@ -53,6 +67,9 @@ pub enum LoadError {
     /// WebAssembly, not a component.
     #[error("this is a core WebAssembly module; build a component: cargo build --target wasm32-wasip2")]
     CoreModule,
+    /// It is an Extism plugin, and something is wrong with it or its manifest.
+    #[error("this Extism plugin cannot be run: {0}")]
+    Extism(String),
     /// Damaged, or uses a feature that is switched off.
     #[error("the component is not valid: {0}; rebuild it for WebAssembly 2.0 and WASI 0.2")]
     Invalid(String),
@@ -124,6 +141,9 @@ pub enum LoadError {
 /// Checks `wasm` and says what it is.
 pub(super) fn verify(wasm: &[u8]) -> Result<Interface, LoadError> {
     check_header(wasm)?;
+    if Parser::is_core_wasm(wasm) {
+        return Ok(Interface::Extism(Box::new(extism::verify(wasm)?)));
+    }
     // Counts first: they are cheap, validation is not.
     let counted = Counts::of(wasm)?;
     Validator::new_with_features(FEATURES).validate_all(wasm).map_err(|error| invalid(&error))?;
@@ -139,9 +159,6 @@ fn check_header(wasm: &[u8]) -> Result<(), LoadError> {
     }
     if !wasm.starts_with(b"\0asm") {
         return Err(LoadError::NotWasm);
-    }
-    if Parser::is_core_wasm(wasm) {
-        return Err(LoadError::CoreModule);
     }
     Ok(())
 }
@@ -159,7 +176,7 @@ pub(super) fn does_not_fit(error: &wasmtime::Error) -> LoadError {
 
 /// What is in a component, at any depth, and the names at its border.
 #[derive(Default)]
-struct Counts {
+pub(super) struct Counts {
     functions: usize,
     weight: usize,
     types: usize,
@@ -173,7 +190,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(wasm: &[u8]) -> Result<Self, LoadError> {
+    pub(super) fn of(wasm: &[u8]) -> Result<Self, LoadError> {
         let mut counts = Self::default();
         let mut depth = 0_usize;
         let mut made = Made::default();

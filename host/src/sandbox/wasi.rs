@@ -71,7 +71,7 @@ fn table(state: &mut GuestState) -> &mut ResourceTable {
 
 /// Where a guest prints.
 #[derive(Clone, Copy)]
-enum Stream {
+pub(super) enum Stream {
     Stdout,
     Stderr,
 }
@@ -96,9 +96,10 @@ impl Unfinished {
 }
 
 /// How much a guest may print at once, in bytes.
-const PERMIT_BYTES: usize = 64 << 10;
+pub(super) const PERMIT_BYTES: usize = 64 << 10;
 
-fn print(host: &HostSide, stream: Stream, bytes: &[u8]) {
+/// Prints: each line that ends is logged.
+pub(super) fn print(host: &HostSide, stream: Stream, bytes: &[u8]) {
     let mut line = host.unfinished.line(stream);
     for part in bytes.split_inclusive(|&byte| byte == b'\n') {
         let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));

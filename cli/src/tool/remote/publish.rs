@@ -1,14 +1,21 @@
-//! `opg tool publish`: builds the project and uploads what comes out.
+//! `opg tool publish`: builds the project and uploads what comes out, or uploads a file that was built elsewhere.
 
 use super::{Server, ServerArgs, status_in_words, wishes, word};
-use crate::tool::{At, Output, build, project::Project, text};
+use crate::tool::{At, Output, Wrong, build, project::Project, text};
+use anyhow::Context as _;
 use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// A file that is there already: a component or an Extism plugin (`.wasm`), or a plugin's manifest (`.json`).
+    file: Option<PathBuf>,
     #[command(flatten)]
     at: At,
-    /// Publish it under another name than the project's.
+    /// Publish it under another name than the project's or the file's.
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
@@ -19,10 +26,33 @@ pub(crate) struct Args {
 
 pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
     let server = args.server.connect()?;
-    let project = Project::find(&args.at.dir)?;
-    let name = args.name.as_deref().map_or(Ok(project.name.clone()), super::checked_name)?;
-    let artifact = build::build(&project)?;
+    let (name, artifact) = match &args.file {
+        Some(file) => built(file)?,
+        None => {
+            let project = Project::find(&args.at.dir)?;
+            let artifact = build::build(&project)?;
+            (project.name, artifact)
+        }
+    };
+    let name = super::checked_name(args.name.as_deref().unwrap_or(&name))?;
     upload(&server, &name, &artifact, args.output).await
+}
+
+/// A file that is uploaded as it is, and what the tool is called.
+fn built(file: &Path) -> anyhow::Result<(String, build::Artifact)> {
+    let extension = file.extension().unwrap_or_default().to_string_lossy();
+    let media_type = match &*extension {
+        "wasm" => "application/wasm",
+        "json" => "application/vnd.extism.manifest+json",
+        _ => {
+            let shown = file.display();
+            let text = format!("{shown} is neither a `.wasm` nor the `.json` of an Extism manifest");
+            return Err(Wrong(text).into());
+        }
+    };
+    let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-").to_ascii_lowercase();
+    Ok((name, build::Artifact { path: file.to_owned(), bytes: bytes.into(), media_type }))
 }
 
 /// Uploads what was built, and says what became of it.

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Job {
     /// A component to machine code.
     Component,
+    /// A core module to machine code.
+    Module,
     /// A TypeScript file to JavaScript: `typescript::read`.
     TypeScript,
 }
@@ -17,12 +19,13 @@ impl Job {
     pub const fn name(self) -> &'static str {
         match self {
             Job::Component => "component",
+            Job::Module => "module",
             Job::TypeScript => "typescript",
         }
     }
 
     pub(super) fn parse(name: &str) -> Option<Job> {
-        [Job::Component, Job::TypeScript].into_iter().find(|job| job.name() == name)
+        [Job::Component, Job::Module, Job::TypeScript].into_iter().find(|job| job.name() == name)
     }
 }
 

@@ -108,7 +108,8 @@ impl Compiler {
         })?;
         let shared = match job {
             Job::Component => self.shared.pack(),
-            Job::TypeScript => vec![],
+            // Nothing is in a module that we have compiled before.
+            Job::Module | Job::TypeScript => vec![],
         };
         let told = job::Told { shared: &shared, input };
         match timeout(self.config.wall_max, converse(&mut child, &told)).await {
@@ -151,6 +152,8 @@ impl Compiler {
             // It sets its limits before it reads anything, so both are the component's doing: the allocator
             // gives up with an abort, the kernel with a kill.
             Some(libc::SIGABRT | libc::SIGKILL) => LoadError::CompileOutOfMemory,
+            // Parts of it give up with a panic of their own.
+            _ if complaint.contains("unhandled out-of-memory") => LoadError::CompileOutOfMemory,
             _ => LoadError::Compile("the compiler crashed on it".to_owned()),
         })
     }

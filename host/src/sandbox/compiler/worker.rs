@@ -40,9 +40,9 @@ pub fn work(args: &[String]) -> ExitCode {
 
 fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
     match job {
-        Job::Component => {
+        Job::Component | Job::Module => {
             hardening::limit_this_process(budget.cpu_s, budget.memory_bytes)?;
-            compile()
+            compile(job)
         }
         Job::TypeScript => {
             // The reader's stack is memory too, as far as it is touched.
@@ -55,7 +55,7 @@ fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
     }
 }
 
-fn compile() -> anyhow::Result<()> {
+fn compile(job: Job) -> anyhow::Result<()> {
     // All that opens files or asks the system about itself comes before the walls go up.
     let shared = SharedCode::default();
     let engine = new_engine_with(1, shared.to_read())?;
@@ -63,7 +63,11 @@ fn compile() -> anyhow::Result<()> {
     let told = hear()?;
     let told = Told::parse(&told).context(NONSENSE)?;
     shared.unpack(told.shared);
-    say(match engine.precompile_component(told.input) {
+    let compiled = match job {
+        Job::Module => engine.precompile_module(told.input),
+        Job::Component | Job::TypeScript => engine.precompile_component(told.input),
+    };
+    say(match compiled {
         Ok(code) => Answer::Done(code),
         Err(error) => Answer::Refused(format!("{error:#}")),
     })
