@@ -83,7 +83,7 @@ def errors():
     stranger = anthropic.Anthropic(base_url=client.base_url, api_key="ocs_acme_wrong", max_retries=0)
     raises(anthropic.AuthenticationError, lambda: ask(by=stranger))
     raises(anthropic.NotFoundError, lambda: ask("demo/nothing"))
-    raises(anthropic.BadRequestError, lambda: ask(temperature=9))
+    raises(anthropic.BadRequestError, lambda: ask(extra_body={"temperature": 9}))
     limited = raises(anthropic.RateLimitError, lambda: ask("openai/limited"))
     assert limited.response.headers["retry-after"] == "7", limited
     broken = raises(anthropic.APIStatusError, lambda: list(ask("openai/broken", stream=True)))

@@ -201,7 +201,7 @@ fn gather_chunks(frames: &[Value]) -> Value {
         for (name, value) in choice["delta"].as_object().into_iter().flatten() {
             match (name.as_str(), value) {
                 ("tool_calls", Value::Array(pieces)) => {
-                    pieces.iter().for_each(|piece| add_piece(&mut calls, piece))
+                    pieces.iter().for_each(|piece| add_piece(&mut calls, piece));
                 }
                 ("reasoning_details", Value::Array(more)) => details.extend(more.clone()),
                 (name, Value::String(more)) => {
