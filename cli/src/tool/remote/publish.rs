@@ -3,6 +3,7 @@
 use super::{Server, ServerArgs, status_in_words, wishes, word};
 use crate::tool::{At, Output, Wrong, build, project::Project, text};
 use anyhow::Context as _;
+use bytes::Bytes;
 use serde_json::Value;
 use std::{
     fs,
@@ -26,20 +27,32 @@ pub(crate) struct Args {
 
 pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
     let server = args.server.connect()?;
-    let (name, artifact) = match &args.file {
+    let (name, file) = match &args.file {
         Some(file) => built(file)?,
         None => {
             let project = Project::find(&args.at.dir)?;
-            let artifact = build::build(&project)?;
-            (project.name, artifact)
+            let file = build::build(&project)?.into();
+            (project.name, file)
         }
     };
     let name = super::checked_name(args.name.as_deref().unwrap_or(&name))?;
-    upload(&server, &name, &artifact, args.output).await
+    upload(&server, &name, file, args.output).await
+}
+
+/// What is uploaded.
+pub(in crate::tool) struct Upload {
+    bytes: Bytes,
+    media_type: &'static str,
+}
+
+impl From<build::Artifact> for Upload {
+    fn from(built: build::Artifact) -> Upload {
+        Upload { bytes: built.bytes, media_type: built.kind.media_type() }
+    }
 }
 
 /// A file that is uploaded as it is, and what the tool is called.
-fn built(file: &Path) -> anyhow::Result<(String, build::Artifact)> {
+fn built(file: &Path) -> anyhow::Result<(String, Upload)> {
     let extension = file.extension().unwrap_or_default().to_string_lossy();
     let media_type = match &*extension {
         "wasm" => "application/wasm",
@@ -52,18 +65,18 @@ fn built(file: &Path) -> anyhow::Result<(String, build::Artifact)> {
     };
     let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-").to_ascii_lowercase();
-    Ok((name, build::Artifact { path: file.to_owned(), bytes: bytes.into(), media_type }))
+    Ok((name, Upload { bytes: bytes.into(), media_type }))
 }
 
 /// Uploads what was built, and says what became of it.
 pub(in crate::tool) async fn upload(
     server: &Server,
     name: &str,
-    artifact: &build::Artifact,
+    file: Upload,
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tenant/tools/{name}");
-    let answer = server.put(&path, artifact.kind.media_type(), artifact.bytes.clone()).await?;
+    let answer = server.put(&path, file.media_type, file.bytes).await?;
     let published = &answer.body;
     if output.json {
         println!("{published}");
