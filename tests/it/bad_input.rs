@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// Who may call it.
 fn caller<'a>(case: &Case, tenant: &'a Client, operator: &'a Client) -> &'a Client {
-    if case.template.starts_with("/v1/admin/") { operator } else { tenant }
+    if case.is_operators() { operator } else { tenant }
 }
 
 fn code(answer: &Answer) -> Value {
@@ -319,7 +319,8 @@ async fn m048_a_page_that_cannot_be_is_a_400() {
 #[tokio::test]
 async fn names_of_every_kind_are_answered_and_break_nothing() {
     let bench = Bench::start().await;
-    let huge = "a".repeat(50_000);
+    // Twice in a path it is still a URL that a client can send: those end at 64 KiB.
+    let huge = "a".repeat(30_000);
     let names = [
         "%00",
         "a%00b",
@@ -352,6 +353,12 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 }
                 true if case.template.ends_with("/review") => request.json(&json!({ "grant": "all" })),
                 true if case.template.ends_with("/invoke") => request.json(&json!({ "input": {} })),
+                true if case.template.contains("/budgets/") => {
+                    request.json(&json!({ "scope": "app", "period": "day", "limit_micro_usd": 1 }))
+                }
+                true if case.template.contains("/prices/") => {
+                    request.json(&json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 1 }))
+                }
                 true => request.json(&json!({ "version": 1 })),
                 false => request,
             };
@@ -364,7 +371,8 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 answer.status,
                 answer.text()
             );
-            if !case.is_upload() && name.len() < 100 {
+            // What is made under the name that is sent says what is wrong with it.
+            if case.method != http::Method::PUT && name.len() < 100 {
                 assert_eq!(answer.status, 404, "{} {shown}: {}", case.at(), answer.text());
             }
         }

@@ -400,3 +400,88 @@ async fn m498_what_is_no_budget_is_refused_with_all_that_is_wrong_and_an_alert_c
     }
     assert_eq!(budget(&acme, "one-more", json!({})).await.json()["code"], "too_many_budgets");
 }
+
+#[tokio::test]
+async fn m126_m127_the_ledger_is_listed_by_what_one_looks_for_and_summed_up_by_day_key_and_door() {
+    let (app, upstream, acme) = start().await;
+    upstream.script_for_model("scripted", costs_five());
+    assert_eq!(acme.post(CHAT, &with(five(), json!({ "user": "ann" }))).await.status, 200);
+    app.clock.advance(chrono::Duration::hours(24));
+    upstream.script(vec![Step::error(500, "no")]);
+    assert_eq!(acme.post(CHAT, &five()).await.status, 502);
+    let helper = acme.with_scopes(&["chat:write"]).await;
+    assert_eq!(helper.post(CHAT, &five()).await.status, 200);
+    assert_eq!(helper.chat("demo/assistant", "hello").await.status, 200);
+    let listed = async |query: &str| {
+        let answer = acme.get(&format!("/v1/usage/ai-logs?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer.json()["data"].as_array().unwrap().len()
+    };
+    let noon = app.clock.now() - chrono::Duration::hours(12);
+    let noon = noon.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    for (query, rows) in [
+        ("kind=tokens".to_owned(), 4),
+        ("model=scripted".to_owned(), 3),
+        ("model=openai/scripted".to_owned(), 3),
+        ("model=demo/assistant".to_owned(), 1),
+        ("model=nothing".to_owned(), 0),
+        ("status=failed".to_owned(), 1),
+        ("end_user=ann".to_owned(), 1),
+        (format!("from={noon}"), 3),
+        (format!("to={noon}"), 1),
+        (format!("to={noon}&status=failed"), 0),
+    ] {
+        assert_eq!(listed(&query).await, rows, "{query}");
+    }
+    assert_eq!(acme.get("/v1/usage/ai-logs?from=yesterday").await.status, 400);
+    assert_eq!(acme.get("/v1/usage/summary?by=weather").await.status, 400);
+    let summed = async |by: &str| {
+        let summary = acme.get(&format!("/v1/usage/summary?by={by}")).await.json();
+        let counts: i64 =
+            summary["data"].as_array().unwrap().iter().map(|total| total["count"].as_i64().unwrap()).sum();
+        assert_eq!(counts, 4, "{by}: {summary}");
+        summary["data"].as_array().unwrap().clone()
+    };
+    assert_eq!([summed("day").await.len(), summed("credential").await.len()], [2, 2]);
+    assert_eq!(summed("surface").await[0]["surface"], "rest");
+    let by_model = summed("model").await;
+    let scripted = by_model.iter().find(|total| total["model"] == "scripted").unwrap();
+    assert_eq!((&scripted["count"], &scripted["cost_micro_usd"]), (&json!(3), &json!(10)));
+}
+
+#[tokio::test]
+async fn m498_a_budget_counts_in_every_dialect_and_for_embeddings() {
+    let (app, upstream, acme) = start().await;
+    let priced = app
+        .operator()
+        .put(
+            "/platform/v1/ai/prices/openai/embedder",
+            &json!({
+        "input_micro_usd_per_mtok": 1_000_000, "output_micro_usd_per_mtok": 0 }),
+        )
+        .await;
+    assert_eq!(priced.status, 204);
+    assert_eq!(budget(&acme, "all", json!({ "limit_micro_usd": 4 })).await.status, 200);
+    let text = "hello";
+    for (path, body) in [
+        (
+            "/v1/messages",
+            json!({ "model": "openai/scripted", "max_tokens": 5,
+            "messages": [{ "role": "user", "content": text }] }),
+        ),
+        ("/v1/responses", json!({ "model": "openai/scripted", "max_output_tokens": 16, "input": text })),
+        ("/v1/embeddings", json!({ "model": "openai/embedder", "input": text })),
+    ] {
+        let refused = acme.post(path, &body).await;
+        assert_eq!(refused.status, 402, "{path}: {}", refused.text());
+        assert!(refused.text().contains("`all`"), "{path}: {}", refused.text());
+    }
+    assert!(upstream.received().is_empty(), "no provider was asked");
+    let each = json!({ "scope": "end_user", "limit_micro_usd": 0 });
+    assert_eq!(acme.delete("/v1/tenant/budgets/all").await.status, 204);
+    assert_eq!(budget(&acme, "users", each).await.status, 200);
+    let anthropic = json!({ "model": "openai/scripted", "max_tokens": 5, "metadata": { "user_id": "ann" },
+        "messages": [{ "role": "user", "content": text }] });
+    let refused = acme.post("/v1/messages", &anthropic).await;
+    assert_eq!((refused.status, refused.json()["type"].as_str()), (402, Some("error")), "{}", refused.text());
+}

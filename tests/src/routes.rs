@@ -3,7 +3,7 @@
 use crate::app::{Answer, Client, send};
 use http::Method;
 use opg_host::{
-    grants::Action,
+    grants::{Action, action::On},
     router::{Route, all_routes},
 };
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,7 +72,13 @@ impl Case {
 
     /// Whether its body is a plugin.
     pub fn is_upload(&self) -> bool {
-        self.method == Method::PUT && self.template.ends_with("/{name}")
+        let of_plugins = ["/tools/{name}", "/agents/{name}"];
+        self.method == Method::PUT && of_plugins.iter().any(|end| self.template.ends_with(end))
+    }
+
+    /// Whether it is for operators.
+    pub fn is_operators(&self) -> bool {
+        self.action.is_some_and(|action| action.on() == On::Platform)
     }
 
     /// A request to it, finished by the test.

@@ -161,13 +161,17 @@ async fn put(
 
 fn is_name(name: &str) -> bool {
     (1..=NAME_CHARS_MAX).contains(&name.len())
+        && !name.starts_with('-')
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn read(app: &App, set_by: &str, name: &str, input: BudgetInput) -> Result<Budget, Vec<FieldError>> {
     let mut wrong = vec![];
     if !is_name(name) {
-        wrong.push(FieldError::new("/name", format!("a name is 1 to {NAME_CHARS_MAX} of a-z, 0-9 and `-`")));
+        wrong.push(FieldError::new(
+            "/name",
+            format!("a name is 1 to {NAME_CHARS_MAX} of a-z, 0-9 and, but for the first, `-`"),
+        ));
     }
     match (input.scope, &input.subject) {
         (Scope::App, Some(_)) => {

@@ -17,6 +17,7 @@ use crate::{
             chunks::{CompletionBuilder, Head},
             request::check_tool_answers,
         },
+        options::ANTHROPIC,
         thought,
     },
     sessions::{self, SessionError, Taken},
@@ -186,7 +187,7 @@ fn session_conflict() -> ChatError {
 
 /// Whose request it is: OpenAI's `user`, Anthropic's `metadata.user_id`.
 pub(super) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
-    let user = rest.get("user").or_else(|| rest.get("metadata")?.get("user_id"));
+    let user = rest.get("user").or_else(|| rest.get(ANTHROPIC)?.get("metadata")?.get("user_id"));
     let user = user.and_then(Value::as_str).filter(|user| !user.is_empty());
     if user.is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
         return Err(ChatError::Request(RequestError {

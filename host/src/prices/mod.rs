@@ -11,6 +11,7 @@ use crate::{
     error::FieldError,
     grants::{Allowed, action::may, audit},
     models::{Price, catalog::is_full_id},
+    tenants::providers::is_provider_id,
 };
 
 /// The dearest price taken, in micro-dollars for a million tokens: a million dollars. More is a slip of the pen.
@@ -82,9 +83,14 @@ pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) ->
     Ok(true)
 }
 
+/// `provider/model`, of which the model may be anything a provider calls one.
+fn is_model(id: &str) -> bool {
+    is_full_id(id) && id.split_once('/').is_some_and(|(provider, _)| is_provider_id(provider))
+}
+
 fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<FieldError>> {
     let mut wrong = vec![];
-    if id.len() > ID_BYTES_MAX || !is_full_id(id) {
+    if id.len() > ID_BYTES_MAX || !is_model(id) {
         wrong.push(FieldError::new(
             "/id",
             format!("a model is `provider/model`, {ID_BYTES_MAX} bytes at the most"),

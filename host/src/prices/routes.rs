@@ -6,12 +6,13 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
     http::{Json, NoContent, Page, Paged, Params},
-    models::Price,
+    models::{Price, catalog::is_full_id},
 };
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::str::FromStr;
 
 /// A price, in micro-dollars for a million tokens.
 #[derive(Deserialize, JsonSchema)]
@@ -35,14 +36,26 @@ pub struct ModelPath {
     id: String,
 }
 
+/// The model a page of prices begins after.
+struct After(String);
+
+impl FromStr for After {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<After, ()> {
+        if is_full_id(text) { Ok(After(text.to_owned())) } else { Err(()) }
+    }
+}
+
 /// Lists prices, by model.
 pub async fn list(
     State(app): State<App>,
     _allowed: Allowed<may::PricesRead>,
     page: Page,
 ) -> ApiResult<Json<Paged<Value>>> {
+    let after = page.after::<After>()?.map(|after| after.0);
     let mut tx = app.service_tx().await?;
-    let rows = store::list(&mut tx, page.after::<String>()?.as_deref(), page.fetch()).await?;
+    let rows = store::list(&mut tx, after.as_deref(), page.fetch()).await?;
     let rows = page.of(rows, |row| format!("{}/{}", row.provider, row.model));
     let data = rows.data.iter().map(describe).collect();
     Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))

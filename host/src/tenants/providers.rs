@@ -137,7 +137,8 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
     wrong
 }
 
-fn is_provider_id(id: &str) -> bool {
+/// Whether a provider may be called so.
+pub(crate) fn is_provider_id(id: &str) -> bool {
     id.len() <= 40
         && id.starts_with(|c: char| c.is_ascii_lowercase())
         && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
