@@ -2,7 +2,7 @@
 //! (rows M129, M498).
 //!
 //! The most a call may cost is held against every budget it counts for *before* a provider is asked, and what it did
-//! cost is charged when it ends ([`hold()`], [`settle`]). What is spent and what is held are rows that change in one
+//! cost is charged when it ends (`hold`, `settle`). What is spent and what is held are rows that change in one
 //! transaction with the ledger, under one lock for each app, so that no number of calls at once overspends. A process
 //! renews its holds while it lives; those of one that died are let go ([`sweep`]).
 //!

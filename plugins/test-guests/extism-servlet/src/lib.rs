@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// What is configured, where the module itself says so.
 #[unsafe(link_section = "opg:extism-manifest")]
-static MANIFEST: [u8; include_bytes!("../manifest.json").len()] = *include_bytes!("../manifest.json");
+pub static MANIFEST: [u8; include_bytes!("../manifest.json").len()] = *include_bytes!("../manifest.json");
 
 #[plugin_fn]
 pub fn describe() -> FnResult<Json<Value>> {
