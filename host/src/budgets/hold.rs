@@ -150,7 +150,7 @@ async fn take(hold: &Hold, counting: &[(Budget, String)], amount: i64) -> Result
     let app = &hold.app;
     let (app_id, now) = (hold.acting.app().app_id, app.now());
     let mut tx = app.tenant_tx(&hold.acting).await?;
-    store::lock(&mut tx, app_id).await?;
+    store::lock(tx.conn(), app_id).await?;
     for (budget, subject) in counting {
         let key = Key { budget_id: budget.budget_id, subject, period_start: budget.period.start(now) };
         let counter = store::counter(&mut tx, app_id, budget, &key).await?;
@@ -234,7 +234,7 @@ impl Drop for Hold {
         self.app.spawn(async move {
             let released = async {
                 let mut tx = app.tenant_tx(&acting).await?;
-                store::lock(&mut tx, acting.app().app_id).await?;
+                store::lock(tx.conn(), acting.app().app_id).await?;
                 store::release(&mut tx, hold_id).await?;
                 tx.commit().await
             };

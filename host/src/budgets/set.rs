@@ -138,6 +138,7 @@ async fn put(
     app_id: Uuid,
     mut budget: Budget,
 ) -> Result<(Option<Budget>, Budget), SetError> {
+    store::lock(conn, app_id).await?;
     let before = store::find(conn, app_id, &budget.set_by, &budget.name).await?;
     match &before {
         Some(before) => {

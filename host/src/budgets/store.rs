@@ -121,11 +121,11 @@ fn priced(row: &PgRow) -> sqlx::Result<Option<Priced>> {
     Ok(Some(Priced { price, output_tokens_max: number("output_tokens_max")?.map(whole) }))
 }
 
-/// Until the transaction ends, nobody else holds or charges for this app.
-pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+/// Until the transaction ends, nobody else holds or charges for this app, or sets a budget of it.
+pub(super) async fn lock(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
         .bind(format!("budgets/{app_id}"))
-        .execute(tx.conn())
+        .execute(conn)
         .await
         .map(drop)
 }
