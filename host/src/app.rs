@@ -13,6 +13,7 @@ use crate::{
     registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
     sandbox::Sandbox,
     secrets::keyring::Keyring,
+    sessions::{log::Hub, turns::running::RunningTurns},
     telemetry::Metrics,
     typescript::Compiler,
 };
@@ -84,6 +85,10 @@ pub struct Parts {
     pub model_catalog: Catalog,
     /// What providers want back with calls.
     pub seals: crate::models::vault::Vault,
+    /// From sessions' writers to their readers.
+    pub session_hub: Hub,
+    /// The turns of sessions that run here.
+    pub running_turns: RunningTurns,
     /// Work that outlives its request: waited for when the process stops.
     pub background: TaskTracker,
     /// Where background work runs, also when it was started from a guest's thread.

@@ -45,6 +45,8 @@ pub struct Config {
     pub allow_self_registration: bool,
     /// How long a session lives after its last use (`SESSION_TTL`, default `24h`).
     pub session_ttl: Duration,
+    /// How long what a session runs on is kept after its last use (`INSTANCE_IDLE_TTL`, default `15m`).
+    pub instance_idle_ttl: Duration,
     /// How long one call of a tool may take, host waits included (`OPG_TOOL_TIME_LIMIT_MS`, default 30000).
     pub tool_time_limit: Duration,
     /// How long one turn of an agent may take (`OPG_AGENT_TIME_LIMIT_MS`, default 600000).
@@ -133,6 +135,7 @@ impl Config {
             ("OPG_TOKEN_PEPPER", secret(self.token_pepper.is_some())),
             ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
             ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
+            ("INSTANCE_IDLE_TTL", format!("{}m", self.instance_idle_ttl.as_secs() / 60)),
             ("OPG_TOOL_TIME_LIMIT_MS", self.tool_time_limit.as_millis().to_string()),
             ("OPG_AGENT_TIME_LIMIT_MS", self.agent_time_limit.as_millis().to_string()),
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
@@ -202,6 +205,12 @@ impl Reader {
                 "SESSION_TTL",
                 Duration::from_secs(24 * 60 * 60),
                 "a number and `m`, `h` or `d`, such as 30m, 24h or 7d",
+                parse_ttl,
+            ),
+            instance_idle_ttl: self.parsed(
+                "INSTANCE_IDLE_TTL",
+                Duration::from_secs(15 * 60),
+                "a number and `m`, `h` or `d`, such as 15m or 1h",
                 parse_ttl,
             ),
             tool_time_limit: self.time_limit("OPG_TOOL_TIME_LIMIT_MS", TOOL_TIME),

@@ -95,6 +95,40 @@ pub const SESSION_LEASE: Duration = Duration::from_secs(60);
 /// How often a lease is renewed: two renewals may fail.
 pub const SESSION_LEASE_RENEWED_EVERY: Duration = Duration::from_secs(20);
 
+/// Sessions of one app that run on something, or are ready to: as many as a team of agents, and a bound on what wakes at once.
+pub const SESSIONS_LIVE_PER_APP_MAX: i64 = 1000;
+/// A session's title.
+pub const SESSION_TITLE_BYTES_MAX: usize = 1024;
+/// Characters of the first prompt that become the title of a session without one: a line of a list.
+pub const SESSION_TITLE_CHARS: usize = 60;
+/// Parts of one prompt.
+pub const PROMPT_PARTS_MAX: usize = 64;
+/// Turns that may wait in one session: more is a program that does not listen.
+pub const TURNS_WAITING_MAX: i64 = 16;
+/// Events of one session's log that are kept: some hours of a busy agent, told in pieces.
+pub const EVENTS_KEPT_MAX: i64 = 20_000;
+/// Events read from a log at once.
+pub const EVENTS_PER_READ: i64 = 256;
+/// One event an agent tells of itself, in bytes of JSON; of a larger one only its name is kept.
+pub const SESSION_EVENT_BYTES_MAX: usize = 64 << 10;
+/// What an agent tells of itself in one turn besides its answer, in bytes of JSON.
+pub const SESSION_LOG_BYTES_PER_TURN_MAX: usize = 4 << 20;
+/// How long an agent waits for a person's permission: long enough to come back from another window, and well within a turn.
+pub const PERMISSION_TIME: Duration = Duration::from_secs(5 * 60);
+/// What is shown of a tool's input to whoever decides, in bytes of JSON.
+pub const PERMISSION_INPUT_BYTES_MAX: usize = 16 << 10;
+/// Why something was rejected, for the agent to read.
+pub const PERMISSION_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Rules of one session: more than that nobody reads.
+pub const PERMISSION_RULES_MAX: usize = 200;
+/// Asks of one session that are listed: an agent asks 32 times at once at the most.
+pub const PERMISSIONS_LISTED_MAX: i64 = 200;
+
+/// A command's template, or its description.
+pub const COMMAND_BYTES_MAX: usize = 32 << 10;
+/// Commands of one app: a list a person can read.
+pub const COMMANDS_PER_APP_MAX: i64 = 200;
+
 /// How often a minute one plugin of one app may ask whether a secret is there: ten a second is more than tools need,
 /// and too few to make a clock of it.
 pub const SECRET_QUESTIONS_PER_MINUTE: u32 = 600;

@@ -7,6 +7,7 @@
 //! under `/{app}/v1`, where it must be the same one (row M008).
 
 use crate::{
+    agents,
     app::App,
     budgets, chat, db_proxy,
     error::ApiError,
@@ -22,7 +23,7 @@ use crate::{
 use axum::{
     Router,
     middleware::from_fn_with_state,
-    routing::{delete, get, post, put},
+    routing::{delete, get, patch, post, put},
 };
 use http::{Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -57,6 +58,7 @@ macro_rules! routes {
     (@method GET) => { get };
     (@method POST) => { post };
     (@method PUT) => { put };
+    (@method PATCH) => { patch };
     (@method DELETE) => { delete };
     (@action public) => { None };
     (@action any) => { None };
@@ -127,7 +129,29 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/messages/count_tokens" => chat::messages::count_tokens, ChatSend;
     POST "/v1/responses" => chat::responses::create, ChatSend;
     POST "/v1/embeddings" => chat::embed::create, ChatSend;
+    POST "/v1/sessions" => sessions::routes::create, SessionsWrite;
+    GET "/v1/sessions" => sessions::routes::list, SessionsRead;
+    GET "/v1/sessions/{id}" => sessions::routes::get, SessionsRead;
+    PATCH "/v1/sessions/{id}" => sessions::routes::patch, SessionsWrite;
     DELETE "/v1/sessions/{id}" => sessions::routes::delete, SessionsDelete;
+    POST "/v1/sessions/{id}/resume" => sessions::routes::resume, SessionsWrite;
+    POST "/v1/sessions/{id}/stop" => sessions::routes::stop, SessionsWrite;
+    POST "/v1/sessions/{id}/abort" => sessions::routes::abort, SessionsWrite;
+    POST "/v1/sessions/{id}/prompt" => sessions::routes::prompt, SessionsPrompt;
+    POST "/v1/sessions/{id}/command" => sessions::commands::routes::call, SessionsPrompt;
+    GET "/v1/commands" => sessions::commands::routes::list, SessionsRead;
+    PUT "/v1/tenant/commands/{name}" => sessions::commands::routes::put, TenantWrite;
+    DELETE "/v1/tenant/commands/{name}" => sessions::commands::routes::delete, TenantWrite;
+    GET "/v1/agents" => agents::routes::list, AgentsRead;
+    POST "/v1/sessions/{id}/revert" => sessions::routes::revert, SessionsWrite;
+    POST "/v1/sessions/{id}/unrevert" => sessions::routes::unrevert, SessionsWrite;
+    POST "/v1/sessions/{id}/fork" => sessions::routes::fork, SessionsWrite;
+    GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
+    GET "/v1/sessions/{id}/messages" => sessions::routes::list_messages, SessionsRead;
+    GET "/v1/sessions/{id}/timeline" => sessions::routes::timeline, SessionsRead;
+    GET "/v1/sessions/{id}/usage" => sessions::routes::usage, SessionsRead;
+    GET "/v1/sessions/{id}/permissions" => sessions::routes::list_permissions, SessionsRead;
+    POST "/v1/sessions/{id}/permissions/{permission}" => sessions::routes::answer_permission, SessionsWrite;
     GET "/v1/usage/ai-logs" => usage::routes::list, UsageRead;
     GET "/v1/usage/summary" => usage::routes::summary, UsageRead;
     GET "/v1/usage/balance" => budgets::routes::balance, UsageRead;

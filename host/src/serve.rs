@@ -25,6 +25,7 @@ use crate::{
     router,
     sandbox::{Sandbox, SandboxConfig, compiler::CompilerConfig},
     secrets::keyring::{KeySource, Keyring, KeyringError},
+    sessions,
     telemetry::Metrics,
     upkeep,
 };
@@ -149,6 +150,7 @@ pub async fn start(
     let serving = tokio::spawn(serve(app.clone(), listener));
     app.spawn(upkeep::run(app.clone()));
     app.spawn(recompile::run(app.clone()));
+    app.spawn(sessions::log::listen::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
 }
@@ -272,6 +274,8 @@ async fn assemble(
         changes: crate::guests::standing::Changes::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         seals: crate::models::vault::Vault::default(),
+        session_hub: sessions::log::Hub::default(),
+        running_turns: sessions::turns::running::RunningTurns::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),
         config,

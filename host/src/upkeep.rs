@@ -3,6 +3,8 @@
 use crate::{app::App, budgets, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
+/// How often turns are looked for whose host died: a part of a lease.
+const LEASES_EVERY: Duration = Duration::from_secs(10);
 /// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -12,13 +14,26 @@ pub async fn run(app: App) {
     if let Err(cause) = budgets::sweep::at_start(&app).await {
         tracing::error!(%cause, "what a dead process held against budgets could not be let go");
     }
+    if let Err(cause) = sessions::sweep::at_start(&app).await {
+        tracing::error!(%cause, "what a dead process left of sessions could not be ended");
+    }
+    let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             () = app.stopping.cancelled() => return,
             _ = metrics.tick() => app.metrics.upkeep(),
+            _ = leases.tick() => {
+                if let Err(cause) = sessions::sweep::left_behind(&app).await {
+                    tracing::error!(%cause, "turns of dead processes could not be ended");
+                }
+            }
             _ = sweep.tick() => {
+                app.session_hub.tidy();
+                if let Err(cause) = sessions::sweep::unused(&app).await {
+                    tracing::error!(%cause, "sessions nobody uses could not be stopped");
+                }
                 app.rate_limits.forget_idle();
                 app.compiling.tidy(app.now());
                 app.database.tidy();

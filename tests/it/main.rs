@@ -37,6 +37,7 @@ mod rotation;
 mod sandbox;
 mod secrets;
 mod seed_curls;
+mod sessions;
 mod tenants;
 mod tokens;
 mod tool_command;

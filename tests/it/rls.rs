@@ -244,4 +244,15 @@ async fn fill(client: &Client) {
     let body = json!({ "model": "demo/assistant", "session_id": "new", "messages": [{ "role": "user", "content": "hello" }] });
     let answer = client.post("/v1/chat/completions", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+    let command = json!({ "template": "Review $ARGUMENTS." });
+    assert_eq!(client.put("/v1/tenant/commands/review", &command).await.status, 200);
+    let session = json!({ "model": "demo/assistant", "permissions": { "mode": "ask" } });
+    let session = client.post("/v1/sessions", &session).await.json()["id"].as_str().unwrap().to_owned();
+    let prompt = json!({ "parts": [{ "type": "text", "text": "call grabby_kv_get {\"key\": \"x\"}" }] });
+    let taken = client.post(&format!("/v1/sessions/{session}/prompt"), &prompt).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    // It asks, and nobody answers: a row in each table of sessions.
+    while client.get(&format!("/v1/sessions/{session}")).await.json()["pending_permissions"] != 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -186,6 +186,7 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     let agent = a.put_bytes("/v1/tenant/agents/agent-one", "text/markdown", AGENT).await;
     assert_eq!(agent.status, 201, "{}", agent.text());
     assert_eq!(a.put("/v1/tenant/budgets/budget-one", &budget()).await.status, 200);
+    assert_eq!(a.put("/v1/tenant/commands/command-one", &command()).await.status, 200);
     let tokens = a.get("/v1/tenant/tokens").await.json();
     let token_id = tokens["data"][0]["id"].as_str().unwrap().to_owned();
     let session_id = new_session(&a).await;
@@ -264,6 +265,7 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str) -> Vec<Pair
             "/v1/tenant/tokens/",
             vec![pair(token_id, NEVER_WAS), pair(token, &format!("ocs_tenant-a_sk_{}", "x".repeat(43)))],
         ),
+        ("/v1/tenant/commands/", vec![pair("command-one", "command-nil")]),
         ("/v1/tenant/budgets/", vec![pair("budget-one", "budget-nil")]),
         ("/platform/v1/ai/prices/", vec![pair("prov/some", "nope/some")]),
         ("/v1/predefined/", vec![pair("tool-one", "tool-nil"), pair("agent-one", "agent-nil")]),
@@ -287,12 +289,23 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         }
         _ if case.is_upload() => request.header("content-type", "application/wasm").body(guests::WORD_COUNT),
         _ if case.template.contains("/budgets/") && case.takes_body() => request.json(&budget()),
+        Some("command") => request.json(&json!({ "command": "command-one" })),
+        _ if case.template.contains("/commands/") && case.takes_body() => request.json(&command()),
+        Some("prompt") => request.json(&json!({ "parts": [{ "type": "text", "text": "x" }] })),
+        Some("revert") => request.json(&json!({ "message_id": NEVER_WAS })),
+        Some("fork") => request.json(&json!({})),
+        Some("{permission}") => request.json(&json!({ "response": "once" })),
+        _ if case.method == Method::PATCH => request.json(&json!({})),
         Some("review") => request.json(&json!({ "grant": "all" })),
         Some("rollback") => request.json(&json!({ "version": 1 })),
         Some("invoke") => request.json(&json!({ "input": { "text": "one two" } })),
         _ => request,
     };
     send(request).await
+}
+
+fn command() -> Value {
+    json!({ "template": "Review $ARGUMENTS." })
 }
 
 fn budget() -> Value {

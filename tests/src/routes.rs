@@ -48,6 +48,7 @@ impl Case {
             .replace("{name}", name)
             .replace("{id}", name)
             .replace("{*id}", name)
+            .replace("{permission}", "0190f3c4-bbbb-7000-8000-000000000000")
     }
 
     /// Whether it stands under `/{app}`.
@@ -62,7 +63,9 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        self.method == Method::POST || self.method == Method::PUT
+        let commands = ["/resume", "/stop", "/abort", "/unrevert"];
+        let is_command = commands.iter().any(|end| self.template.ends_with(end));
+        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
     }
 
     /// Whether its body is JSON, or may be. An upload is not.

@@ -5,6 +5,7 @@
 //! sandbox; models and tools are reached through the door.
 
 pub mod choose;
+pub mod routes;
 pub mod run;
 
 pub use choose::{Agent, ChooseError, choose};

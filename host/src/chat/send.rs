@@ -8,7 +8,7 @@ use crate::{
     },
     app::App,
     budgets::END_USER_BYTES_MAX,
-    grants::{Allowed, Denied, action::may},
+    grants::{Allowed, Denied, InApp, action::may},
     guests::{Chain, Emitted},
     models::{
         self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
@@ -217,9 +217,9 @@ async fn who_answers(
 
 /// The provider and the model of an id. A bare name is the app's default
 /// model's, or that of the one model the app can name that is called so (row M013).
-pub(super) async fn full_id(
+pub(crate) async fn full_id(
     app: &App,
-    allowed: &Allowed<may::ChatSend>,
+    allowed: &impl InApp,
     id: &ModelId,
     default_model: Option<&str>,
 ) -> Result<(String, String), ChatError> {
@@ -361,11 +361,12 @@ impl Job {
     }
 
     async fn say_emitted(&self, event: Emitted) -> Result<(), ChatError> {
-        self.say(match event {
-            Emitted::Text(text) => Event::Text(text),
-            Emitted::Reasoning(text) => Event::Reasoning(text),
-        })
-        .await
+        match event {
+            Emitted::Text(text) => self.say(Event::Text(text)).await,
+            Emitted::Reasoning(text) => self.say(Event::Reasoning(text)).await,
+            // A chat's client has no place for it.
+            Emitted::Other { .. } => Ok(()),
+        }
     }
 
     /// Says something to the client. One that went away ends the run: the whole task is dropped.

@@ -96,6 +96,9 @@ actions! {
     ChatSend "chat.send" App [ChatWrite];
     SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];
+    SessionsRead "sessions.read" App [SessionsRead];
+    SessionsWrite "sessions.write" App [SessionsWrite];
+    SessionsPrompt "sessions.prompt" App [SessionsWrite];
     UsageRead "usage.read" App [UsageRead];
     BudgetsRead "budgets.read" App [UsageRead, TenantRead];
     BudgetsWrite "budgets.write" App [TenantWrite];

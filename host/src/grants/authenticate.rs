@@ -6,9 +6,9 @@
 use super::{
     AppRef, Caller, CredentialKind, Scopes, Standing, Surface,
     credential::{Token, basic_password, bearer},
-    store,
+    store::{self, FoundCredential},
 };
-use crate::{app::App, http::RequestContext, router};
+use crate::{app::App, http::RequestContext, router, tenants::ServiceTx};
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -178,6 +178,22 @@ fn operator() -> Caller {
     }
 }
 
+/// The caller a credential is, as it stands now: for work that begins after its request has ended. None where it was
+/// revoked or has ended, or its app was deleted.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn caller(
+    app: &App,
+    tx: &mut ServiceTx,
+    credential_id: Option<Uuid>,
+    request_id: &str,
+) -> sqlx::Result<Option<Caller>> {
+    let Some(credential_id) = credential_id else { return Ok(None) };
+    let Some(row) = store::find_by_id(tx, credential_id, app.now()).await? else { return Ok(None) };
+    Ok(of_row(row).map(|caller| Caller { request_id: request_id.to_owned(), ..caller }))
+}
+
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
     let mut tx = app.service_tx().await?;
@@ -188,9 +204,13 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
         store::touch(&mut tx, row.credential_id, now).await?;
         tx.commit().await?;
     }
-    let Some(kind) = CredentialKind::parse(&row.kind) else { return Ok(None) };
-    Ok(Some(Caller {
-        kind,
+    Ok(of_row(row))
+}
+
+fn of_row(row: FoundCredential) -> Option<Caller> {
+    Some(Caller {
+        kind: CredentialKind::parse(&row.kind)?,
+
         credential_id: Some(row.credential_id),
         standing: Standing::App(AppRef {
             app_id: row.app_id,
@@ -202,5 +222,5 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
-    }))
+    })
 }

@@ -21,21 +21,34 @@ pub(super) struct FoundCredential {
 }
 
 /// A live credential of a live app.
+const FOUND: &str = "select c.credential_id, c.kind, c.scopes, c.expires_at, a.app_id, a.slug, a.status
+    from credentials c join apps a using (app_id)
+    where c.revoked_at is null and (c.expires_at is null or c.expires_at > $2) and a.status <> 'deleted'";
+
+/// The credential of this id.
+pub(super) async fn find_by_id(
+    tx: &mut ServiceTx,
+    credential_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<FoundCredential>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND} and c.credential_id = $1")))
+        .bind(credential_id)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// The credential of this hash.
 pub(super) async fn find_by_hash(
     tx: &mut ServiceTx,
     secret_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<FoundCredential>> {
-    sqlx::query_as(
-        "select c.credential_id, c.kind, c.scopes, c.expires_at, a.app_id, a.slug, a.status
-         from credentials c join apps a using (app_id)
-         where c.secret_hash = $1 and c.revoked_at is null
-           and (c.expires_at is null or c.expires_at > $2) and a.status <> 'deleted'",
-    )
-    .bind(secret_hash)
-    .bind(now)
-    .fetch_optional(tx.conn())
-    .await
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND} and c.secret_hash = $1")))
+        .bind(secret_hash)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await
 }
 
 pub(super) async fn touch(tx: &mut ServiceTx, credential_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {

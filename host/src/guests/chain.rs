@@ -11,10 +11,12 @@ use crate::{
     limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX},
     models::{Usage, gateway::GatewayError},
     registry::PluginName,
-    sandbox::CallContext,
+    sandbox::{CallContext, door::DoorError},
     secrets::scan::{Found, Scanner},
-    tools::catalog::Catalog,
+    tools::catalog::{Catalog, Tool},
 };
+use async_trait::async_trait;
+use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -33,6 +35,20 @@ pub enum Emitted {
     Text(String),
     /// A piece of what the model thought.
     Reasoning(String),
+    /// What else an agent tells of itself, for whoever watches its session.
+    Other {
+        /// What kind of event it says it is.
+        kind: String,
+        /// The event, whole.
+        event: Map<String, Value>,
+    },
+}
+
+/// Says whether a tool may run now, where it is not for its capabilities to say: in a session somebody may be asked.
+#[async_trait]
+pub trait Permissions: Send + Sync {
+    /// Whether `tool` may run with this input, JSON text; may wait for `time_left`.
+    async fn permit(&self, tool: &Tool, input: &str, time_left: Duration) -> Result<(), DoorError>;
 }
 
 /// One request's chain of guest calls. Cheap to clone; a nested call gets a
@@ -51,6 +67,8 @@ pub struct Chain {
     pub deadline: Instant,
     /// The tools that may be called.
     pub tools: Arc<Catalog>,
+    /// Who is asked before one of them runs; none: nobody.
+    pub permissions: Option<Arc<dyn Permissions>>,
     shared: Arc<Shared>,
 }
 
@@ -83,6 +101,7 @@ impl Chain {
             depth: 0,
             deadline: Instant::now() + time_limit,
             tools,
+            permissions: None,
             shared: Arc::new(Shared {
                 standing: Standing::begin(app, proof.app().app_id),
                 known: Known::default(),
@@ -100,6 +119,11 @@ impl Chain {
     /// The same for an end user of the client's.
     pub fn of_end_user(self, end_user: Option<&str>) -> Chain {
         Chain { end_user: end_user.map(Arc::from), ..self }
+    }
+
+    /// The same, in which tools run as these permissions say.
+    pub fn asking(self, permissions: Arc<dyn Permissions>) -> Chain {
+        Chain { permissions: Some(permissions), ..self }
     }
 
     /// The chain of a call made by a call of this one; none where it is deep enough.
@@ -202,10 +226,11 @@ impl Chain {
     /// Where nobody listens, or the answer is too large.
     pub async fn emit(&self, event: Emitted) -> Result<(), EmitError> {
         let Some(events) = &self.shared.events else { return Err(EmitError::NobodyListens) };
-        let (Emitted::Text(text) | Emitted::Reasoning(text)) = &event;
-        let before = self.shared.emitted_bytes.fetch_add(text.len(), Ordering::Relaxed);
-        if before.saturating_add(text.len()) > ANSWER_BYTES_MAX {
-            return Err(EmitError::TooLarge);
+        if let Emitted::Text(text) | Emitted::Reasoning(text) = &event {
+            let before = self.shared.emitted_bytes.fetch_add(text.len(), Ordering::Relaxed);
+            if before.saturating_add(text.len()) > ANSWER_BYTES_MAX {
+                return Err(EmitError::TooLarge);
+            }
         }
         events.send(event).await.map_err(|_| EmitError::NobodyListens)
     }

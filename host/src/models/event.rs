@@ -61,7 +61,7 @@ impl FinishReason {
 }
 
 /// Tokens used by one reply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
     /// Everything the model read, the cached part included.
     pub prompt_tokens: u64,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool};
 
 use super::server::{Server, close, code, describe, quote};
@@ -45,6 +45,11 @@ impl Pools {
             app: open(server.admin(), APP_ROLE, APP_CONNECTIONS_MAX).await?,
             service: open(server.admin(), SERVICE_ROLE, SERVICE_CONNECTIONS_MAX).await?,
         })
+    }
+
+    /// A connection that hears `NOTIFY`. It is taken from the service's pool for good.
+    pub async fn listener(&self) -> sqlx::Result<PgListener> {
+        PgListener::connect_with(&self.service).await
     }
 
     /// Waits for what is running, then closes; before [`Server::stop`].

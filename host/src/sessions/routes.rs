@@ -1,15 +1,37 @@
-//! `/v1/sessions/{id}`
+//! `/v1/sessions`
 
-use super::{SessionError, store};
+use super::{
+    SessionError, Status, branch,
+    log::{Event, Reader, store as events},
+    manage::{self, ChangeInput, ManageError, NewInput},
+    messages,
+    permissions::{
+        Response as Said,
+        answer::{self, Answer, AnswerError},
+        store as permissions,
+    },
+    store, stream,
+    turns::{
+        prompt::{self, PromptError, PromptInput},
+        store as turns,
+    },
+};
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
-    grants::{Allowed, action::may, audit},
-    http::{NoContent, Params},
+    grants::{Allowed, action::may},
+    http::{Json, NoContent, Page, Params, extract::Queried},
+    limits::{PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
 };
-use axum::extract::State;
-use http::StatusCode;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// A session in a path.
@@ -18,25 +40,318 @@ pub struct SessionPath {
     id: String,
 }
 
-/// Deletes a session and its messages.
+impl SessionPath {
+    /// What is no id names nothing.
+    fn session_id(&self) -> Result<Uuid, SessionError> {
+        Uuid::parse_str(&self.id).map_err(|_| SessionError::NotFound)
+    }
+}
+
+/// Something asked in a session, in a path.
+#[derive(Deserialize)]
+pub struct PermissionPath {
+    id: String,
+    permission: String,
+}
+
+/// Which sessions.
+#[derive(Deserialize)]
+pub struct ListQuery {
+    status: Option<String>,
+}
+
+/// From where on.
+#[derive(Deserialize)]
+pub struct StreamQuery {
+    cursor: Option<String>,
+}
+
+/// From which message on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevertInput {
+    /// The first that is taken back.
+    message_id: Uuid,
+}
+
+/// How much of a session another begins with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkInput {
+    /// The first message that it does not begin with; all, unless given.
+    message_id: Option<Uuid>,
+}
+
+/// An answer, as it is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerInput {
+    /// What is said.
+    response: Said,
+    /// Why, for the agent to read.
+    message: Option<String>,
+    /// With `always`: for which inputs; all, unless given.
+    #[serde(default)]
+    pattern: BTreeMap<String, String>,
+}
+
+/// Makes a session (row M263).
+pub async fn create(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Json(input): Json<NewInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let session = manage::create(&app, &allowed, input).await?;
+    let mut shown = json!(session);
+    shown["stream"] = json!(format!("/v1/sessions/{}/stream", session.session_id));
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// Lists sessions, the newest first (row M264).
+pub async fn list(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Queried(query): Queried<ListQuery>,
+    page: Page,
+) -> ApiResult<Json<Value>> {
+    let unknown = || {
+        let names: Vec<_> = Status::ALL.iter().map(|status| format!("`{}`", status.name())).collect();
+        ApiError::bad_request("bad_status", format!("`status` is one of {}", names.join(", ")))
+    };
+    let status = query.status.map(|name| Status::parse(&name).ok_or_else(unknown)).transpose()?;
+    let before = page.after::<Uuid>()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let rows = store::list(&mut tx, status, before, app.now(), page.fetch()).await?;
+    Ok(Json(json!(page.of(rows, |row| row.session_id.to_string()))))
+}
+
+/// Shows a session (row M265).
+pub async fn get(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let mut tx = app.tenant_tx(&allowed).await?;
+    Ok(Json(shown(&app, &mut tx, path.session_id()?).await?))
+}
+
+/// A session with what it runs on and what it used.
+async fn shown(
+    app: &App,
+    tx: &mut crate::tenants::TenantTx,
+    session_id: Uuid,
+) -> Result<Value, SessionError> {
+    let session = readable(app, tx, session_id).await?;
+    let mut shown = json!(session);
+    shown["instance"] = json!(super::instances::store::last(tx.conn(), session_id).await?);
+    shown["usage"] = json!(store::used(tx, session_id).await?);
+    Ok(shown)
+}
+
+/// The session, where its time is not over.
+async fn readable(
+    app: &App,
+    tx: &mut crate::tenants::TenantTx,
+    session_id: Uuid,
+) -> Result<store::Shown, SessionError> {
+    let session = store::find(tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if session.expires_at <= app.now() { Err(SessionError::Expired) } else { Ok(session) }
+}
+
+/// Changes a session (row M266).
+pub async fn patch(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<ChangeInput>,
+) -> ApiResult<Json<Value>> {
+    Ok(Json(json!(manage::change(&app, &allowed, path.session_id()?, input).await?)))
+}
+
+/// Deletes a session and all that belongs to it (row M269).
 pub async fn delete(
     State(app): State<App>,
     allowed: Allowed<may::SessionsDelete>,
     Params(path): Params<SessionPath>,
 ) -> ApiResult<NoContent> {
-    let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
+    manage::delete(&app, &allowed, path.session_id()?).await?;
+    Ok(NoContent)
+}
+
+/// Wakes a session (row M267).
+pub async fn resume(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let (woken, session) = manage::resume(&app, &allowed, path.session_id()?).await?;
+    Ok((if woken { StatusCode::ACCEPTED } else { StatusCode::OK }, Json(json!(session))))
+}
+
+/// Stops a session (row M268).
+pub async fn stop(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    Ok(Json(json!(manage::stop(&app, &allowed, path.session_id()?).await?)))
+}
+
+/// Stops the turn that runs (row M268).
+pub async fn abort(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let turn_id = manage::abort(&app, &allowed, path.session_id()?).await?;
+    Ok(Json(json!({ "turn_id": turn_id })))
+}
+
+/// Takes a prompt (row M272).
+pub async fn prompt(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsPrompt>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<PromptInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let taken = prompt::prompt(&app, &allowed, path.session_id()?, input).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(taken))))
+}
+
+/// Takes messages back (row M287).
+pub async fn revert(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<RevertInput>,
+) -> ApiResult<Json<Value>> {
+    Ok(Json(json!(branch::revert(&app, &allowed, path.session_id()?, input.message_id).await?)))
+}
+
+/// Brings back what was taken back (row M287).
+pub async fn unrevert(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    Ok(Json(json!(branch::unrevert(&app, &allowed, path.session_id()?).await?)))
+}
+
+/// Makes a session that begins with the messages of this one (row M288).
+pub async fn fork(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<ForkInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let forked = branch::fork(&app, &allowed, path.session_id()?, input.message_id).await?;
+    Ok((StatusCode::CREATED, Json(json!(forked))))
+}
+
+/// Streams what happens (row M270).
+pub async fn stream(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+    Queried(query): Queried<StreamQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let session_id = path.session_id()?;
+    // A browser that comes back sends the header beside the query it began with.
+    let sent = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let cursor = sent.or(query.cursor).map(|text| cursor(&text)).transpose()?;
+    let session = {
+        let mut tx = app.tenant_tx(&allowed).await?;
+        json!(readable(&app, &mut tx, session_id).await?)
+    };
+    let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
+    Ok(stream::sse(&session, reader).into_response())
+}
+
+fn cursor(text: &str) -> ApiResult<i64> {
+    text.parse().ok().filter(|seq| *seq >= 0).ok_or_else(|| {
+        ApiError::bad_request(
+            "bad_cursor",
+            "`cursor` (or `Last-Event-ID`) is the number of the last event you have; 0 for all there are",
+        )
+    })
+}
+
+/// Lists messages, the oldest first, and the ones that wait (row M271).
+pub async fn list_messages(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+    page: Page,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let after = page.after::<i32>()?.unwrap_or_default();
     let mut tx = app.tenant_tx(&allowed).await?;
-    if !store::delete(&mut tx, session_id).await? {
-        return Err(SessionError::NotFound.into());
+    readable(&app, &mut tx, session_id).await?;
+    let rows = messages::list(&mut tx, session_id, after, page.fetch()).await?;
+    let paged = page.of(rows, |(seq, _)| seq.to_string());
+    let mut shown = json!({ "next_cursor": paged.next_cursor, "has_more": paged.has_more });
+    shown["data"] = paged.data.into_iter().map(|(_, view)| json!(view)).collect();
+    shown["queued"] = json!(turns::shown_waiting(tx.conn(), session_id).await?);
+    Ok(Json(shown))
+}
+
+/// Lists events of the log, the oldest first (row M289).
+pub async fn timeline(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+    page: Page,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let after = page.after::<i64>()?.unwrap_or_default();
+    let mut tx = app.tenant_tx(&allowed).await?;
+    readable(&app, &mut tx, session_id).await?;
+    let rows: Vec<Event> = events::after(&mut tx, session_id, after, page.fetch()).await?;
+    Ok(Json(json!(page.of(rows, |event| event.seq.to_string()))))
+}
+
+/// What it used (row M289).
+pub async fn usage(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    readable(&app, &mut tx, session_id).await?;
+    Ok(Json(json!(store::used(&mut tx, session_id).await?)))
+}
+
+/// Lists what is asked and not answered, in it and the sessions below it (row M275).
+pub async fn list_permissions(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    readable(&app, &mut tx, session_id).await?;
+    let open = permissions::open(&mut tx, session_id, PERMISSIONS_LISTED_MAX).await?;
+    Ok(Json(json!({ "data": open })))
+}
+
+/// Answers what is asked (row M276).
+pub async fn answer_permission(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<PermissionPath>,
+    Json(input): Json<AnswerInput>,
+) -> ApiResult<NoContent> {
+    if input.message.as_ref().is_some_and(|text| text.len() > PERMISSION_MESSAGE_BYTES_MAX) {
+        let message = format!("{PERMISSION_MESSAGE_BYTES_MAX} bytes at the most");
+        return Err(ApiError::invalid(vec![crate::error::FieldError::new("/message", message)]));
     }
-    audit::write(
-        &app,
-        &mut tx,
-        &allowed,
-        audit::Entry::ok("sessions.delete", format!("session/{session_id}")),
-    )
-    .await?;
-    tx.commit().await?;
+    let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
+    let permission_id = Uuid::parse_str(&path.permission).map_err(|_| AnswerError::NotFound)?;
+    let AnswerInput { response, message, pattern } = input;
+    answer::answer(&app, &allowed, (session_id, permission_id), Answer { response, message, pattern })
+        .await?;
     Ok(NoContent)
 }
 
@@ -49,6 +364,46 @@ impl From<SessionError> for ApiError {
             SessionError::Busy => ApiError::conflict("session_busy", text),
             SessionError::Full => ApiError::conflict("session_full", text),
             SessionError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<PromptError> for ApiError {
+    fn from(error: PromptError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            PromptError::Invalid(fields) => ApiError::invalid(fields),
+            PromptError::Session(error) => error.into(),
+            PromptError::Busy => ApiError::conflict("session_busy", text),
+            PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
+            PromptError::Chat(error) => error.into(),
+        }
+    }
+}
+
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            ManageError::Invalid(fields) => ApiError::invalid(fields),
+            ManageError::Session(error) => error.into(),
+            ManageError::Chat(error) => error.into(),
+            ManageError::TooMany => ApiError::rate_limited("too_many_sessions", text, 60),
+            ManageError::NothingRuns => ApiError::conflict("nothing_runs", text),
+            ManageError::NoMessage => ApiError::not_found("message"),
+            ManageError::OfARequest => ApiError::conflict("session_busy", text),
+        }
+    }
+}
+
+impl From<AnswerError> for ApiError {
+    fn from(error: AnswerError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            AnswerError::NotFound => ApiError::not_found("permission"),
+            AnswerError::Resolved(_) => ApiError::conflict("already_resolved", text),
+            AnswerError::TooManyRules => ApiError::conflict("too_many_rules", text),
+            AnswerError::Db(cause) => cause.into(),
         }
     }
 }

@@ -1,51 +1,137 @@
-//! All SQL of sessions.
+//! All SQL of sessions and their messages.
 
+use super::{
+    Status,
+    messages::{Kept, NewMessage},
+    permissions::Policy,
+};
 use crate::tenants::{ServiceTx, TenantTx};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-pub(super) struct NewSession {
+/// A session to be.
+pub(super) struct NewSession<'a> {
     pub(super) session_id: Uuid,
     pub(super) app_id: Uuid,
+    pub(super) forked_from: Option<Uuid>,
+    pub(super) title: &'a str,
+    pub(super) status: Status,
+    pub(super) agent: Option<&'a str>,
+    pub(super) model: Option<&'a str>,
+    pub(super) permissions: Policy,
     pub(super) now: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
-    pub(super) token: Uuid,
-    pub(super) busy_until: DateTime<Utc>,
+    /// Who takes it at once, and until when.
+    pub(super) lease: Option<(Uuid, DateTime<Utc>)>,
 }
 
-pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession) -> sqlx::Result<()> {
+impl NewSession<'_> {
+    pub(super) fn new(session_id: Uuid, app_id: Uuid, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
+        NewSession {
+            session_id,
+            app_id,
+            forked_from: None,
+            title: "",
+            status: Status::Creating,
+            agent: None,
+            model: None,
+            permissions: Policy::default(),
+            now,
+            expires_at,
+            lease: None,
+        }
+    }
+}
+
+pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into sessions (session_id, app_id, created_at, last_accessed_at, expires_at, busy_token, busy_until)
-         values ($1, $2, $3, $3, $4, $5, $6)",
+        "insert into sessions (session_id, app_id, forked_from, title, status, agent, model, permissions, created_at,
+           last_accessed_at, expires_at, busy_token, busy_until)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
     )
     .bind(new.session_id)
     .bind(new.app_id)
+    .bind(new.forked_from)
+    .bind(new.title)
+    .bind(new.status.name())
+    .bind(new.agent)
+    .bind(new.model)
+    .bind(Json(&new.permissions))
     .bind(new.now)
     .bind(new.expires_at)
-    .bind(new.token)
-    .bind(new.busy_until)
+    .bind(new.lease.map(|(token, _)| token))
+    .bind(new.lease.map(|(_, until)| until))
     .execute(tx.conn())
     .await
     .map(drop)
 }
 
-#[derive(FromRow)]
+/// A session whose row is held until the end of the transaction.
 pub(super) struct Locked {
+    pub(super) app_id: Uuid,
+    pub(super) status: Status,
+    pub(super) title: String,
+    pub(super) agent: Option<String>,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) busy_until: Option<DateTime<Utc>>,
 }
 
+#[derive(FromRow)]
+struct LockedRow {
+    app_id: Uuid,
+    status: String,
+    title: String,
+    agent: Option<String>,
+    expires_at: DateTime<Utc>,
+    busy_until: Option<DateTime<Utc>>,
+}
+
 pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
-    sqlx::query_as("select expires_at, busy_until from sessions where session_id = $1 for update")
-        .bind(session_id)
-        .fetch_optional(tx.conn())
-        .await
+    lock_of_any(tx.conn(), session_id).await
+}
+
+/// The same for the platform itself, whose apps are all of them.
+pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
+    let row: Option<LockedRow> = sqlx::query_as(
+        "select app_id, status, title, agent, expires_at, busy_until from sessions where session_id = $1 for update",
+    )
+    .bind(session_id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Locked {
+        app_id: row.app_id,
+        // The table takes no other.
+        status: Status::parse(&row.status).unwrap_or(Status::Error),
+        title: row.title,
+        agent: row.agent,
+        expires_at: row.expires_at,
+        busy_until: row.busy_until,
+    }))
+}
+
+/// Goes to a state; which it was before, where it was another.
+pub(super) async fn set_status(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    to: Status,
+    reason: Option<&str>,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "with before as (select status from sessions where session_id = $1 and status <> $2)
+         update sessions set status = $2, status_reason = $3 from before where session_id = $1 returning before.status",
+    )
+    .bind(session_id)
+    .bind(to.name())
+    .bind(reason)
+    .fetch_optional(conn)
+    .await
 }
 
 pub(super) async fn take(
-    tx: &mut TenantTx,
+    conn: &mut PgConnection,
     session_id: Uuid,
     token: Uuid,
     busy_until: DateTime<Utc>,
@@ -61,9 +147,25 @@ pub(super) async fn take(
     .bind(busy_until)
     .bind(now)
     .bind(expires_at)
-    .execute(tx.conn())
+    .execute(conn)
     .await
     .map(drop)
+}
+
+/// Uses a session without taking it.
+pub(super) async fn touch(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update sessions set last_accessed_at = $2, expires_at = $3 where session_id = $1")
+        .bind(session_id)
+        .bind(now)
+        .bind(expires_at)
+        .execute(tx.conn())
+        .await
+        .map(drop)
 }
 
 /// Keeps a session taken for longer; false where somebody else has it now.
@@ -82,65 +184,183 @@ pub(super) async fn renew(
         .map(|done| done.rows_affected() == 1)
 }
 
-/// Gives a session back; false where somebody else has it now.
+/// Whether a session is still taken by this token; its row is held from then on.
+pub(super) async fn holds(tx: &mut TenantTx, session_id: Uuid, token: Uuid) -> sqlx::Result<bool> {
+    let found: Option<i32> =
+        sqlx::query_scalar("select 1 from sessions where session_id = $1 and busy_token = $2 for update")
+            .bind(session_id)
+            .bind(token)
+            .fetch_optional(tx.conn())
+            .await?;
+    Ok(found.is_some())
+}
+
+/// Gives a session back, and says whether turns wait in it; none where somebody else has it now.
 pub(super) async fn release(
     tx: &mut TenantTx,
     session_id: Uuid,
     token: Uuid,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    sqlx::query(
+) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar(
         "update sessions set busy_token = null, busy_until = null, last_accessed_at = $3, expires_at = $4
-         where session_id = $1 and busy_token = $2",
+         where session_id = $1 and busy_token = $2
+         returning exists (select from session_turns where session_id = $1 and state = 'queued')",
     )
     .bind(session_id)
     .bind(token)
     .bind(now)
     .bind(expires_at)
-    .execute(tx.conn())
+    .fetch_optional(tx.conn())
     .await
-    .map(|done| done.rows_affected() == 1)
+}
+
+/// Takes a session from whoever has it.
+pub(super) async fn let_go(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("update sessions set busy_token = null, busy_until = null where session_id = $1")
+        .bind(session_id)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// How many messages a session holds, and how many bytes of JSON they are.
-pub(super) async fn size(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<(i64, i64)> {
+pub(super) async fn size(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<(i64, i64)> {
     sqlx::query_as(
         "select count(*), coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages
          where session_id = $1",
     )
     .bind(session_id)
-    .fetch_one(tx.conn())
+    .fetch_one(conn)
     .await
 }
 
+/// A message `m` of session `$1` that was not taken back.
+const NOT_REVERTED: &str =
+    "m.seq < coalesce((select reverted_from from sessions where session_id = $1), 2147483647)";
+
 pub(super) async fn messages(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<Value>> {
-    sqlx::query_scalar("select message from session_messages where session_id = $1 order by seq")
+    let kept = format!(
+        "select message from session_messages m where session_id = $1 and {NOT_REVERTED} order by seq"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(kept)).bind(session_id).fetch_all(tx.conn()).await
+}
+
+/// A page of messages with the answers of the tools they called: `limit` messages that are no tool's, after a place.
+pub(super) async fn messages_with_answers(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    after: i32,
+    limit: i64,
+) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "with page as (
+           select seq from session_messages m
+           where session_id = $1 and seq > $2 and message ->> 'role' <> 'tool' and {NOT_REVERTED} order by seq limit $3
+         ), bound as (
+           select min(m.seq) as seq from session_messages m
+           where m.session_id = $1 and m.message ->> 'role' <> 'tool' and m.seq > (select max(seq) from page)
+         )
+         select m.seq, m.message_id, m.turn_id, m.message, m.reasoning, m.created_at
+         from session_messages m, bound
+         where m.session_id = $1 and m.seq >= (select min(seq) from page) and (bound.seq is null or m.seq < bound.seq)
+         order by m.seq"
+    )))
+    .bind(session_id)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
+/// The place of a message that was not taken back.
+pub(super) async fn place(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    message_id: Uuid,
+) -> sqlx::Result<Option<i32>> {
+    let place = format!(
+        "select seq from session_messages m where session_id = $1 and message_id = $2 and {NOT_REVERTED}"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(place))
         .bind(session_id)
-        .fetch_all(tx.conn())
+        .bind(message_id)
+        .fetch_optional(tx.conn())
         .await
 }
 
-pub(super) async fn append(
-    tx: &mut TenantTx,
-    session_id: Uuid,
-    app_id: Uuid,
-    after: usize,
-    messages: &[Value],
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+/// Takes messages back from this place on; none: no more.
+pub(super) async fn set_reverted(tx: &mut TenantTx, session_id: Uuid, from: Option<i32>) -> sqlx::Result<()> {
+    sqlx::query("update sessions set reverted_from = $2 where session_id = $1")
+        .bind(session_id)
+        .bind(from)
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
+/// Removes what was taken back for good: something else is said in its place.
+pub(super) async fn forget_reverted(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into session_messages (session_id, app_id, seq, message, created_at)
-         select $1, $2, $3 + ordinality::int, message, $5 from unnest($4::jsonb[]) with ordinality as m(message)",
+        "with were as (
+           select reverted_from from sessions where session_id = $1 and reverted_from is not null
+         ), back as (
+           update sessions set reverted_from = null from were where session_id = $1
+         )
+         delete from session_messages using were where session_id = $1 and seq >= were.reverted_from",
+    )
+    .bind(session_id)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Copies messages that were not taken back to another session: those before a place, or all. They get ids of their own.
+pub(super) async fn copy_messages(
+    tx: &mut TenantTx,
+    from: Uuid,
+    to: Uuid,
+    until: Option<i32>,
+) -> sqlx::Result<()> {
+    let copy = format!(
+        "insert into session_messages (session_id, app_id, seq, message, reasoning, created_at)
+         select $2, app_id, seq, message, reasoning, created_at from session_messages m
+         where session_id = $1 and ($3::int is null or seq < $3) and {NOT_REVERTED}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(copy)).bind(from).bind(to).bind(until).execute(tx.conn()).await.map(drop)
+}
+
+/// Adds messages behind those that are there. The caller holds the session's row.
+pub(super) async fn append(
+    conn: &mut PgConnection,
+    (session_id, app_id): (Uuid, Uuid),
+    new: &[NewMessage],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Kept>> {
+    let ids: Vec<Option<Uuid>> = new.iter().map(|m| Some(m.message_id).filter(|id| !id.is_nil())).collect();
+    let turns: Vec<Option<Uuid>> = new.iter().map(|m| m.turn_id).collect();
+    let messages: Vec<&Value> = new.iter().map(|m| &m.message).collect();
+    let reasoning: Vec<Option<&str>> = new.iter().map(|m| m.reasoning.as_deref()).collect();
+    let mut kept: Vec<Kept> = sqlx::query_as(
+        "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at)
+         select $1, $2, (select coalesce(max(seq), 0) from session_messages where session_id = $1) + n::int,
+           coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7
+         from unnest($3::uuid[], $4::uuid[], $5::jsonb[], $6::text[]) with ordinality
+           as m(id, turn_id, message, reasoning, n)
+         returning seq, message_id, turn_id, message, reasoning, created_at",
     )
     .bind(session_id)
     .bind(app_id)
-    .bind(i32::try_from(after).unwrap_or(i32::MAX))
+    .bind(ids)
+    .bind(turns)
     .bind(messages)
+    .bind(reasoning)
     .bind(now)
-    .execute(tx.conn())
-    .await
-    .map(drop)
+    .fetch_all(conn)
+    .await?;
+    kept.sort_by_key(|message| message.seq);
+    Ok(kept)
 }
 
 pub(super) async fn delete(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<bool> {
@@ -149,6 +369,149 @@ pub(super) async fn delete(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
         .execute(tx.conn())
         .await
         .map(|done| done.rows_affected() == 1)
+}
+
+/// A session as it is shown.
+#[derive(Debug, FromRow, Serialize)]
+pub(crate) struct Shown {
+    #[serde(rename = "id")]
+    pub(crate) session_id: Uuid,
+    pub(crate) parent_id: Option<Uuid>,
+    pub(crate) forked_from: Option<Uuid>,
+    pub(crate) title: String,
+    pub(crate) status: String,
+    pub(crate) status_reason: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) permissions: Json<Policy>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_accessed_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
+    /// Where the log ends: what to read on from.
+    #[serde(rename = "cursor")]
+    pub(crate) last_seq: i64,
+    /// What is asked and not answered, in it and the sessions below it.
+    pub(crate) pending_permissions: i64,
+    pub(crate) queued_turns: i64,
+    /// The first message that was taken back.
+    pub(crate) reverted_from: Option<Uuid>,
+}
+
+const SHOWN: &str = "session_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, created_at,
+    last_accessed_at, expires_at, last_seq,
+    (with recursive family as (
+       select s.session_id union select c.session_id from sessions c join family f on c.parent_id = f.session_id
+     ) select count(*) from pending_permissions p join family using (session_id) where p.resolved_at is null
+    ) as pending_permissions,
+    (select count(*) from session_turns t where t.session_id = s.session_id and t.state = 'queued') as queued_turns,
+    (select m.message_id from session_messages m where m.session_id = s.session_id and m.seq = s.reverted_from)
+      as reverted_from";
+
+pub(super) async fn find(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Shown>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("select {SHOWN} from sessions s where session_id = $1")))
+        .bind(session_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// Sessions that have not expired, the newest first: `limit` of them older than `before`.
+pub(super) async fn list(
+    tx: &mut TenantTx,
+    status: Option<Status>,
+    before: Option<Uuid>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Shown>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {SHOWN} from sessions s
+         where app_id = current_app_id() and expires_at > $3
+           and ($1::text is null or status = $1) and ($2::uuid is null or session_id < $2)
+         order by session_id desc limit $4"
+    )))
+    .bind(status.map(Status::name))
+    .bind(before)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// How many sessions of the app run on something.
+pub(super) async fn count_live(tx: &mut TenantTx, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from sessions where status in ('creating', 'active', 'idle') and expires_at > $1",
+    )
+    .bind(now)
+    .fetch_one(tx.conn())
+    .await
+}
+
+/// What is changed of a session; none: it stays.
+pub(super) struct Changes<'a> {
+    pub(super) title: Option<&'a str>,
+    pub(super) agent: Option<&'a str>,
+    pub(super) model: Option<&'a str>,
+    pub(super) permissions: Option<&'a Policy>,
+}
+
+pub(super) async fn change(tx: &mut TenantTx, session_id: Uuid, changes: &Changes<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "update sessions set title = coalesce($2, title), agent = coalesce($3, agent), model = coalesce($4, model),
+           permissions = coalesce($5, permissions)
+         where session_id = $1",
+    )
+    .bind(session_id)
+    .bind(changes.title)
+    .bind(changes.agent)
+    .bind(changes.model)
+    .bind(changes.permissions.map(Json))
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// What a session wants of every turn: its agent and its model.
+pub(super) async fn wishes(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+) -> sqlx::Result<Option<(Option<String>, Option<String>)>> {
+    sqlx::query_as("select agent, model from sessions where session_id = $1")
+        .bind(session_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// What a session used, in all.
+#[derive(Debug, FromRow, Serialize)]
+pub(super) struct Used {
+    pub(super) model_calls: i64,
+    pub(super) prompt_tokens: i64,
+    pub(super) completion_tokens: i64,
+    pub(super) cached_tokens: i64,
+    /// Of the calls whose price is known.
+    pub(super) cost_micro_usd: i64,
+    pub(super) tool_calls: i64,
+    /// How long its agents and tools ran, in milliseconds.
+    pub(super) runtime_ms: i64,
+    pub(super) storage_bytes: i64,
+}
+
+pub(super) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Used> {
+    sqlx::query_as(
+        "select count(*) filter (where kind = 'tokens') as model_calls,
+           coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,
+           coalesce(sum(completion_tokens), 0)::bigint as completion_tokens,
+           coalesce(sum(cached_tokens), 0)::bigint as cached_tokens,
+           coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd,
+           count(*) filter (where kind = 'tool') as tool_calls,
+           coalesce(sum(duration_ms) filter (where kind <> 'tokens'), 0)::bigint as runtime_ms,
+           (select coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages where session_id = $1)
+             as storage_bytes
+         from usage_events where app_id = current_app_id() and session_id = $1",
+    )
+    .bind(session_id)
+    .fetch_one(tx.conn())
+    .await
 }
 
 /// Removes sessions that expired before `before`, a batch of them; how many it was.
@@ -166,4 +529,48 @@ pub(super) async fn delete_expired(
     .execute(tx.conn())
     .await
     .map(|done| done.rows_affected())
+}
+
+/// Sessions whose lease ended before `until`.
+pub(super) async fn overdue(tx: &mut ServiceTx, until: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar("select session_id from sessions where busy_until <= $1 order by busy_until limit $2")
+        .bind(until)
+        .bind(limit)
+        .fetch_all(tx.conn())
+        .await
+}
+
+/// Sessions whose turns wait for nobody: idle, and not taken.
+pub(super) async fn waiting(tx: &mut ServiceTx, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select distinct session_id from session_turns join sessions using (session_id)
+         where state = 'queued' and status = 'idle' and busy_until is null limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Sessions that have been made ready since before `since`: whoever did has died.
+pub(super) async fn stuck(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select session_id from sessions join session_instances using (session_id)
+         where status = 'creating' and state = 'provisioning' and session_instances.created_at <= $1 limit $2",
+    )
+    .bind(since)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Sessions that nobody has used since before `since` and that run on something.
+pub(super) async fn unused(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select session_id from sessions where status = 'idle' and last_accessed_at <= $1 and busy_until is null
+         order by last_accessed_at limit $2",
+    )
+    .bind(since)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
 }

@@ -6,28 +6,27 @@ use crate::{
     registry::PluginKind,
     sandbox::door::DoorError,
 };
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Event {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    text: String,
-}
+use serde_json::{Map, Value};
 
 pub(super) async fn emit(door: &Door, event: &str) -> Result<(), DoorError> {
-    let event: Event = serde_json::from_str(event).map_err(|_| {
+    let invalid = || {
         DoorError::Invalid("an event is a JSON object with a `type`, and a `text` where it is text".into())
-    })?;
+    };
+    let mut event: Map<String, Value> = serde_json::from_str(event).map_err(|_| invalid())?;
+    let kind = event.get("type").and_then(Value::as_str).ok_or_else(invalid)?.to_owned();
+    let mut text = || match event.remove("text") {
+        Some(Value::String(text)) => Ok(text),
+        None => Ok(String::new()),
+        Some(_) => Err(invalid()),
+    };
     // A tool's words are its result; only an agent speaks to the client.
     if door.grants.plugin().kind != PluginKind::Agent {
         return Ok(());
     }
-    let emitted = match event.kind.as_str() {
-        "text" => Emitted::Text(event.text),
-        "reasoning" => Emitted::Reasoning(event.text),
-        _ => return Ok(()),
+    let emitted = match kind.as_str() {
+        "text" => Emitted::Text(text()?),
+        "reasoning" => Emitted::Reasoning(text()?),
+        _ => Emitted::Other { kind, event },
     };
     door.chain.emit(emitted).await.map_err(|error| match error {
         EmitError::NobodyListens => DoorError::Unavailable(error.to_string()),

@@ -8,7 +8,7 @@ use crate::{
     tools::{self, invoke::InvokeError},
 };
 use futures_util::future::join_all;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Calls one `tools.call` may make: as many as a model may ask for in one reply.
 const CALLS_AT_ONCE_MAX: usize = 32;
@@ -36,6 +36,11 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
         return Err(DoorError::Invalid("that is not the name of a tool".to_owned()));
     }
     door.permit(&Reach::Tool(&call.name)).await?;
+    let began = Instant::now();
+    if let (Some(permissions), Some(tool)) = (&door.chain.permissions, door.chain.tools.find(&call.name)) {
+        permissions.permit(tool, &call.input, time_left).await?;
+    }
+    let time_left = time_left.saturating_sub(began.elapsed());
     let chain = door.chain.deeper(time_left).ok_or_else(|| {
         DoorError::Limit(format!("calls of tools by tools go {CALL_DEPTH_MAX} deep at the most"))
     })?;

@@ -153,7 +153,7 @@ fn assistant_message(text: &str, calls: &[&Call]) -> Option<Value> {
 }
 
 /// Runs the calls side by side and answers each one, in order. Two events tell
-/// whoever watches the session what is going on; the outputs are in the messages.
+/// whoever watches the session what is going on; of a long output as much as can be shown.
 fn run_tools(host: &mut impl Host, tools: &Tools, calls: &[Call]) -> Result<Vec<Value>, Error> {
     let checked: Vec<Result<Invocation, String>> = calls.iter().map(|call| check(tools, call)).collect();
     let invocations: Vec<Invocation> = checked.iter().flatten().cloned().collect();
@@ -171,11 +171,15 @@ fn run_tools(host: &mut impl Host, tools: &Tools, calls: &[Call]) -> Result<Vec<
             let missing = || Err(Error::Unavailable("the host gave no answer".into()));
             answers.next().unwrap_or_else(missing).map_err(|error| error.to_string())
         });
-        host.emit(json!({"type": "tool_result", "id": call.id, "name": call.name, "ok": answer.is_ok()}))?;
+        let ok = answer.is_ok();
         let content = match answer {
             Ok(output) => as_text(output),
             Err(problem) => format!("Error: {problem}"),
         };
+        let output = shown(&content);
+        host.emit(
+            json!({"type": "tool_result", "id": call.id, "name": call.name, "ok": ok, "output": output}),
+        )?;
         messages.push(json!({"role": "tool", "tool_call_id": call.id, "content": content}));
     }
     Ok(messages)
@@ -187,6 +191,20 @@ fn check(tools: &Tools, call: &Call) -> Result<Invocation, String> {
         return Err(format!("there is no tool `{}`; call one of those you were given", call.name));
     }
     Ok(Invocation { name: call.name.clone(), input })
+}
+
+/// What is shown of an output while the turn runs; the messages have all of it.
+fn shown(content: &str) -> String {
+    /// Enough to see what came of a call, and to go on from where the turn is cut.
+    const BYTES_MAX: usize = 16 << 10;
+    if content.len() <= BYTES_MAX {
+        return content.to_owned();
+    }
+    let mut end = BYTES_MAX;
+    while !content.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}\n[{} bytes more]", &content[..end], content.len() - end)
 }
 
 /// A model reads a text better without the quotes and escapes of JSON.

@@ -1,0 +1,127 @@
+//! Going back: taking messages back, and beginning another session with some of them.
+
+use super::{
+    SessionError, Status,
+    instances::{self, Target, provision},
+    log::{self, Draft, Kind},
+    manage::ManageError,
+    status, store,
+};
+use crate::{
+    app::App,
+    grants::{Acting, Allowed, InApp, action::may, audit},
+    limits::SESSIONS_LIVE_PER_APP_MAX,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+/// Takes back a message and all after it. They come back with [`unrevert`], until the next prompt removes them for good.
+///
+/// # Errors
+/// [`ManageError`]
+pub(crate) async fn revert(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    session_id: Uuid,
+    message_id: Uuid,
+) -> Result<store::Shown, ManageError> {
+    let mut tx = app.tenant_tx(allowed).await?;
+    at_rest(app, &mut tx, session_id).await?;
+    let seq = store::place(&mut tx, session_id, message_id).await?.ok_or(ManageError::NoMessage)?;
+    set(app, allowed, tx, session_id, Some((seq, message_id)), "sessions.revert").await
+}
+
+/// Brings back what was taken back.
+///
+/// # Errors
+/// [`ManageError`]
+pub(crate) async fn unrevert(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    session_id: Uuid,
+) -> Result<store::Shown, ManageError> {
+    let mut tx = app.tenant_tx(allowed).await?;
+    at_rest(app, &mut tx, session_id).await?;
+    set(app, allowed, tx, session_id, None, "sessions.unrevert").await
+}
+
+async fn set(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    mut tx: crate::tenants::TenantTx,
+    session_id: Uuid,
+    from: Option<(i32, Uuid)>,
+    action: &'static str,
+) -> Result<store::Shown, ManageError> {
+    store::set_reverted(&mut tx, session_id, from.map(|(seq, _)| seq)).await?;
+    let data = json!({ "reverted_from": from.map(|(_, message_id)| message_id) });
+    let drafts = vec![Draft::new(Kind::SessionUpdated, None, data)];
+    let written = log::write(app, tx.conn(), (session_id, allowed.app().app_id), drafts).await?;
+    let entry = audit::Entry::ok(action, format!("session/{session_id}"));
+    audit::write(app, &mut tx, allowed, entry).await?;
+    let shown = store::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    tx.commit().await?;
+    written.tell(app);
+    Ok(shown)
+}
+
+/// Makes a session that begins with the messages of another: all, or those before one of them.
+///
+/// # Errors
+/// [`ManageError`]
+pub(crate) async fn fork(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    session_id: Uuid,
+    before: Option<Uuid>,
+) -> Result<store::Shown, ManageError> {
+    let now = app.now();
+    let (app_id, instance_id, forked_id) = (allowed.app().app_id, app.new_id(), app.new_id());
+    let mut tx = app.tenant_tx(allowed).await?;
+    let original = store::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if original.expires_at <= now {
+        return Err(SessionError::Expired.into());
+    }
+    if store::count_live(&mut tx, now).await? >= SESSIONS_LIVE_PER_APP_MAX {
+        return Err(ManageError::TooMany);
+    }
+    let until = match before {
+        Some(message_id) => {
+            Some(store::place(&mut tx, session_id, message_id).await?.ok_or(ManageError::NoMessage)?)
+        }
+        None => None,
+    };
+    let new = store::NewSession {
+        forked_from: Some(session_id),
+        title: &original.title,
+        agent: original.agent.as_deref(),
+        model: original.model.as_deref(),
+        permissions: original.permissions.0.clone(),
+        ..store::NewSession::new(forked_id, app_id, now, now + app.config.session_ttl)
+    };
+    store::insert(&mut tx, &new).await?;
+    store::copy_messages(&mut tx, session_id, forked_id, until).await?;
+    instances::store::begin(tx.conn(), (forked_id, app_id), instance_id, Target::Wasm, false, now).await?;
+    let drafts = vec![status::changed(None, Status::Creating, None)];
+    let written = log::write(app, tx.conn(), (forked_id, app_id), drafts).await?;
+    let entry = audit::Entry::ok("sessions.fork", format!("session/{forked_id}"));
+    audit::write(app, &mut tx, allowed, entry.detail(json!({ "from": session_id }))).await?;
+    let shown = store::find(&mut tx, forked_id).await?.ok_or(SessionError::NotFound)?;
+    tx.commit().await?;
+    written.tell(app);
+    provision::start(app, Acting::of(allowed), forked_id, instance_id, original.agent, Target::Wasm);
+    Ok(shown)
+}
+
+/// Holds the session's row, where nothing runs or waits in it.
+async fn at_rest(app: &App, tx: &mut crate::tenants::TenantTx, session_id: Uuid) -> Result<(), ManageError> {
+    let session = store::lock(tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if session.expires_at <= app.now() {
+        return Err(SessionError::Expired.into());
+    }
+    let taken = session.busy_until.is_some_and(|until| until > app.now());
+    if taken || super::turns::store::count_queued(tx.conn(), session_id).await? > 0 {
+        return Err(SessionError::Busy.into());
+    }
+    Ok(())
+}

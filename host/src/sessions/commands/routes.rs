@@ -1,0 +1,168 @@
+//! `/v1/commands`, `/v1/tenant/commands/{name}`, `/v1/sessions/{id}/command`
+
+use super::{
+    check, fill,
+    store::{self, Command},
+};
+use crate::{
+    agents,
+    app::App,
+    chat::send::ChatError,
+    error::{ApiError, ApiResult},
+    grants::{Allowed, InApp, action::may, audit},
+    http::{Json, NoContent, Params},
+    limits::COMMANDS_PER_APP_MAX,
+    models::ModelId,
+    sessions::{
+        SessionError,
+        turns::{
+            content::Part,
+            prompt::{self, PromptInput, WhenBusy},
+        },
+    },
+};
+use axum::extract::State;
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A command in a path.
+#[derive(Deserialize)]
+pub struct CommandPath {
+    name: String,
+}
+
+/// A session in a path.
+#[derive(Deserialize)]
+pub struct SessionPath {
+    id: String,
+}
+
+/// A command, as it is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandInput {
+    /// What the agent is told.
+    template: String,
+    /// What it is for.
+    #[serde(default)]
+    description: String,
+    /// The agent that answers.
+    agent: Option<String>,
+    /// The model, `provider/model`.
+    model: Option<String>,
+}
+
+/// A call of a command.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallInput {
+    /// Its name.
+    command: String,
+    /// What is written after it.
+    #[serde(default)]
+    arguments: String,
+    /// The message's id; one that was sent before is not taken again.
+    message_id: Option<Uuid>,
+    /// What to do while another turn runs or waits.
+    #[serde(default)]
+    when_busy: WhenBusy,
+}
+
+/// Lists the app's commands (row M290).
+pub async fn list(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Json<Value>> {
+    let mut tx = app.tenant_tx(&allowed).await?;
+    Ok(Json(json!({ "data": store::list(&mut tx).await? })))
+}
+
+/// Writes one.
+pub async fn put(
+    State(app): State<App>,
+    allowed: Allowed<may::TenantWrite>,
+    Params(path): Params<CommandPath>,
+    Json(input): Json<CommandInput>,
+) -> ApiResult<Json<Value>> {
+    let wrong = check(&path.name, &input.template, &input.description);
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    if input.agent.is_some() {
+        agents::choose(&app, &allowed, input.agent.as_deref()).await.map_err(ChatError::from)?;
+    }
+    if let Some(model) = &input.model {
+        ModelId::parse(model).map_err(ChatError::Request)?;
+    }
+    let CommandInput { template, description, agent, model } = input;
+    let command = Command { name: path.name, description, template, agent, model, updated_at: app.now() };
+    let mut tx = app.tenant_tx(&allowed).await?;
+    if !store::put(&mut tx, allowed.app().app_id, &command, COMMANDS_PER_APP_MAX).await? {
+        let text = format!("an app has {COMMANDS_PER_APP_MAX} commands at the most; delete one first");
+        return Err(ApiError::conflict("too_many_commands", text));
+    }
+    let entry = audit::Entry::ok("commands.put", format!("command/{}", command.name));
+    audit::write(&app, &mut tx, &allowed, entry).await?;
+    tx.commit().await?;
+    Ok(Json(json!(command)))
+}
+
+/// Deletes one.
+pub async fn delete(
+    State(app): State<App>,
+    allowed: Allowed<may::TenantWrite>,
+    Params(path): Params<CommandPath>,
+) -> ApiResult<NoContent> {
+    let mut tx = app.tenant_tx(&allowed).await?;
+    if !store::delete(&mut tx, &path.name).await? {
+        return Err(ApiError::not_found("command"));
+    }
+    let entry = audit::Entry::ok("commands.delete", format!("command/{}", path.name));
+    audit::write(&app, &mut tx, &allowed, entry).await?;
+    tx.commit().await?;
+    Ok(NoContent)
+}
+
+/// Prompts a session with a command (row M273).
+pub async fn call(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsPrompt>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<CallInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
+    let command = find(&app, &allowed, session_id, &input.command).await?;
+    let prompt = PromptInput {
+        parts: vec![Part::Text { text: fill(&command.template, &input.arguments) }],
+        message_id: input.message_id,
+        agent: command.agent,
+        model: command.model,
+        permissions: None,
+        when_busy: input.when_busy,
+        queue: false,
+    };
+    let taken = prompt::prompt(&app, &allowed, session_id, prompt).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(taken))))
+}
+
+/// The command of this name, for a session that is there; else what there is.
+async fn find(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session_id: Uuid,
+    name: &str,
+) -> ApiResult<Command> {
+    let mut tx = app.tenant_tx(allowed).await?;
+    // A session that is not there is told from one that is by nothing else.
+    crate::sessions::store::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if let Some(command) = store::find(&mut tx, name).await? {
+        return Ok(command);
+    }
+    let names: Vec<String> = store::list(&mut tx).await?.into_iter().map(|command| command.name).collect();
+    let error = ApiError::new(
+        StatusCode::NOT_FOUND,
+        "unknown_command",
+        "no such command; GET /v1/commands lists them",
+    );
+    Err(error.with("suggestions", json!(names)))
+}

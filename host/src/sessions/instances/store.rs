@@ -1,0 +1,102 @@
+//! All SQL of instances.
+
+use super::Target;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+/// Begins an instance, unless one lives; its id.
+pub(crate) async fn begin(
+    conn: &mut PgConnection,
+    (session_id, app_id): (Uuid, Uuid),
+    instance_id: Uuid,
+    target: Target,
+    ready: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into session_instances (instance_id, session_id, app_id, driver, state, created_at, registered_at)
+         values ($1, $2, $3, $4, case when $5 then 'running' else 'provisioning' end, $6, case when $5 then $6 end)
+         on conflict (session_id) where state in ('provisioning', 'running') do nothing",
+    )
+    .bind(instance_id)
+    .bind(session_id)
+    .bind(app_id)
+    .bind(target.name())
+    .bind(ready)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// An instance is ready; false where it was ended meanwhile.
+pub(super) async fn ready(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update session_instances set state = 'running', registered_at = $2
+         where instance_id = $1 and state = 'provisioning'",
+    )
+    .bind(instance_id)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// Ends the instance that lives for a session, if one does.
+pub(crate) async fn end(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    failed: bool,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update session_instances set state = case when $2 then 'error' else 'terminated' end, reason = $3,
+           terminated_at = $4
+         where session_id = $1 and state in ('provisioning', 'running')",
+    )
+    .bind(session_id)
+    .bind(failed)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// An instance, as it is shown.
+#[derive(Debug, FromRow, Serialize)]
+pub(crate) struct Shown {
+    /// Its id.
+    #[serde(rename = "id")]
+    pub instance_id: Uuid,
+    /// The driver.
+    pub driver: String,
+    /// How it stands.
+    pub state: String,
+    /// Why it ended.
+    pub reason: Option<String>,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+    /// When it was ready.
+    pub registered_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub terminated_at: Option<DateTime<Utc>>,
+}
+
+/// The last instance of a session.
+pub(crate) async fn last(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Shown>> {
+    sqlx::query_as(
+        "select instance_id, driver, state, reason, created_at, registered_at, terminated_at from session_instances
+         where session_id = $1 order by created_at desc, instance_id desc limit 1",
+    )
+    .bind(session_id)
+    .fetch_optional(conn)
+    .await
+}

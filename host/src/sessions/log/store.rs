@@ -1,0 +1,121 @@
+//! All SQL of the log.
+
+use super::{Draft, Event};
+use crate::tenants::TenantTx;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+/// What other hosts are told by: `<session> <number of the last event>`, or `<turn> cut`. `listen` reads it.
+pub(crate) const CHANNEL: &str = "opg_sessions";
+
+/// Adds events and says the number of the last; tells the other hosts with the commit.
+pub(super) async fn append(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    app_id: Uuid,
+    drafts: &[Draft],
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let kinds: Vec<&str> = drafts.iter().map(|draft| draft.kind.name()).collect();
+    let turns: Vec<Option<Uuid>> = drafts.iter().map(|draft| draft.turn_id).collect();
+    let data: Vec<Json<&Map<String, Value>>> = drafts.iter().map(|draft| Json(&draft.data)).collect();
+    sqlx::query_scalar(
+        "with numbered as (
+           update sessions set last_seq = last_seq + cardinality($3::text[]) where session_id = $1 returning last_seq
+         ), added as (
+           insert into session_events (session_id, app_id, seq, kind, turn_id, data, created_at)
+           select $1, $2, last_seq - cardinality($3::text[]) + n, kind, turn_id, data, $6
+           from numbered, unnest($3::text[], $4::uuid[], $5::jsonb[]) with ordinality as e(kind, turn_id, data, n)
+         ), told as (
+           select pg_notify($7, $1::text || ' ' || last_seq) from numbered
+         )
+         select last_seq from numbered, told",
+    )
+    .bind(session_id)
+    .bind(app_id)
+    .bind(kinds)
+    .bind(turns)
+    .bind(data)
+    .bind(now)
+    .bind(CHANNEL)
+    .fetch_one(conn)
+    .await
+}
+
+#[derive(FromRow)]
+struct Row {
+    seq: i64,
+    kind: String,
+    turn_id: Option<Uuid>,
+    data: Json<Map<String, Value>>,
+    created_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn into_event(self, session_id: Uuid) -> Event {
+        let Row { seq, kind, turn_id, data: Json(data), created_at: time } = self;
+        Event { seq, time, session_id, kind, turn_id, data }
+    }
+}
+
+/// The first and the last number that are there; none where there is no such session.
+pub(super) async fn bounds(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<(i64, i64)>> {
+    sqlx::query_as("select first_seq, last_seq from sessions where session_id = $1")
+        .bind(session_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// Events after a number, in order.
+pub(crate) async fn after(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    seq: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select seq, kind, turn_id, data, created_at from session_events
+         where session_id = $1 and seq > $2 order by seq limit $3",
+    )
+    .bind(session_id)
+    .bind(seq)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())
+}
+
+/// What happened in one turn, in order.
+pub(crate) async fn of_turn(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    turn_id: Uuid,
+) -> sqlx::Result<Vec<Event>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select seq, kind, turn_id, data, created_at from session_events
+         where session_id = $1 and turn_id = $2 order by seq",
+    )
+    .bind(session_id)
+    .bind(turn_id)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())
+}
+
+/// Removes the oldest events where there are more than `kept`.
+pub(crate) async fn prune(conn: &mut PgConnection, session_id: Uuid, kept: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "with pruned as (
+           update sessions set first_seq = last_seq - $2 + 1
+           where session_id = $1 and last_seq - first_seq >= $2 returning first_seq
+         )
+         delete from session_events using pruned where session_id = $1 and seq < pruned.first_seq",
+    )
+    .bind(session_id)
+    .bind(kept)
+    .execute(conn)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,91 @@
+//! Answering what is asked.
+
+use super::{Response, Rule, Verdict, resolved, store};
+use crate::{
+    app::App,
+    grants::{Allowed, InApp, action::may, audit},
+    limits::PERMISSION_RULES_MAX,
+    sessions::{log, store as sessions},
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Why an answer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// Nothing of this id is asked in this session.
+    #[error("no such permission")]
+    NotFound,
+    /// Somebody answered before, or time was up.
+    #[error("this was answered before: {0}")]
+    Resolved(String),
+    /// There is no room for another rule.
+    #[error(
+        "this session has {PERMISSION_RULES_MAX} rules already; remove some with PATCH, or answer `once`"
+    )]
+    TooManyRules,
+    /// The database.
+    #[error("the answer could not be written down")]
+    Db(#[from] sqlx::Error),
+}
+
+/// An answer.
+pub struct Answer {
+    /// What is said.
+    pub response: Response,
+    /// Why, for the agent to read.
+    pub message: Option<String>,
+    /// With `always`: for which inputs, as in a rule; all, unless given.
+    pub pattern: BTreeMap<String, String>,
+}
+
+/// Answers what was asked in a session or one below it. `always` is a rule from then on, and answers whatever else
+/// waits and fits it.
+///
+/// # Errors
+/// [`AnswerError`]; then nothing was answered.
+pub async fn answer(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    (session_id, permission_id): (Uuid, Uuid),
+    answer: Answer,
+) -> Result<(), AnswerError> {
+    let now = app.now();
+    let mut tx = app.tenant_tx(allowed).await?;
+    let asked = store::find(&mut tx, session_id, permission_id).await?.ok_or(AnswerError::NotFound)?;
+    if let Some(response) = asked.response {
+        return Err(AnswerError::Resolved(response));
+    }
+    // Whoever ends the turn holds the session's row, and answers what is open: one of us is first.
+    sessions::lock(&mut tx, asked.session_id).await?.ok_or(AnswerError::NotFound)?;
+    let message = answer.message.as_deref();
+    if !store::resolve(&mut tx, permission_id, answer.response, message, now).await? {
+        return Err(AnswerError::Resolved(Response::Reject.name().to_owned()));
+    }
+    let mut drafts = vec![resolved(asked.turn_id, permission_id, answer.response, message)];
+    if answer.response == Response::Always {
+        let mut policy = store::policy(&mut tx, asked.session_id).await?.unwrap_or_default();
+        if policy.rules.len() >= PERMISSION_RULES_MAX {
+            return Err(AnswerError::TooManyRules);
+        }
+        policy.rules.push(Rule { tool: asked.tool.clone(), pattern: answer.pattern, action: Verdict::Allow });
+        store::set_policy(&mut tx, asked.session_id, &policy).await?;
+        for (also, turn_id, tool, input) in store::open_of_session(&mut tx, asked.session_id).await? {
+            let Value::Object(input) = input else { continue };
+            if policy.judge(&tool, &input) == Verdict::Allow
+                && store::resolve(&mut tx, also, Response::Once, None, now).await?
+            {
+                drafts.push(resolved(turn_id, also, Response::Once, None));
+            }
+        }
+    }
+    let written = log::write(app, tx.conn(), (asked.session_id, allowed.app().app_id), drafts).await?;
+    let entry =
+        audit::Entry::ok("sessions.permission", format!("session/{} tool/{}", asked.session_id, asked.tool))
+            .detail(serde_json::json!({ "response": answer.response }));
+    audit::write(app, &mut tx, allowed, entry).await?;
+    tx.commit().await?;
+    written.tell(app);
+    Ok(())
+}

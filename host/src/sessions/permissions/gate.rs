@@ -1,0 +1,170 @@
+//! The gate of a running turn: judges each call of a tool, and asks where it has to.
+
+use super::{
+    Policy, Response, Verdict, resolved,
+    store::{self, Pending},
+};
+use crate::{
+    app::App,
+    grants::{Acting, GuestGrants},
+    guests::Permissions,
+    limits::{PERMISSION_INPUT_BYTES_MAX, PERMISSION_TIME},
+    sandbox::door::DoorError,
+    sessions::{
+        log::{self, Draft, Item, Kind, Reader},
+        store as sessions,
+        turns::Running,
+    },
+    tools::catalog::Tool,
+};
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What is said of an ask that nobody answered.
+const NOBODY: &str = "nobody answered in time";
+
+/// The gate of one turn.
+pub struct Gate {
+    app: App,
+    acting: Acting,
+    turn: Running,
+}
+
+impl Gate {
+    /// The gate of this turn.
+    pub fn new(app: &App, acting: &Acting, turn: Running) -> Gate {
+        Gate { app: app.clone(), acting: acting.clone(), turn }
+    }
+
+    async fn policy(&self) -> sqlx::Result<Policy> {
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        // A session that is gone runs nothing more.
+        let deny = || Policy { mode: Verdict::Deny, rules: vec![] };
+        Ok(store::policy(&mut tx, self.turn.session_id).await?.unwrap_or_else(deny))
+    }
+
+    /// Asks, and waits for the answer.
+    async fn ask(
+        &self,
+        tool: &Tool,
+        input: &Map<String, Value>,
+        time_left: Duration,
+    ) -> sqlx::Result<Answer> {
+        let now = self.app.now();
+        // Some of its time is left to the agent, to say that nobody answered.
+        let wait = PERMISSION_TIME.min(time_left.mul_f32(0.9));
+        let asked = Pending {
+            permission_id: self.app.new_id(),
+            session_id: self.turn.session_id,
+            turn_id: self.turn.turn_id,
+            tool: tool.definition.name.clone(),
+            input: shown(input),
+            capabilities: self.capabilities(tool),
+            created_at: now,
+            expires_at: now + wait,
+        };
+        // From before it is asked: no answer is missed.
+        let reading = Reader::open(&self.app, &self.acting, self.turn.session_id, None).await;
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        store::insert(&mut tx, self.turn.app_id, &asked).await?;
+        let drafts = vec![Draft::new(
+            Kind::PermissionRequest,
+            Some(self.turn.turn_id),
+            json!({ "permission": asked }),
+        )];
+        let written =
+            log::write(&self.app, tx.conn(), (self.turn.session_id, self.turn.app_id), drafts).await?;
+        tx.commit().await?;
+        written.tell(&self.app);
+        if let Ok(reader) = reading {
+            drop(tokio::time::timeout(wait, heard(reader, asked.permission_id)).await);
+        }
+        self.close(asked.permission_id).await
+    }
+
+    fn capabilities(&self, tool: &Tool) -> Vec<String> {
+        let grants = GuestGrants::new(&self.acting, tool.plugin.name.clone(), &tool.plugin);
+        grants.effective().map(ToString::to_string).collect()
+    }
+
+    /// The answer, as it is written; where there is none yet, no.
+    async fn close(&self, permission_id: Uuid) -> sqlx::Result<Answer> {
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        // The session's row first, as everywhere.
+        sessions::lock(&mut tx, self.turn.session_id).await?;
+        let Some(asked) = store::find(&mut tx, self.turn.session_id, permission_id).await? else {
+            return Ok(Answer::Rejected(None));
+        };
+        match asked.response.as_deref() {
+            Some("once" | "always") => return Ok(Answer::Allowed),
+            Some(_) => return Ok(Answer::Rejected(asked.message)),
+            None => {}
+        }
+        store::resolve(&mut tx, permission_id, Response::Reject, Some(NOBODY), self.app.now()).await?;
+        let drafts = vec![resolved(self.turn.turn_id, permission_id, Response::Reject, Some(NOBODY))];
+        let written =
+            log::write(&self.app, tx.conn(), (self.turn.session_id, self.turn.app_id), drafts).await?;
+        tx.commit().await?;
+        written.tell(&self.app);
+        Ok(Answer::Rejected(Some(NOBODY.to_owned())))
+    }
+}
+
+enum Answer {
+    Allowed,
+    Rejected(Option<String>),
+}
+
+/// Reads the session's log until this was answered, or there is no more of it.
+async fn heard(mut reader: Reader, permission_id: Uuid) {
+    while let Some(item) = reader.next().await {
+        if let Item::Event(event) = item
+            && event.kind == Kind::PermissionResolved.name()
+            && event.data.get("permission_id") == Some(&json!(permission_id))
+        {
+            return;
+        }
+    }
+}
+
+/// The input for whoever decides: whole where it is short enough, else as much of each member as can be shown.
+fn shown(input: &Map<String, Value>) -> Value {
+    let whole = Value::Object(input.clone());
+    if whole.to_string().len() <= PERMISSION_INPUT_BYTES_MAX {
+        return whole;
+    }
+    let text: String = whole.to_string().chars().take(PERMISSION_INPUT_BYTES_MAX / 4).collect();
+    json!({ "cut": true, "text": text })
+}
+
+#[async_trait]
+impl Permissions for Gate {
+    async fn permit(&self, tool: &Tool, input: &str, time_left: Duration) -> Result<(), DoorError> {
+        // What is no object fits no pattern; the tool's own schema refuses it later.
+        let input: Map<String, Value> = serde_json::from_str(input).unwrap_or_default();
+        let unavailable = |cause: sqlx::Error| {
+            tracing::error!(%cause, "whether a tool may run could not be found out");
+            DoorError::Unavailable(
+                "whether this tool may run cannot be found out right now; try again".into(),
+            )
+        };
+        let name = &tool.definition.name;
+        match self.policy().await.map_err(unavailable)?.judge(name, &input) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny => Err(DoorError::Denied(format!(
+                "the rules of this session do not let `{name}` run with this input"
+            ))),
+            Verdict::Ask => match self.ask(tool, &input, time_left).await.map_err(unavailable)? {
+                Answer::Allowed => Ok(()),
+                Answer::Rejected(Some(why)) => {
+                    Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
+                }
+                Answer::Rejected(None) => {
+                    Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
+                }
+            },
+        }
+    }
+}

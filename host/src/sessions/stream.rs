@@ -1,0 +1,85 @@
+//! A session's log as server-sent events (WHATWG HTML, 9.2), for whoever watches.
+
+use super::log::{
+    Event, Item, Reader,
+    read::{End, HEARTBEAT_EVERY},
+};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, header};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+
+/// What a reader is told of the session when it comes, and whenever there is more to say than an event.
+pub(super) fn connected(session: &Value, cursor: i64) -> (&'static str, Value) {
+    let data =
+        json!({ "cursor": cursor, "session": session, "heartbeat_seconds": HEARTBEAT_EVERY.as_secs() });
+    ("server.connected", data)
+}
+
+/// The items of a log that are no events of it.
+pub(super) fn notice(item: &Item, cursor: i64) -> Option<(&'static str, Value)> {
+    match item {
+        Item::Event(_) => None,
+        Item::Heartbeat => Some(("heartbeat", json!({ "cursor": cursor }))),
+        Item::Reset(cursor) => Some((
+            "reset",
+            json!({ "cursor": cursor, "message": "older events are not kept; read the messages again and go on from here" }),
+        )),
+        Item::End(end) => {
+            Some(("end", json!({ "reason": end.name(), "message": why(*end), "cursor": cursor })))
+        }
+    }
+}
+
+fn why(end: End) -> &'static str {
+    match end {
+        End::TooSlow => "events came faster than you read them; come back with the cursor",
+        End::Gone => "the session is gone",
+        End::Revoked => "this credential may not read it any more",
+        End::Stopping => "the server stops; come back with the cursor",
+        End::Unavailable => "the log cannot be read right now; come back with the cursor",
+    }
+}
+
+/// The stream of a reader; it ends with the reader, and the reader with it.
+pub(super) fn sse(session: &Value, reader: Reader) -> Response {
+    let (name, data) = connected(session, reader.cursor());
+    let first = frame(None, name, &data);
+    let going = Some((reader, Some(first)));
+    let frames = stream::unfold(going, |going| async move {
+        let (mut reader, first) = going?;
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(Bytes::from(first)), Some((reader, None))));
+        }
+        let item = reader.next().await?;
+        let frame = match &item {
+            Item::Event(event) => of_event(event),
+            other => notice(other, reader.cursor())
+                .map(|(name, data)| frame(None, name, &data))
+                .unwrap_or_default(),
+        };
+        let over = matches!(item, Item::End(_));
+        Some((Ok(Bytes::from(frame)), (!over).then_some((reader, None))))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(frames)).into_response()
+}
+
+fn of_event(event: &Event) -> String {
+    frame(Some(event.seq), &event.kind, &json!(event))
+}
+
+/// JSON has no line ends, so one `data` line holds it.
+fn frame(id: Option<i64>, name: &str, data: &Value) -> String {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    format!("{id}event: {name}\ndata: {data}\n\n")
+}

@@ -1,0 +1,156 @@
+//! What a turn says while it runs, on its way into the log.
+//!
+//! Pieces are gathered for [`GATHER`] and written together: a model writes
+//! faster than anybody reads, and each write is a transaction.
+
+use super::{Running, transcript::Steps};
+use crate::{
+    app::App,
+    grants::Acting,
+    limits::{SESSION_EVENT_BYTES_MAX, SESSION_LOG_BYTES_PER_TURN_MAX},
+    sessions::log::{self, Draft, Kind},
+};
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long pieces wait for others: below what a reader notices.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// What is told of a turn. Kept in memory until it is written, so that its end knows all of it.
+pub(super) struct Live {
+    app: App,
+    acting: Acting,
+    turn: Running,
+    token: Uuid,
+    /// What was said so far.
+    pub(super) steps: Steps,
+    pending: Vec<Draft>,
+    since: Option<Instant>,
+    bytes: usize,
+}
+
+/// Why nothing more is written of a turn.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LiveError {
+    /// The turn was ended by somebody else.
+    #[error("the turn was ended from outside")]
+    Lost,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] sqlx::Error),
+}
+
+impl Live {
+    pub(super) fn new(app: &App, acting: &Acting, turn: Running, token: Uuid) -> Live {
+        Live {
+            app: app.clone(),
+            acting: acting.clone(),
+            turn,
+            token,
+            steps: Steps::default(),
+            pending: vec![],
+            since: None,
+            bytes: 0,
+        }
+    }
+
+    /// A piece of the answer.
+    pub(super) fn text(&mut self, text: &str) {
+        let step = self.steps.to_say(|| self.app.new_id());
+        step.text.push_str(text);
+        let message_id = step.message_id;
+        self.piece("text", message_id, text);
+    }
+
+    /// A piece of what the model thinks.
+    pub(super) fn reasoning(&mut self, text: &str) {
+        let step = self.steps.to_say(|| self.app.new_id());
+        step.reasoning.push_str(text);
+        let message_id = step.message_id;
+        self.piece("reasoning", message_id, text);
+    }
+
+    /// What an agent tells besides, in the form of `opg:host/events`.
+    pub(super) fn told(&mut self, kind: &str, mut event: Map<String, Value>) {
+        event.remove("type");
+        // A guest's word: as much of it as a log can bear.
+        let bytes = Value::Object(event.clone()).to_string().len();
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > SESSION_LOG_BYTES_PER_TURN_MAX || bytes > SESSION_EVENT_BYTES_MAX {
+            event.retain(|name, value| {
+                matches!(name.as_str(), "id" | "name" | "ok") && value.to_string().len() < 256
+            });
+            event.insert("cut".to_owned(), json!(true));
+        }
+        let kind = match kind {
+            "tool_call" => {
+                let message_id = self.steps.call(|| self.app.new_id(), &event);
+                event.insert("message_id".to_owned(), json!(message_id));
+                Kind::ToolCall
+            }
+            "tool_result" => {
+                let Some(message_id) = self.steps.result(&event) else { return };
+                event.insert("message_id".to_owned(), json!(message_id));
+                Kind::ToolResult
+            }
+            other => {
+                let inner = std::mem::take(&mut event);
+                event.insert("name".to_owned(), json!(other));
+                event.insert("event".to_owned(), Value::Object(inner));
+                Kind::AgentEvent
+            }
+        };
+        self.push(Draft { kind, turn_id: Some(self.turn.turn_id), data: event });
+    }
+
+    fn piece(&mut self, kind: &str, message_id: Uuid, text: &str) {
+        if let Some(last) = self.pending.last_mut().filter(|draft| draft.kind == Kind::MessageAppend)
+            && last.data["message_id"] == json!(message_id)
+            && last.data["part"]["type"] == kind
+            && let Some(Value::String(said)) = last.data.get_mut("part").and_then(|part| part.get_mut("text"))
+        {
+            said.push_str(text);
+            return;
+        }
+        let data =
+            json!({ "message_id": message_id, "role": "assistant", "part": { "type": kind, "text": text } });
+        self.push(Draft::new(Kind::MessageAppend, Some(self.turn.turn_id), data));
+    }
+
+    fn push(&mut self, draft: Draft) {
+        self.pending.push(draft);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Until it is time to write; for ever where there is nothing to.
+    pub(super) async fn due(&self) {
+        match self.since {
+            Some(since) => tokio::time::sleep_until((since + GATHER).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what is pending.
+    pub(super) async fn flush(&mut self) -> Result<(), LiveError> {
+        let drafts = self.take();
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        if !crate::sessions::store::holds(&mut tx, self.turn.session_id, self.token).await? {
+            return Err(LiveError::Lost);
+        }
+        let written =
+            log::write(&self.app, tx.conn(), (self.turn.session_id, self.turn.app_id), drafts).await?;
+        tx.commit().await?;
+        written.tell(&self.app);
+        Ok(())
+    }
+
+    /// What is pending, for whoever writes it.
+    pub(super) fn take(&mut self) -> Vec<Draft> {
+        self.since = None;
+        std::mem::take(&mut self.pending)
+    }
+}

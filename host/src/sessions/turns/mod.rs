@@ -1,0 +1,88 @@
+//! Turns: one user message to its final answer, run in the background.
+//!
+//! A prompt is kept with its turn before anybody is told that it was taken
+//! ([`prompt`]). One turn of a session runs at a time, whichever host has it
+//! ([`drive`]); what it says goes into the session's log as it comes ([`live`]).
+//! It ends by its answer, or is cut: by whoever aborts it, by a failure, or
+//! because its host died ([`end`]). Either way what was said stays, and the
+//! session's history can be read by a model again.
+
+pub mod content;
+pub mod drive;
+pub mod end;
+mod live;
+pub mod prompt;
+pub mod running;
+pub(super) mod store;
+pub mod transcript;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// How a turn stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It waits.
+    Queued,
+    /// It runs.
+    Running,
+    /// It has its answer.
+    Done,
+    /// It could not be answered.
+    Failed,
+    /// Somebody stopped it.
+    Aborted,
+}
+
+impl State {
+    /// The name in the table and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+            State::Aborted => "aborted",
+        }
+    }
+}
+
+/// What was asked, as it is kept until its turn comes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prompt {
+    /// The user's message, as OpenAI's chat messages hold it: a text, or a list of parts.
+    pub content: Value,
+    /// The agent that answers; none: the session's, or the app's default.
+    pub agent: Option<String>,
+    /// The model, `provider/model`; none: the agent's, the session's, or the app's default.
+    pub model: Option<String>,
+}
+
+/// Why a turn did not end with an answer, for programs and for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reason {
+    /// A stable name.
+    pub code: String,
+    /// What happened and what to do next.
+    pub message: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Reason {
+        Reason { code: code.into(), message: message.into() }
+    }
+}
+
+/// A turn that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Its session.
+    pub session_id: Uuid,
+    /// The session's app.
+    pub app_id: Uuid,
+    /// The turn.
+    pub turn_id: Uuid,
+}

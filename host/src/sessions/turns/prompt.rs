@@ -1,0 +1,241 @@
+//! Taking a prompt: it is kept with its turn, and runs when its turn comes.
+
+use super::{
+    Prompt, Reason, Running, State,
+    content::{self, Part},
+    drive, end, store,
+};
+use crate::{
+    agents::{self, ChooseError},
+    app::App,
+    chat::send::{ChatError, full_id},
+    error::FieldError,
+    grants::{Acting, Allowed, InApp, action::may},
+    limits::{SESSION_TITLE_CHARS, TURNS_WAITING_MAX},
+    models::ModelId,
+    sessions::{
+        SessionError, Status,
+        instances::{self, Target, provision},
+        log::{self, Draft, Kind},
+        permissions::{Policy, store as permissions},
+        status, store as sessions,
+    },
+    tenants::configure,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A prompt, as it is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptInput {
+    /// What the message holds.
+    pub parts: Vec<Part>,
+    /// The message's id; one that was sent before is not taken again.
+    pub message_id: Option<Uuid>,
+    /// The agent that answers.
+    pub agent: Option<String>,
+    /// The model, `provider/model`.
+    pub model: Option<String>,
+    /// The session's rules from this turn on.
+    pub permissions: Option<Policy>,
+    /// What to do while another turn runs or waits.
+    #[serde(default)]
+    pub when_busy: WhenBusy,
+    /// The same as `when_busy: "queue"`.
+    #[serde(default)]
+    pub queue: bool,
+}
+
+/// What to do with a prompt while another turn runs or waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenBusy {
+    /// It is refused: 409.
+    #[default]
+    Reject,
+    /// It waits for its turn.
+    Queue,
+    /// What runs is stopped, and this is next.
+    Interrupt,
+}
+
+/// A prompt that was taken.
+#[derive(Debug, Serialize)]
+pub struct Accepted {
+    /// Its message.
+    pub message_id: Uuid,
+    /// Its turn.
+    pub turn_id: Uuid,
+    /// What to read the log on from, to see all of it.
+    pub cursor: Option<i64>,
+}
+
+/// Why a prompt was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// Members are wrong.
+    #[error("the prompt is wrong")]
+    Invalid(Vec<FieldError>),
+    /// The session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Another turn runs or waits.
+    #[error("a turn runs in this session; send `when_busy` as `queue` or `interrupt`, or wait for it to end")]
+    Busy,
+    /// Too many wait.
+    #[error("{TURNS_WAITING_MAX} turns wait in this session already; wait for one to end")]
+    TooMany,
+    /// Who would answer.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+}
+
+impl From<sqlx::Error> for PromptError {
+    fn from(cause: sqlx::Error) -> PromptError {
+        PromptError::Session(cause.into())
+    }
+}
+
+impl From<ChooseError> for PromptError {
+    fn from(cause: ChooseError) -> PromptError {
+        PromptError::Chat(cause.into())
+    }
+}
+
+/// Takes a prompt. Once this has returned it is kept, and it runs as soon as it can, on whichever host.
+///
+/// # Errors
+/// [`PromptError`]; then nothing was changed.
+pub async fn prompt(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session_id: Uuid,
+    input: PromptInput,
+) -> Result<Accepted, PromptError> {
+    let read = content::read(&input.parts).map_err(PromptError::Invalid)?;
+    let wrong = input.permissions.as_ref().map(|policy| policy.check("/permissions")).unwrap_or_default();
+    if !wrong.is_empty() {
+        return Err(PromptError::Invalid(wrong));
+    }
+    let may_chat = Allowed::<may::ChatSend>::judge(Some(allowed.caller()), None).map_err(ChatError::from)?;
+    let agent = input.agent.or(read.agent);
+    check(app, &may_chat, agent.as_deref(), input.model.as_deref()).await?;
+    let when_busy = if input.queue { WhenBusy::Queue } else { input.when_busy };
+    let prompt = Prompt { content: read.content, agent, model: input.model };
+
+    let now = app.now();
+    let app_id = allowed.app().app_id;
+    let mut tx = app.tenant_tx(allowed).await?;
+    let session = sessions::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if session.expires_at <= now {
+        return Err(SessionError::Expired.into());
+    }
+    let message_id = input.message_id.unwrap_or_else(|| app.new_id());
+    if let Some(turn_id) = store::of_message(&mut tx, session_id, message_id).await? {
+        // Sent again by a client that did not hear of the first time.
+        return Ok(Accepted { message_id, turn_id, cursor: None });
+    }
+    let running =
+        store::running(tx.conn(), session_id).await?.map(|turn_id| Running { session_id, app_id, turn_id });
+    let waiting = store::count_queued(tx.conn(), session_id).await?;
+    let taken = session.busy_until.is_some_and(|until| until > now);
+    if waiting >= TURNS_WAITING_MAX {
+        return Err(PromptError::TooMany);
+    }
+    let interrupts = when_busy == WhenBusy::Interrupt;
+    if when_busy == WhenBusy::Reject && (taken || running.is_some() || waiting > 0) {
+        return Err(PromptError::Busy);
+    }
+    // A turn of a chat request cannot be stopped from here: its client waits for it.
+    if interrupts && taken && running.is_none() {
+        return Err(PromptError::Busy);
+    }
+    let mut told = vec![];
+    if let Some(running) = running.filter(|_| interrupts) {
+        let reason = Reason::new("interrupted", "another prompt took its place");
+        told.extend(end::cut(app, tx.conn(), running, State::Aborted, &reason).await?);
+    }
+    if let Some(policy) = &input.permissions {
+        permissions::set_policy(&mut tx, session_id, policy).await?;
+    }
+    if session.title.is_empty() && !read.words.is_empty() {
+        let title = title(&read.words);
+        let changes = sessions::Changes { title: Some(&title), agent: None, model: None, permissions: None };
+        sessions::change(&mut tx, session_id, &changes).await?;
+    }
+    let turn_id = app.new_id();
+    let new = store::NewTurn {
+        turn_id,
+        session_id,
+        app_id,
+        first: interrupts,
+        message_id,
+        prompt: &prompt,
+        credential_id: allowed.caller().credential_id,
+        request_id: &allowed.caller().request_id,
+        now,
+    };
+    store::insert(&mut tx, &new).await?;
+    sessions::touch(&mut tx, session_id, now, now + app.config.session_ttl).await?;
+    let mut drafts: Vec<_> = input
+        .parts
+        .iter()
+        .map(|part| {
+            let data = json!({ "message_id": message_id, "role": "user", "part": part });
+            Draft::new(Kind::MessageAppend, Some(turn_id), data)
+        })
+        .collect();
+    drafts.push(Draft::new(Kind::TurnQueued, Some(turn_id), json!({ "message_id": message_id })));
+    // Where it runs on nothing, it is made ready first.
+    let instance_id = app.new_id();
+    let wakes = matches!(session.status, Status::Stopped | Status::Error);
+    if wakes {
+        instances::store::begin(tx.conn(), (session_id, app_id), instance_id, Target::Wasm, false, now)
+            .await?;
+        drafts.extend(status::go(tx.conn(), session_id, Status::Creating, None).await?);
+    }
+    let written = log::write(app, tx.conn(), (session_id, app_id), drafts).await?;
+    let cursor = written.first_seq().map(|first| first - 1);
+    tx.commit().await?;
+    told.into_iter().chain([written]).for_each(|written| written.tell(app));
+    if wakes {
+        provision::start(app, Acting::of(allowed), session_id, instance_id, session.agent, Target::Wasm);
+    } else {
+        match running.filter(|_| interrupts) {
+            Some(running) => end::after_cut(app, running),
+            None => drive::drive(app, session_id),
+        }
+    }
+    Ok(Accepted { message_id, turn_id, cursor })
+}
+
+/// Whether the agent and the model that are named are there.
+async fn check(
+    app: &App,
+    allowed: &Allowed<may::ChatSend>,
+    agent: Option<&str>,
+    model: Option<&str>,
+) -> Result<(), PromptError> {
+    if agent.is_some() {
+        agents::choose(app, allowed, agent).await?;
+    }
+    if let Some(model) = model {
+        let id = ModelId::parse(model).map_err(ChatError::Request)?;
+        let (tenant, _providers) = configure::read(app, allowed).await?;
+        full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
+    }
+    Ok(())
+}
+
+/// The first words of the first message.
+fn title(words: &str) -> String {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let words = words.join(" ");
+    match words.char_indices().nth(SESSION_TITLE_CHARS) {
+        Some((end, _)) => format!("{}…", words[..end].trim_end()),
+        None => words,
+    }
+}

@@ -1,0 +1,166 @@
+//! All SQL of turns.
+
+use super::{Prompt, State, running::CUT};
+use crate::{sessions::log::CHANNEL, tenants::TenantTx};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+pub(super) struct NewTurn<'a> {
+    pub(super) turn_id: Uuid,
+    pub(super) session_id: Uuid,
+    pub(super) app_id: Uuid,
+    /// Before all that wait, rather than after them.
+    pub(super) first: bool,
+    pub(super) message_id: Uuid,
+    pub(super) prompt: &'a Prompt,
+    pub(super) credential_id: Option<Uuid>,
+    pub(super) request_id: &'a str,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert(tx: &mut TenantTx, new: &NewTurn<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into session_turns (turn_id, session_id, app_id, position, state, message_id, prompt, credential_id,
+           request_id, created_at)
+         select $1, $2, $3, case when $4 then coalesce(min(position), 0) - 1 else coalesce(max(position), 0) + 1 end,
+           'queued', $5, $6, $7, $8, $9
+         from session_turns where session_id = $2",
+    )
+    .bind(new.turn_id)
+    .bind(new.session_id)
+    .bind(new.app_id)
+    .bind(new.first)
+    .bind(new.message_id)
+    .bind(Json(new.prompt))
+    .bind(new.credential_id)
+    .bind(new.request_id)
+    .bind(new.now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// The turn that a message of this id began.
+pub(super) async fn of_message(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    message_id: Uuid,
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar("select turn_id from session_turns where session_id = $1 and message_id = $2")
+        .bind(session_id)
+        .bind(message_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// How many turns wait.
+pub(crate) async fn count_queued(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from session_turns where session_id = $1 and state = 'queued'")
+        .bind(session_id)
+        .fetch_one(conn)
+        .await
+}
+
+/// The turn that runs.
+pub(crate) async fn running(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar("select turn_id from session_turns where session_id = $1 and state = 'running'")
+        .bind(session_id)
+        .fetch_optional(conn)
+        .await
+}
+
+#[derive(FromRow)]
+pub(super) struct Waiting {
+    pub(super) turn_id: Uuid,
+    pub(super) app_id: Uuid,
+    pub(super) message_id: Uuid,
+    pub(super) prompt: Json<Prompt>,
+    pub(super) credential_id: Option<Uuid>,
+    pub(super) request_id: String,
+}
+
+/// The turn that is next.
+pub(super) async fn next(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Waiting>> {
+    sqlx::query_as(
+        "select turn_id, app_id, message_id, prompt, credential_id, request_id from session_turns
+         where session_id = $1 and state = 'queued' order by position limit 1",
+    )
+    .bind(session_id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// The turns that wait, in order.
+pub(crate) async fn queued(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select turn_id from session_turns where session_id = $1 and state = 'queued' order by position",
+    )
+    .bind(session_id)
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn start(conn: &mut PgConnection, turn_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query("update session_turns set state = 'running', started_at = $2 where turn_id = $1")
+        .bind(turn_id)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Ends a turn that waits or runs, and says which message began it; none where it has ended already.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    turn_id: Uuid,
+    state: State,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar(
+        "update session_turns set state = $2, reason = $3, ended_at = $4
+         where turn_id = $1 and state in ('queued', 'running') returning message_id",
+    )
+    .bind(turn_id)
+    .bind(state.name())
+    .bind(reason)
+    .bind(now)
+    .fetch_optional(conn)
+    .await
+}
+
+/// A turn that waits, as it is shown.
+#[derive(Debug, FromRow, Serialize)]
+pub(crate) struct ShownWaiting {
+    pub(crate) turn_id: Uuid,
+    pub(crate) message_id: Uuid,
+    pub(crate) prompt: Json<Prompt>,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// The turns that wait, as they are shown, in order.
+pub(crate) async fn shown_waiting(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+) -> sqlx::Result<Vec<ShownWaiting>> {
+    sqlx::query_as(
+        "select turn_id, message_id, prompt, created_at from session_turns
+         where session_id = $1 and state = 'queued' order by position",
+    )
+    .bind(session_id)
+    .fetch_all(conn)
+    .await
+}
+
+/// Tells other hosts that a turn was cut.
+pub(crate) async fn tell_cut(conn: &mut PgConnection, turn_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select pg_notify($1, $2::text || ' ' || $3)")
+        .bind(CHANNEL)
+        .bind(turn_id)
+        .bind(CUT)
+        .execute(conn)
+        .await
+        .map(drop)
+}

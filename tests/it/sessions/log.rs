@@ -1,0 +1,197 @@
+//! One log, and whoever reads it.
+
+use super::{
+    SESSIONS, Watch, at, kinds, messages, new_session, of_kind, prompt, said, start, streamed_text, turn,
+};
+use opg_tests::{app::TestApp, guests, upstream::Step};
+use serde_json::{Value, json};
+
+fn seqs(events: &[Value]) -> Vec<i64> {
+    events.iter().filter_map(|event| event["seq"].as_i64()).collect()
+}
+
+#[tokio::test]
+async fn m270_m329_a_reader_is_told_all_of_a_turn_in_order_and_without_a_gap() {
+    let (_app, upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    upstream.script(vec![Step::Reasoning("hm".into()), Step::text("Hello, "), Step::text("world")]);
+    let mut watch = Watch::open(&acme, &id, Some(0)).await;
+    assert_eq!(watch.connected["session"]["id"], json!(id));
+    let taken = prompt(&acme, &id, said("hi")).await;
+    let told = watch.until(|event| event["type"] == "session.status" && event["from"] == "active").await;
+    assert_eq!(seqs(&told), (1..=i64::try_from(told.len()).unwrap()).collect::<Vec<_>>());
+    assert!(told.iter().all(|event| event["session_id"] == json!(id) && event["time"].is_string()));
+    assert_eq!(streamed_text(&told), "Hello, world");
+    let whole = of_kind(&told, "message.complete");
+    assert_eq!(whole.len(), 1);
+    let parts = json!([{ "type": "reasoning", "text": "hm" }, { "type": "text", "text": "Hello, world" }]);
+    assert_eq!(whole[0]["message"]["parts"], parts);
+    let spoken =
+        of_kind(&told, "message.append").into_iter().find(|event| event["role"] == "assistant").unwrap();
+    assert_eq!(spoken["message_id"], whole[0]["message"]["id"], "the pieces are of the message they come to");
+    let usage = of_kind(&told, "token.usage");
+    assert_eq!((&usage[0]["prompt_tokens"], &usage[0]["completion_tokens"]), (&json!(10), &json!(5)));
+    assert_eq!(of_kind(&told, "turn.ended")[0]["state"], "done");
+    let kept = messages(&acme, &id).await;
+    assert_eq!((&kept[0]["id"], &kept[1]["id"]), (&taken["message_id"], &whole[0]["message"]["id"]));
+    assert_eq!(kept[1]["parts"], parts, "the list says what the log says");
+}
+
+#[tokio::test]
+async fn m270_a_reader_that_comes_back_with_its_cursor_misses_nothing_and_gets_nothing_twice() {
+    let (_app, _upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    turn(&acme, &id, said("one two three four five")).await;
+    turn(&acme, &id, said("six")).await;
+    let ended = |event: &Value| event["type"] == "session.status" && event["from"] == "active";
+    let mut watch = Watch::open(&acme, &id, Some(0)).await;
+    let mut whole = watch.until(ended).await;
+    whole.extend(watch.until(ended).await);
+    let last = *seqs(&whole).last().unwrap();
+    for cut in 0..last {
+        let rest = Watch::open(&acme, &id, Some(cut)).await.until(|event| event["seq"] == json!(last)).await;
+        assert_eq!(rest[..], whole[usize::try_from(cut).unwrap()..], "after {cut}");
+    }
+    // A browser sends the header.
+    let request = acme.request("GET", &at(&id, "stream")).header("last-event-id", (last - 1).to_string());
+    let rest = Watch::from(request).await.next().await.unwrap();
+    assert_eq!(rest["seq"], json!(last));
+    for wrong in ["x", "-1", "1.5"] {
+        assert_eq!(acme.get(&at(&id, &format!("stream?cursor={wrong}"))).await.status, 400, "{wrong}");
+    }
+    let timeline = acme.get(&at(&id, "timeline?limit=200")).await.json();
+    assert_eq!(timeline["data"].as_array().unwrap()[..], whole[..], "m289: the same in pages");
+}
+
+#[tokio::test]
+async fn m270_many_readers_are_told_the_same_and_one_that_goes_stops_nothing() {
+    let (app, upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    upstream.script(vec![
+        Step::text("a"),
+        Step::Wait(150),
+        Step::text("b"),
+        Step::Wait(150),
+        Step::text("c"),
+    ]);
+    super::expect_status(&acme, &id, "idle").await;
+    let mut readers = vec![];
+    for _ in 0..20 {
+        readers.push(Watch::open(&acme, &id, None).await);
+    }
+    let mut first = readers.pop().unwrap();
+    prompt(&acme, &id, said("x")).await;
+    first.until(|event| event["role"] == "assistant").await;
+    drop(first);
+    let mut told = vec![];
+    for reader in &mut readers {
+        told.push(reader.turn().await);
+    }
+    assert_eq!(streamed_text(&told[0]), "abc");
+    assert!(told.iter().all(|events| *events == told[0]));
+    drop(readers);
+    // Nobody is there: the turn runs all the same.
+    prompt(&acme, &id, said("again")).await;
+    super::expect_status(&acme, &id, "idle").await;
+    let mut watch = Watch::open(&acme, &id, Some(0)).await;
+    watch.turn().await;
+    assert_eq!(watch.turn().await.last().unwrap()["state"], "done");
+    assert_eq!(app.sql("select count(*)::text from session_turns where state = 'done'").await, ["2"]);
+}
+
+#[tokio::test]
+async fn m270_another_host_tells_its_readers_what_this_one_wrote() {
+    let (app, _upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    super::expect_status(&acme, &id, "idle").await;
+    // What the other host is, as far as this one can tell: somebody else who writes to the same database.
+    let mut watch = Watch::open(&acme, &id, None).await;
+    let mut owner = app.owner().await;
+    sqlx::query(
+        "with n as (update sessions set last_seq = last_seq + 1 returning session_id, app_id, last_seq)
+         , e as (insert into session_events (session_id, seq, app_id, kind, data, created_at)
+           select session_id, last_seq, app_id, 'agent.event', '{\"name\": \"elsewhere\"}', now() from n)
+         select pg_notify('opg_sessions', session_id || ' ' || last_seq) from n",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let told = watch.until(|event| event["type"] == "agent.event").await;
+    assert_eq!(told.last().unwrap()["name"], "elsewhere");
+}
+
+#[tokio::test]
+async fn m270_a_cursor_that_is_too_old_is_told_to_begin_anew() {
+    let (app, _upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    turn(&acme, &id, said("one")).await;
+    super::expect_status(&acme, &id, "idle").await;
+    let mut owner = app.owner().await;
+    for statement in ["update sessions set first_seq = 4", "delete from session_events where seq < 4"] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    let mut watch = Watch::open(&acme, &id, Some(1)).await;
+    let reset = watch.next().await.unwrap();
+    assert_eq!((&reset["event"], &reset["cursor"]), (&json!("reset"), &json!(3)));
+    assert_eq!(watch.next().await.unwrap()["seq"], 4, "and goes on from there");
+}
+
+#[tokio::test]
+async fn m270_a_reader_whose_credential_is_revoked_or_whose_host_stops_is_told_and_let_go() {
+    let app = TestApp::with_manual_clock().await;
+    let acme = app.tenant("acme").await;
+    let id = super::create(&acme, json!({ "model": "demo/assistant" })).await;
+    let reader = acme.with_scopes(&["sessions:read"]).await;
+    let mut watch = Watch::open(&reader, &id, None).await;
+    let mut other = Watch::open(&acme, &id, None).await;
+    let mut owner = app.owner().await;
+    sqlx::query("update credentials set revoked_at = now() where kind = 'dev_grant'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let told = watch.until(|event| event["event"] == "end").await;
+    assert_eq!(told.last().unwrap()["reason"], "revoked");
+    let stopping = tokio::spawn(app.running.stop());
+    let told = other.until(|event| event["event"] == "end").await;
+    assert_eq!(told.last().unwrap()["reason"], "stopping");
+    assert!(told.last().unwrap()["cursor"].is_number());
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn m035_a_chat_request_in_a_session_is_in_its_log_with_the_same_words() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = new_session(&acme).await;
+    super::expect_status(&acme, &id, "idle").await;
+    let mut watch = Watch::open(&acme, &id, None).await;
+    let body = json!({ "model": "openai/scripted", "session_id": id,
+        "messages": [{ "role": "user", "content": "call word-count {\"text\": \"a b\"}" }] });
+    let answer = acme.post("/v1/chat/completions", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = watch.until(|event| event["type"] == "session.status" && event["to"] == "idle").await;
+    let whole = of_kind(&told, "message.complete");
+    let roles: Vec<_> = whole.iter().map(|event| event["message"]["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "assistant"]);
+    assert_eq!(whole[1]["message"]["parts"][0]["tool"], "word-count");
+    assert_eq!(whole[1]["message"]["parts"][0]["state"], "completed");
+    assert_eq!(whole[2]["message"]["parts"][0]["text"], json!(answer.content()));
+    // And a prompt goes on from there.
+    turn(&acme, &id, said("thanks")).await;
+    assert_eq!(messages(&acme, &id).await.len(), 5);
+}
+
+#[tokio::test]
+async fn m289_what_a_session_used_is_summed_up() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = new_session(&acme).await;
+    let told = turn(&acme, &id, said("call word-count {\"text\": \"a b\"}")).await;
+    assert!(kinds(&told).contains(&"tool.call"), "{told:#?}");
+    let usage = acme.get(&at(&id, "usage")).await.json();
+    assert_eq!((&usage["model_calls"], &usage["tool_calls"]), (&json!(2), &json!(1)), "{usage}");
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(20), &json!(10)));
+    assert!(usage["storage_bytes"].as_i64().unwrap() > 0);
+    let other = acme.get(&format!("{SESSIONS}/{}/usage", "0190f3c4-0000-7000-8000-000000000000")).await;
+    assert_eq!(other.status, 404);
+}

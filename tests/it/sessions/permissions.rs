@@ -1,0 +1,175 @@
+//! What an agent asks, and whoever answers.
+
+use super::{Watch, at, create, messages, of_kind, prompt, said, start, turn};
+use opg_host::app::Clock;
+use opg_tests::{
+    app::{Client, Setup, TestApp, send},
+    guests,
+    upstream::Step,
+};
+use serde_json::{Value, json};
+
+const CALL: &str = r#"call word-count {"text": "a b"}"#;
+
+async fn asking(client: &Client, permissions: Value) -> String {
+    create(client, json!({ "model": "openai/scripted", "permissions": permissions })).await
+}
+
+async fn answer(client: &Client, session: &str, asked: &Value, body: Value) -> u16 {
+    let id = asked["permission"]["id"].as_str().unwrap();
+    client.post(&at(session, &format!("permissions/{id}")), &body).await.status
+}
+
+async fn next_ask(watch: &mut Watch) -> Value {
+    watch.until(|event| event["type"] == "permission.request").await.pop().unwrap()
+}
+
+#[tokio::test]
+async fn m275_m276_m327_a_tool_waits_until_somebody_allows_it() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = asking(&acme, json!({ "mode": "ask" })).await;
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said(CALL)).await;
+    let asked = next_ask(&mut watch).await;
+    let permission = &asked["permission"];
+    assert_eq!(
+        (&permission["tool"], &permission["input"]),
+        (&json!("word-count"), &json!({ "text": "a b" }))
+    );
+    assert!(permission["expires_at"].is_string());
+    let open = acme.get(&at(&id, "permissions")).await.json();
+    assert_eq!(open["data"][0]["id"], permission["id"]);
+    assert_eq!(acme.get(&format!("/v1/sessions/{id}")).await.json()["pending_permissions"], 1);
+    assert_eq!(answer(&acme, &id, &asked, json!({ "response": "perhaps" })).await, 422);
+    assert_eq!(answer(&acme, &id, &asked, json!({ "response": "once" })).await, 204);
+    assert_eq!(answer(&acme, &id, &asked, json!({ "response": "reject" })).await, 409, "it was answered");
+    let told = watch.turn().await;
+    assert_eq!(of_kind(&told, "permission.resolved")[0]["response"], "once");
+    assert_eq!(of_kind(&told, "tool.result")[0]["ok"], true);
+    assert_eq!(acme.get(&at(&id, "permissions")).await.json()["data"], json!([]));
+    // Once is once.
+    prompt(&acme, &id, said(CALL)).await;
+    let again = next_ask(&mut watch).await;
+    assert_eq!(
+        answer(&acme, &id, &again, json!({ "response": "reject", "message": "use your fingers" })).await,
+        204
+    );
+    let told = watch.turn().await;
+    let result = of_kind(&told, "tool.result")[0].clone();
+    assert_eq!(result["ok"], false);
+    assert!(result["output"].as_str().unwrap().contains("use your fingers"), "{result}");
+    assert_eq!(told.last().unwrap()["state"], "done", "the agent goes on without it");
+}
+
+#[tokio::test]
+async fn m276_always_is_a_rule_and_answers_whatever_else_waits_and_fits() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = asking(&acme, json!({ "mode": "ask" })).await;
+    let call = |id: &str, text: &str| Step::tool_call(id, "word-count", &json!({ "text": text }).to_string());
+    upstream.script(vec![call("c1", "safe a"), call("c2", "safe b"), call("c3", "other")]);
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said("go")).await;
+    let mut asks = vec![];
+    for _ in 0..3 {
+        asks.push(next_ask(&mut watch).await);
+    }
+    let of = |text: &str| asks.iter().find(|ask| ask["permission"]["input"]["text"] == text).unwrap().clone();
+    let always = json!({ "response": "always", "pattern": { "text": "safe *" } });
+    assert_eq!(answer(&acme, &id, &of("safe a"), always).await, 204);
+    assert_eq!(
+        answer(&acme, &id, &of("safe b"), json!({ "response": "reject" })).await,
+        409,
+        "the rule answered it"
+    );
+    assert_eq!(answer(&acme, &id, &of("other"), json!({ "response": "reject" })).await, 204);
+    let told = watch.turn().await;
+    let results: Vec<_> = of_kind(&told, "tool.result").iter().map(|event| event["ok"].clone()).collect();
+    assert_eq!(results, [true, true, false]);
+    let shown = acme.get(&format!("/v1/sessions/{id}")).await.json();
+    let rule = json!({ "tool": "word-count", "pattern": { "text": "safe *" }, "action": "allow" });
+    assert_eq!(shown["permissions"], json!({ "mode": "ask", "rules": [rule] }));
+    upstream.script(vec![call("c4", "safe c")]);
+    let told = turn(&acme, &id, said("again")).await;
+    assert_eq!(of_kind(&told, "permission.request"), Vec::<&Value>::new());
+}
+
+#[tokio::test]
+async fn m266_a_rule_that_denies_is_final_and_a_change_bites_the_running_turn() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = asking(&acme, json!({ "rules": [{ "tool": "word-*", "action": "deny" }] })).await;
+    let told = turn(&acme, &id, said(CALL)).await;
+    assert_eq!(of_kind(&told, "permission.request"), Vec::<&Value>::new());
+    let result = of_kind(&told, "tool.result")[0];
+    assert!(result["output"].as_str().unwrap().contains("rules of this session"), "{result}");
+
+    upstream.script(vec![Step::Wait(400), Step::tool_call("c", "word-count", r#"{"text":"a"}"#)]);
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said("go")).await;
+    watch.until(|event| event["type"] == "turn.started").await;
+    let rules = json!({ "permissions": { "mode": "allow" } });
+    let changed = send(acme.request("PATCH", &format!("/v1/sessions/{id}")).json(&rules)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let told = watch.turn().await;
+    assert_eq!(of_kind(&told, "tool.result")[0]["ok"], true);
+}
+
+#[tokio::test]
+async fn m276_a_run_that_asks_with_nobody_there_ends_by_itself_and_the_log_says_why() {
+    let setup = Setup { clock: Clock::system(), ..Setup::default() };
+    let app = TestApp::set_up(setup, |config| {
+        TestApp::allow_local(config);
+        // A turn has less than an answer may take.
+        config.agent_time_limit = std::time::Duration::from_secs(2);
+    })
+    .await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = asking(&acme, json!({ "mode": "ask" })).await;
+    let told = turn(&acme, &id, said(CALL)).await;
+    let resolved = of_kind(&told, "permission.resolved")[0];
+    assert_eq!(resolved["response"], "reject");
+    assert!(resolved["message"].as_str().unwrap().contains("answered"), "{resolved}");
+    assert_eq!(
+        app.sql("select count(*)::text from pending_permissions where resolved_at is null").await,
+        ["0"]
+    );
+    assert_eq!(app.running.app.in_flight.total(), 0);
+    super::expect_status(&acme, &id, "idle").await;
+    assert!(messages(&acme, &id).await.len() >= 2);
+}
+
+#[tokio::test]
+async fn m276_what_is_asked_is_answered_by_no_other_app_and_ends_with_its_turn() {
+    let (app, _upstream, acme) = start().await;
+    let rival = app.tenant("rival").await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = asking(&acme, json!({ "mode": "ask" })).await;
+    let other = asking(&acme, json!({})).await;
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said(CALL)).await;
+    let asked = next_ask(&mut watch).await;
+    let once = json!({ "response": "once" });
+    assert_eq!(answer(&rival, &id, &asked, once.clone()).await, 404);
+    assert_eq!(answer(&acme, &other, &asked, once.clone()).await, 404, "it is another session's");
+    let reads = acme.with_scopes(&["sessions:read"]).await;
+    assert_eq!(answer(&reads, &id, &asked, once.clone()).await, 403);
+    assert_eq!(acme.post(&at(&id, "abort"), &json!({})).await.status, 200);
+    let told = watch.turn().await;
+    assert_eq!(of_kind(&told, "permission.resolved")[0]["response"], "reject");
+    assert_eq!(answer(&acme, &id, &asked, once).await, 409);
+    let audit = acme.get("/v1/tenant/audit?limit=200").await.json();
+    assert!(!audit.to_string().contains("sessions.permission"), "nobody answered: {audit}");
+}
+
+#[tokio::test]
+async fn without_a_session_nobody_is_asked_and_tools_run_as_they_were_granted() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let answer = acme.chat("openai/scripted", CALL).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.content().contains('2'), "{}", answer.text());
+}
