@@ -359,6 +359,7 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 true if case.template.contains("/prices/") => {
                     request.json(&json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 1 }))
                 }
+                true if case.template.contains("/sessions/") => request.json(&session_body(case)),
                 true => request.json(&json!({ "version": 1 })),
                 false => request,
             };
@@ -372,12 +373,25 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 answer.text()
             );
             // What is made under the name that is sent says what is wrong with it.
-            if case.method != http::Method::PUT && name.len() < 100 {
+            // A URL's parser takes `..` for the folder above, so that is the path of another route, or of none.
+            let is_another = name.contains("%2e%2e") && answer.status == 405;
+            if case.method != http::Method::PUT && name.len() < 100 && !is_another {
                 assert_eq!(answer.status, 404, "{} {shown}: {}", case.at(), answer.text());
             }
         }
     }
     bench.nothing_happened().await;
+}
+
+/// A body that is right for what is done to a session.
+fn session_body(case: &Case) -> Value {
+    match case.template.rsplit('/').next() {
+        Some("prompt") => json!({ "parts": [{ "type": "text", "text": "x" }] }),
+        Some("command") => json!({ "command": "x" }),
+        Some("revert") => json!({ "message_id": "0190f3c4-0000-7000-8000-000000000000" }),
+        Some("{permission}") => json!({ "response": "once" }),
+        _ => json!({}),
+    }
 }
 
 #[tokio::test]
