@@ -37,6 +37,17 @@ pub fn limit_this_process(cpu_s: u64, memory_bytes: u64) -> io::Result<()> {
     set_limit(libc::RLIMIT_FSIZE, 0, 0)
 }
 
+/// How many files and connections this process may have open, once it has taken all it may have without asking anybody,
+/// `most` at the most.
+pub fn files_max(most: u64) -> u64 {
+    let Ok((soft, hard)) = limit(libc::RLIMIT_NOFILE) else { return FILES_USUAL };
+    let wanted = hard.min(most).max(soft);
+    if set_limit(libc::RLIMIT_NOFILE, wanted, hard).is_ok() { wanted } else { soft }
+}
+
+/// What a process may have open unless told otherwise.
+const FILES_USUAL: u64 = 1024;
+
 /// Gives up every system call but those that compute, read what is open and write to it: in all threads, for good.
 ///
 /// # Errors
@@ -64,6 +75,14 @@ fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: `limit` is a valid value that the call reads and does not keep.
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+#[expect(unsafe_code, reason = "the standard library does not tell limits of a process")]
+fn limit(resource: Resource) -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place that the call writes to and does not keep.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
 }
 
 /// A preference of the scheduler's and the kernel's; nothing depends on it.

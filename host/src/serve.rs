@@ -11,6 +11,7 @@ use crate::{
     db_proxy::{Database, posture::Finding},
     egress::{Egress, EgressError, EgressPolicy},
     grants::{authenticate::Authenticator, credential::Pepper},
+    hardening,
     http::rate_limit::RateLimits,
     limits::DRAIN_TIME_MAX,
     postgres::{
@@ -32,11 +33,12 @@ use crate::{
 use axum::extract::ConnectInfo;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use secrecy::SecretString;
-use std::{fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io, net::SocketAddr, os::unix::fs::OpenOptionsExt, path::Path, pin::pin, sync::Arc, time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -47,9 +49,11 @@ use tower::ServiceExt;
 
 /// How long a client may take to send its headers: longer is a client that holds a connection for nothing.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections at once: each holds a file descriptor, of which a process has 1024 unless told otherwise, and
-/// the database and the outside need some too.
-const CONNECTIONS_MAX: usize = 800;
+/// Files and connections of this process, where the system lets it have as many: most readers of sessions' logs wait,
+/// and one that waits costs a few kilobytes.
+const FILES_MAX: u64 = 16_384;
+/// Of those, in quarters, how many may be connections of clients: the database and the outside need some too.
+const CONNECTIONS_QUARTERS: u64 = 3;
 /// How long no connection is accepted after one could not be.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Threads that run guests, for each core: they wait for models and hosts more than they compute.
@@ -338,10 +342,11 @@ fn pepper(config: &Config, entropy: &Entropy) -> Result<Pepper, StartError> {
 
 async fn serve(app: App, listener: TcpListener) {
     let router = router::router(app.clone());
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections_max = hardening::files_max(FILES_MAX) / 4 * CONNECTIONS_QUARTERS;
+    let slots = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
             () = app.stopping.cancelled() => break,
@@ -363,11 +368,18 @@ async fn serve(app: App, listener: TcpListener) {
             request.map(axum::body::Body::new)
         });
         let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
-        let cut_off = app.cut_off.clone();
-        tokio::spawn(async move {
+        // A stream may be asked for as a WebSocket.
+        let connection = connection.with_upgrades();
+        let (stopping, cut_off) = (app.stopping.clone(), app.cut_off.clone());
+        connections.spawn(async move {
+            let mut connection = pin!(connection);
             tokio::select! {
                 // A client that breaks off is no event.
+                ended = &mut connection => return drop(ended),
+                () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            // What it has begun may end.
+            tokio::select! {
                 ended = connection => drop(ended),
                 () = cut_off.cancelled() => {}
             }
@@ -375,7 +387,8 @@ async fn serve(app: App, listener: TcpListener) {
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIME_MAX, connections.wait()).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
     // What hangs on a connection (a run, a model's stream) ends with it, and is written down.

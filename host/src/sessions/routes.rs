@@ -24,8 +24,11 @@ use crate::{
     limits::{PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
 };
 use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
+    extract::{
+        State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    response::Response,
 };
 use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
@@ -248,12 +251,13 @@ pub async fn fork(
     Ok((StatusCode::CREATED, Json(json!(forked))))
 }
 
-/// Streams what happens (row M270).
+/// Streams what happens (row M270), as a WebSocket where the client asks for one.
 pub async fn stream(
     State(app): State<App>,
     allowed: Allowed<may::SessionsRead>,
     Params(path): Params<SessionPath>,
     Queried(query): Queried<StreamQuery>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let session_id = path.session_id()?;
@@ -265,7 +269,10 @@ pub async fn stream(
         json!(readable(&app, &mut tx, session_id).await?)
     };
     let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
-    Ok(stream::sse(&session, reader).into_response())
+    Ok(match upgrade {
+        Ok(upgrade) => stream::websocket(&session, reader, upgrade),
+        Err(_) => stream::sse(&session, reader),
+    })
 }
 
 fn cursor(text: &str) -> ApiResult<i64> {

@@ -1,4 +1,4 @@
-//! A session's log as server-sent events (WHATWG HTML, 9.2), for whoever watches.
+//! A session's log for whoever watches: as server-sent events (WHATWG HTML, 9.2), or over a WebSocket (RFC 6455).
 
 use super::log::{
     Event, Item, Reader,
@@ -6,13 +6,19 @@ use super::log::{
 };
 use axum::{
     body::Body,
+    extract::ws::{Message, WebSocketUpgrade},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Value, json};
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
+
+/// What a client of a WebSocket may send at once: it has nothing to say.
+const CLIENT_BYTES_MAX: usize = 4 << 10;
+/// How long one message may take to be taken.
+const SEND_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a reader is told of the session when it comes, and whenever there is more to say than an event.
 pub(super) fn connected(session: &Value, cursor: i64) -> (&'static str, Value) {
@@ -72,6 +78,46 @@ pub(super) fn sse(session: &Value, reader: Reader) -> Response {
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(frames)).into_response()
+}
+
+/// The same over a WebSocket, a text message each: events as they are, anything else with its name as `type`.
+/// What a client sends is read for its pings and its goodbye, and nothing else.
+pub(super) fn websocket(session: &Value, mut reader: Reader, upgrade: WebSocketUpgrade) -> Response {
+    let first = connected(session, reader.cursor());
+    let upgrade = upgrade.max_message_size(CLIENT_BYTES_MAX).max_frame_size(CLIENT_BYTES_MAX);
+    upgrade.on_upgrade(async move |mut socket| {
+        if socket.send(message(first.0, first.1)).await.is_err() {
+            return;
+        }
+        loop {
+            let item = tokio::select! {
+                said = socket.recv() => match said {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => continue,
+                },
+                item = reader.next() => item,
+            };
+            let Some(item) = item else { break };
+            let told = match &item {
+                Item::Event(event) => Message::text(json!(event).to_string()),
+                other => match notice(other, reader.cursor()) {
+                    Some((name, data)) => message(name, data),
+                    None => continue,
+                },
+            };
+            // One that does not read is let go; it may come back with its cursor.
+            let sent = tokio::time::timeout(SEND_TIME_MAX, socket.send(told)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return;
+            }
+        }
+        drop(socket.send(Message::Close(None)).await);
+    })
+}
+
+fn message(name: &str, mut data: Value) -> Message {
+    data["type"] = json!(name);
+    Message::text(data.to_string())
 }
 
 fn of_event(event: &Event) -> String {

@@ -3,6 +3,7 @@
 use super::{
     SESSIONS, Watch, at, kinds, messages, new_session, of_kind, prompt, said, start, streamed_text, turn,
 };
+use futures_util::{SinkExt, StreamExt};
 use opg_tests::{app::TestApp, guests, upstream::Step};
 use serde_json::{Value, json};
 
@@ -194,4 +195,36 @@ async fn m289_what_a_session_used_is_summed_up() {
     assert!(usage["storage_bytes"].as_i64().unwrap() > 0);
     let other = acme.get(&format!("{SESSIONS}/{}/usage", "0190f3c4-0000-7000-8000-000000000000")).await;
     assert_eq!(other.status, 404);
+}
+
+#[tokio::test]
+async fn m270_the_same_comes_over_a_websocket() {
+    use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+    let (app, _upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    super::expect_status(&acme, &id, "idle").await;
+    let url = format!("{}{}", app.base_url().replace("http://", "ws://"), at(&id, "stream?cursor=0"));
+    let mut request = url.clone().into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {}", acme.token()).parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let mut sse = Watch::open(&acme, &id, Some(0)).await;
+    prompt(&acme, &id, said("hello")).await;
+    let told = sse.turn().await;
+    let mut heard: Vec<Value> = vec![];
+    while heard.last().is_none_or(|event| event["type"] != "turn.ended") {
+        if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
+            heard.push(serde_json::from_str(&text).unwrap());
+        }
+    }
+    assert_eq!((&heard[0]["type"], &heard[0]["cursor"]), (&json!("server.connected"), &json!(0)));
+    assert_eq!(heard[1..], told[..]);
+    // What a client says is not listened to, and too much of it ends the connection.
+    socket.send(Message::text("hello?")).await.unwrap();
+    assert_eq!(acme.delete(&format!("{SESSIONS}/{id}")).await.status, 204);
+    let end = socket.filter_map(|message| async move { message.ok()?.into_text().ok() });
+    let texts: Vec<_> = end.map(|text| text.to_string()).collect().await;
+    assert!(texts.iter().any(|text| text.contains("\"gone\"")), "{texts:?}");
+
+    let nobody = tokio_tungstenite::connect_async(url).await.unwrap_err();
+    assert!(nobody.to_string().contains("401"), "{nobody}");
 }
