@@ -15,7 +15,8 @@ const APP_ROLE: &str = "opg_app";
 const SERVICE_ROLE: &str = "opg_service";
 /// Transactions are short and never wait for a guest or a model: few connections serve many callers.
 const APP_CONNECTIONS_MAX: u32 = 20;
-const SERVICE_CONNECTIONS_MAX: u32 = 10;
+/// One of them listens, for good.
+const SERVICE_CONNECTIONS_MAX: u32 = 11;
 /// A caller that cannot get a connection by then is better off with a 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Long enough to be reused, short enough that a quiet server gives its memory back.

@@ -20,12 +20,12 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
-    http::{Json, NoContent, Page, Params, extract::Queried},
-    limits::{PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
+    http::{Json, NoContent, Page, Params, body, extract::Queried},
+    limits::{CHAT_BYTES_MAX, PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
 };
 use axum::{
     extract::{
-        State,
+        Request, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     response::Response,
@@ -215,8 +215,9 @@ pub async fn prompt(
     State(app): State<App>,
     allowed: Allowed<may::SessionsPrompt>,
     Params(path): Params<SessionPath>,
-    Json(input): Json<PromptInput>,
+    request: Request,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
+    let input: PromptInput = body::fit(body::read_json(request, CHAT_BYTES_MAX).await?)?;
     let taken = prompt::prompt(&app, &allowed, path.session_id()?, input).await?;
     Ok((StatusCode::ACCEPTED, Json(json!(taken))))
 }

@@ -34,6 +34,19 @@ pub enum Part {
     },
 }
 
+impl Part {
+    /// The part as the log tells it: what it holds in full is in the message.
+    pub(super) fn told(&self) -> Value {
+        let mut told = json!(self);
+        if let Some((mime, data)) = told["url"].as_str().and_then(data_url) {
+            let (mime, bytes) = (mime.to_owned(), data.len() / 4 * 3);
+            told["url"] = json!(format!("data:{mime}"));
+            told["bytes"] = json!(bytes);
+        }
+        told
+    }
+}
+
 /// What the parts come to.
 #[derive(Debug, PartialEq)]
 pub struct Read {
@@ -150,6 +163,16 @@ mod tests {
         assert_eq!(both.agent.as_deref(), Some("poet"));
         assert_eq!(both.content[1]["image_url"]["url"], "data:image/png;base64,AA==");
         assert_eq!(both.content[2]["text"], "The file `t.csv`:\n\na,b");
+    }
+
+    #[test]
+    fn the_log_tells_of_a_picture_and_does_not_hold_it() {
+        let told = |value: Value| parts(json!([value]))[0].told();
+        let picture =
+            json!({ "type": "image", "url": format!("data:image/png;base64,{}", STANDARD.encode([7; 300])) });
+        assert_eq!(told(picture), json!({ "type": "image", "url": "data:image/png", "bytes": 300 }));
+        let elsewhere = json!({ "type": "image", "url": "https://example.com/a.png" });
+        assert_eq!(told(elsewhere.clone()), elsewhere);
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub async fn prompt(
         .parts
         .iter()
         .map(|part| {
-            let data = json!({ "message_id": message_id, "role": "user", "part": part });
+            let data = json!({ "message_id": message_id, "role": "user", "part": part.told() });
             Draft::new(Kind::MessageAppend, Some(turn_id), data)
         })
         .collect();
