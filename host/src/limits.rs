@@ -111,6 +111,8 @@ pub const EVENTS_KEPT_MAX: i64 = 20_000;
 pub const EVENTS_PER_READ: i64 = 256;
 /// One event an agent tells of itself, in bytes of JSON; of a larger one only its name is kept.
 pub const SESSION_EVENT_BYTES_MAX: usize = 64 << 10;
+/// Events of one turn, after which an agent's own are dropped and its words are gathered for longer.
+pub const SESSION_EVENTS_PER_TURN_MAX: usize = 5000;
 /// What an agent tells of itself in one turn besides its answer, in bytes of JSON.
 pub const SESSION_LOG_BYTES_PER_TURN_MAX: usize = 4 << 20;
 /// How long an agent waits for a person's permission: long enough to come back from another window, and well within a turn.

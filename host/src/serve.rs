@@ -148,6 +148,10 @@ pub async fn start(
     surroundings: Surroundings,
 ) -> Result<Running, StartError> {
     let app = assemble(config, shipped, javascript, surroundings).await?;
+    // Before anybody can take a session: what is taken was taken by a process that died.
+    if let Err(cause) = sessions::sweep::at_start(&app).await {
+        tracing::error!(%cause, "what a dead process left of sessions could not be ended");
+    }
     let at = SocketAddr::new(app.config.bind, app.config.port);
     let listener = TcpListener::bind(at).await.map_err(|cause| StartError::Listen(at, cause))?;
     let addr = listener.local_addr().map_err(|cause| StartError::Listen(at, cause))?;
@@ -363,8 +367,11 @@ async fn serve(app: App, listener: TcpListener) {
             }
         };
         drop(stream.set_nodelay(true));
+        let slot = Slot(Arc::new(slot));
+        let held = slot.clone();
         let service = router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(held.clone());
             request.map(axum::body::Body::new)
         });
         let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
@@ -394,6 +401,12 @@ async fn serve(app: App, listener: TcpListener) {
     // What hangs on a connection (a run, a model's stream) ends with it, and is written down.
     app.cut_off.cancel();
 }
+
+/// A place among the connections there may be. A WebSocket outlives the request it began with, and keeps its place.
+#[derive(Clone)]
+pub struct Slot(
+    #[expect(dead_code, reason = "it is given back when it is dropped")] Arc<OwnedSemaphorePermit>,
+);
 
 async fn accept(
     listener: &TcpListener,

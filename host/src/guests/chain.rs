@@ -47,8 +47,8 @@ pub enum Emitted {
 /// Says whether a tool may run now, where it is not for its capabilities to say: in a session somebody may be asked.
 #[async_trait]
 pub trait Permissions: Send + Sync {
-    /// Whether `tool` may run with this input, JSON text; may wait for `time_left`.
-    async fn permit(&self, tool: &Tool, input: &str, time_left: Duration) -> Result<(), DoorError>;
+    /// Whether `tool` may run with this input, JSON text; may wait for `time_left`. Gives back the input as it was judged.
+    async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError>;
 }
 
 /// One request's chain of guest calls. Cheap to clone; a nested call gets a

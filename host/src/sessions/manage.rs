@@ -209,7 +209,8 @@ pub(crate) async fn abort(
     session_id: Uuid,
 ) -> Result<Uuid, ManageError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    let session = usable(app, &mut tx, session_id).await?;
+    // Also where its time is over: what runs can be stopped.
+    let session = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
     let Some(turn_id) = turns::running(tx.conn(), session_id).await? else {
         let taken = session.busy_until.is_some_and(|until| until > app.now());
         return Err(if taken { ManageError::OfARequest } else { ManageError::NothingRuns });

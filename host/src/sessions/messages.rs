@@ -1,7 +1,7 @@
 //! The messages of a session: as a model reads them, and as people do.
 
 use super::store;
-use crate::tenants::TenantTx;
+use crate::{limits::OUTPUT_DEPTH_MAX, tenants::TenantTx, tools::output};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,6 +51,23 @@ pub struct View {
     pub created_at: DateTime<Utc>,
     /// What it holds, in order.
     pub parts: Vec<Value>,
+}
+
+impl View {
+    /// The message as the log tells it.
+    pub fn told(mut self) -> Value {
+        self.parts.iter_mut().for_each(without_data);
+        json!({ "message": self })
+    }
+}
+
+/// A part without what its `data:` URL (RFC 2397) holds: a log is read many times over, and the message has it.
+pub(super) fn without_data(part: &mut Value) {
+    let url = part["url"].as_str().and_then(|url| url.strip_prefix("data:"));
+    let Some((head, data)) = url.and_then(|url| url.split_once(',')) else { return };
+    let (head, bytes) = (head.split(';').next().unwrap_or_default().to_owned(), data.len() / 4 * 3);
+    part["url"] = json!(format!("data:{head}"));
+    part["bytes"] = json!(bytes);
 }
 
 /// A page of messages, oldest first: `limit` of them after a place, each with its place.
@@ -120,8 +137,9 @@ fn block(block: &Value) -> Value {
 
 fn call(call: &Value) -> Value {
     let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
-    // What a model wrote is not always JSON; then people see what it wrote.
-    let input = serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments));
+    // What a model wrote is not always JSON, nor such as can be read again; then people see what it wrote.
+    let shallow = output::depth(arguments) <= OUTPUT_DEPTH_MAX;
+    let input = serde_json::from_str(arguments).ok().filter(|_| shallow).unwrap_or_else(|| json!(arguments));
     json!({ "type": "tool", "call_id": call["id"], "tool": call["function"]["name"], "state": "pending", "input": input })
 }
 

@@ -22,8 +22,10 @@ use crate::{
     grants::{Allowed, action::may},
     http::{Json, NoContent, Page, Params, body, extract::Queried},
     limits::{CHAT_BYTES_MAX, PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
+    serve::Slot,
 };
 use axum::{
+    Extension,
     extract::{
         Request, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
@@ -259,6 +261,7 @@ pub async fn stream(
     Params(path): Params<SessionPath>,
     Queried(query): Queried<StreamQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    slot: Option<Extension<Slot>>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let session_id = path.session_id()?;
@@ -271,7 +274,7 @@ pub async fn stream(
     };
     let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
     Ok(match upgrade {
-        Ok(upgrade) => stream::websocket(&session, reader, upgrade),
+        Ok(upgrade) => stream::websocket(&app, &session, reader, upgrade, slot.map(|Extension(slot)| slot)),
         Err(_) => stream::sse(&session, reader),
     })
 }
@@ -383,6 +386,7 @@ impl From<PromptError> for ApiError {
             PromptError::Invalid(fields) => ApiError::invalid(fields),
             PromptError::Session(error) => error.into(),
             PromptError::Busy => ApiError::conflict("session_busy", text),
+            PromptError::MessageTaken => ApiError::conflict("message_id_taken", text),
             PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
             PromptError::Chat(error) => error.into(),
         }
@@ -410,6 +414,7 @@ impl From<AnswerError> for ApiError {
         match error {
             AnswerError::NotFound => ApiError::not_found("permission"),
             AnswerError::Resolved(_) => ApiError::conflict("already_resolved", text),
+            AnswerError::Invalid(fields) => ApiError::invalid(fields),
             AnswerError::TooManyRules => ApiError::conflict("too_many_rules", text),
             AnswerError::Db(cause) => cause.into(),
         }

@@ -2,6 +2,7 @@
 
 use super::{
     Status,
+    log::without_nul,
     messages::{Kept, NewMessage},
     permissions::Policy,
 };
@@ -227,10 +228,10 @@ pub(super) async fn let_go(conn: &mut PgConnection, session_id: Uuid) -> sqlx::R
 
 /// How many messages a session holds, and how many bytes of JSON they are.
 pub(super) async fn size(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<(i64, i64)> {
-    sqlx::query_as(
-        "select count(*), coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages
-         where session_id = $1",
-    )
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select count(*), coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages m
+         where session_id = $1 and {NOT_REVERTED}"
+    )))
     .bind(session_id)
     .fetch_one(conn)
     .await
@@ -340,8 +341,14 @@ pub(super) async fn append(
 ) -> sqlx::Result<Vec<Kept>> {
     let ids: Vec<Option<Uuid>> = new.iter().map(|m| Some(m.message_id).filter(|id| !id.is_nil())).collect();
     let turns: Vec<Option<Uuid>> = new.iter().map(|m| m.turn_id).collect();
-    let messages: Vec<&Value> = new.iter().map(|m| &m.message).collect();
-    let reasoning: Vec<Option<&str>> = new.iter().map(|m| m.reasoning.as_deref()).collect();
+    let clean = |message: &Value| {
+        let mut message = message.clone();
+        without_nul(&mut message);
+        message
+    };
+    let messages: Vec<Value> = new.iter().map(|m| clean(&m.message)).collect();
+    let reasoning: Vec<Option<String>> =
+        new.iter().map(|m| m.reasoning.as_deref().map(|text| text.replace('\0', "\u{fffd}"))).collect();
     let mut kept: Vec<Kept> = sqlx::query_as(
         "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at)
          select $1, $2, (select coalesce(max(seq), 0) from session_messages where session_id = $1) + n::int,
@@ -369,6 +376,30 @@ pub(super) async fn delete(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
         .execute(tx.conn())
         .await
         .map(|done| done.rows_affected() == 1)
+}
+
+/// Deletes a session that is taken by this token, unless a turn waits in it.
+pub(super) async fn delete_unused(tx: &mut TenantTx, session_id: Uuid, token: Uuid) -> sqlx::Result<bool> {
+    sqlx::query(
+        "delete from sessions s where session_id = $1 and busy_token = $2
+           and not exists (select from session_turns t where t.session_id = s.session_id and t.state = 'queued')",
+    )
+    .bind(session_id)
+    .bind(token)
+    .execute(tx.conn())
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// Whether a message of this id is in a session.
+pub(super) async fn has_message(tx: &mut TenantTx, session_id: Uuid, message_id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from session_messages where session_id = $1 and message_id = $2)",
+    )
+    .bind(session_id)
+    .bind(message_id)
+    .fetch_one(tx.conn())
+    .await
 }
 
 /// A session as it is shown.
@@ -541,11 +572,13 @@ pub(super) async fn overdue(tx: &mut ServiceTx, until: DateTime<Utc>, limit: i64
 }
 
 /// Sessions whose turns wait for nobody: idle, and not taken.
-pub(super) async fn waiting(tx: &mut ServiceTx, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+pub(super) async fn waiting(tx: &mut ServiceTx, now: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
-        "select distinct session_id from session_turns join sessions using (session_id)
-         where state = 'queued' and status = 'idle' and busy_until is null limit $1",
+        "select session_id from session_turns t join sessions using (session_id)
+         where state = 'queued' and status = 'idle' and busy_until is null and expires_at > $1
+         group by session_id order by min(t.created_at) limit $2",
     )
+    .bind(now)
     .bind(limit)
     .fetch_all(tx.conn())
     .await
@@ -567,6 +600,7 @@ pub(super) async fn stuck(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) 
 pub(super) async fn unused(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select session_id from sessions where status = 'idle' and last_accessed_at <= $1 and busy_until is null
+           and not exists (select from session_turns t where t.session_id = sessions.session_id and t.state = 'queued')
          order by last_accessed_at limit $2",
     )
     .bind(since)

@@ -4,9 +4,10 @@ use super::log::{
     Event, Item, Reader,
     read::{End, HEARTBEAT_EVERY},
 };
+use crate::{app::App, serve::Slot};
 use axum::{
     body::Body,
-    extract::ws::{Message, WebSocketUpgrade},
+    extract::ws::{Message, WebSocket, WebSocketUpgrade},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -82,11 +83,20 @@ pub(super) fn sse(session: &Value, reader: Reader) -> Response {
 
 /// The same over a WebSocket, a text message each: events as they are, anything else with its name as `type`.
 /// What a client sends is read for its pings and its goodbye, and nothing else.
-pub(super) fn websocket(session: &Value, mut reader: Reader, upgrade: WebSocketUpgrade) -> Response {
+pub(super) fn websocket(
+    app: &App,
+    session: &Value,
+    mut reader: Reader,
+    upgrade: WebSocketUpgrade,
+    slot: Option<Slot>,
+) -> Response {
+    // What it keeps: its place among the connections, and the process until it has said goodbye.
+    let kept = (slot, app.background.token());
     let first = connected(session, reader.cursor());
     let upgrade = upgrade.max_message_size(CLIENT_BYTES_MAX).max_frame_size(CLIENT_BYTES_MAX);
     upgrade.on_upgrade(async move |mut socket| {
-        if socket.send(message(first.0, first.1)).await.is_err() {
+        let _kept = kept;
+        if !sent(&mut socket, message(first.0, first.1)).await {
             return;
         }
         loop {
@@ -105,14 +115,17 @@ pub(super) fn websocket(session: &Value, mut reader: Reader, upgrade: WebSocketU
                     None => continue,
                 },
             };
-            // One that does not read is let go; it may come back with its cursor.
-            let sent = tokio::time::timeout(SEND_TIME_MAX, socket.send(told)).await;
-            if !matches!(sent, Ok(Ok(()))) {
+            if !sent(&mut socket, told).await {
                 return;
             }
         }
-        drop(socket.send(Message::Close(None)).await);
+        sent(&mut socket, Message::Close(None)).await;
     })
+}
+
+/// Whether a message was taken. A client that does not read is let go; it may come back with its cursor.
+async fn sent(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(tokio::time::timeout(SEND_TIME_MAX, socket.send(message)).await, Ok(Ok(())))
 }
 
 fn message(name: &str, mut data: Value) -> Message {

@@ -66,15 +66,24 @@ async fn end_left_behind(
         )
     };
     let mut ended = 0;
+    // One that cannot be ended must not keep others from it.
+    let failed = |session_id: Uuid, cause: sqlx::Error| {
+        tracing::error!(%cause, %session_id, "what a dead host left of a session could not be ended");
+    };
     for session_id in overdue {
-        ended += u64::from(end_overdue(app, session_id, taken_until).await?);
+        match end_overdue(app, session_id, taken_until).await {
+            Ok(cut) => ended += u64::from(cut),
+            Err(cause) => failed(session_id, cause),
+        }
     }
     for session_id in stuck {
-        end_stuck(app, session_id).await?;
+        if let Err(cause) = end_stuck(app, session_id).await {
+            failed(session_id, cause);
+        }
     }
     let waiting = {
         let mut tx = app.service_tx().await?;
-        store::waiting(&mut tx, BATCH).await?
+        store::waiting(&mut tx, app.now(), BATCH).await?
     };
     for session_id in waiting {
         drive::drive(app, session_id);
@@ -137,7 +146,8 @@ pub async fn unused(app: &App) -> sqlx::Result<u64> {
     for session_id in unused {
         let mut tx = app.service_tx().await?;
         let Some(session) = store::lock_of_any(tx.conn(), session_id).await? else { continue };
-        if session.status != Status::Idle || session.busy_until.is_some() {
+        let waits = super::turns::store::count_queued(tx.conn(), session_id).await? > 0;
+        if session.status != Status::Idle || session.busy_until.is_some() || waits {
             continue;
         }
         instances::store::end(tx.conn(), session_id, false, "unused", app.now()).await?;

@@ -19,7 +19,7 @@ use crate::{
         EVENTS_KEPT_MAX, SESSION_BYTES_MAX, SESSION_LEASE, SESSION_LEASE_RENEWED_EVERY, SESSION_MESSAGES_MAX,
     },
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -160,9 +160,8 @@ impl Taken {
         let new: Vec<_> = messages.iter().map(new).collect();
         let kept = store::append(tx.conn(), of, &new, now).await?;
         let views = messages::views(kept).into_iter();
-        let mut drafts: Vec<_> = views
-            .map(|(_, view)| Draft::new(Kind::MessageComplete, None, json!({ "message": view })))
-            .collect();
+        let mut drafts: Vec<_> =
+            views.map(|(_, view)| Draft::new(Kind::MessageComplete, None, view.told())).collect();
         drafts.extend(status::go(tx.conn(), self.session_id, Status::Idle, None).await?);
         let written = log::write(&self.app, tx.conn(), of, drafts).await?;
         log::store::prune(tx.conn(), self.session_id, EVENTS_KEPT_MAX).await?;
@@ -201,8 +200,7 @@ async fn give_back(
     known: bool,
 ) -> sqlx::Result<()> {
     let mut tx = app.tenant_tx(acting).await?;
-    if !known {
-        store::delete(&mut tx, session_id).await?;
+    if !known && store::delete_unused(&mut tx, session_id, token).await? {
         return tx.commit().await;
     }
     let expires_at = app.now() + app.config.session_ttl;

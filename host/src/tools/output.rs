@@ -16,7 +16,7 @@ pub fn check(text: &str) -> Result<(), String> {
 }
 
 /// How deep lists and objects stand in each other, also where the text is no JSON.
-fn depth(text: &str) -> usize {
+pub(crate) fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     let (mut in_text, mut escaped) = (false, false);
     for byte in text.bytes() {

@@ -8,7 +8,7 @@ use crate::{
     tools::{self, invoke::InvokeError},
 };
 use futures_util::future::join_all;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Calls one `tools.call` may make: as many as a model may ask for in one reply.
 const CALLS_AT_ONCE_MAX: usize = 32;
@@ -36,11 +36,6 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
         return Err(DoorError::Invalid("that is not the name of a tool".to_owned()));
     }
     door.permit(&Reach::Tool(&call.name)).await?;
-    let began = Instant::now();
-    if let (Some(permissions), Some(tool)) = (&door.chain.permissions, door.chain.tools.find(&call.name)) {
-        permissions.permit(tool, &call.input, time_left).await?;
-    }
-    let time_left = time_left.saturating_sub(began.elapsed());
     let chain = door.chain.deeper(time_left).ok_or_else(|| {
         DoorError::Limit(format!("calls of tools by tools go {CALL_DEPTH_MAX} deep at the most"))
     })?;
@@ -49,8 +44,12 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
             "one request makes {TOOL_CALLS_PER_TURN_MAX} calls of tools at the most, all of its guests together"
         )));
     }
+    let input = match (&chain.permissions, chain.tools.find(&call.name)) {
+        (Some(permissions), Some(tool)) => permissions.permit(tool, call.input, chain.time_left()).await?,
+        _ => call.input,
+    };
     // Boxed: a tool may call a tool.
-    let ran = Box::pin(tools::invoke::invoke(&door.app, &chain, &call.name, call.input)).await;
+    let ran = Box::pin(tools::invoke::invoke(&door.app, &chain, &call.name, input)).await;
     match ran {
         Ok(done) => Ok(done.output),
         Err(error) => Err(refused(&error)),

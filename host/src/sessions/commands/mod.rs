@@ -7,7 +7,10 @@
 pub mod routes;
 pub(super) mod store;
 
-use crate::{error::FieldError, limits::COMMAND_BYTES_MAX};
+use crate::{
+    error::FieldError,
+    limits::{COMMAND_BYTES_MAX, JSON_BYTES_MAX},
+};
 
 /// The longest name.
 const NAME_BYTES_MAX: usize = 64;
@@ -36,8 +39,8 @@ pub fn check(name: &str, template: &str, description: &str) -> Vec<FieldError> {
     wrong
 }
 
-/// A template with its arguments.
-pub fn fill(template: &str, arguments: &str) -> String {
+/// A template with its arguments; none where that is more than a prompt may be.
+pub fn fill(template: &str, arguments: &str) -> Option<String> {
     let arguments = arguments.trim();
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let highest = (1..=9_usize).rev().find(|n| template.contains(&format!("${n}")));
@@ -45,6 +48,9 @@ pub fn fill(template: &str, arguments: &str) -> String {
     let mut rest = template;
     // In one pass, so that what was filled in is not filled in again.
     while let Some(at) = rest.find('$') {
+        if filled.len() > JSON_BYTES_MAX {
+            return None;
+        }
         filled.push_str(&rest[..at]);
         let after = &rest[at + 1..];
         let digit = after.chars().next().and_then(|c| c.to_digit(10)).filter(|n| *n > 0).map(|n| n as usize);
@@ -70,7 +76,7 @@ pub fn fill(template: &str, arguments: &str) -> String {
         filled.push_str("\n\n");
         filled.push_str(arguments);
     }
-    filled
+    (filled.len() <= JSON_BYTES_MAX).then_some(filled)
 }
 
 #[cfg(test)]
@@ -90,8 +96,9 @@ mod tests {
             ("ends with $", "", "ends with $"),
             ("$1ü", "ü", "üü"),
         ] {
-            assert_eq!(fill(template, arguments), filled, "{template}");
+            assert_eq!(fill(template, arguments).as_deref(), Some(filled), "{template}");
         }
+        assert_eq!(fill(&"$ARGUMENTS".repeat(3000), &"x".repeat(1 << 20)), None, "a little that grows");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use crate::{
     agents,
     app::App,
     chat::send::ChatError,
-    error::{ApiError, ApiResult},
+    error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, InApp, action::may, audit},
     http::{Json, NoContent, Params},
-    limits::COMMANDS_PER_APP_MAX,
+    limits::{COMMANDS_PER_APP_MAX, JSON_BYTES_MAX},
     models::ModelId,
     sessions::{
         SessionError,
@@ -132,8 +132,14 @@ pub async fn call(
 ) -> ApiResult<(StatusCode, Json<Value>)> {
     let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
     let command = find(&app, &allowed, session_id, &input.command).await?;
+    let text = fill(&command.template, &input.arguments).ok_or_else(|| {
+        ApiError::invalid(vec![FieldError::new(
+            "/arguments",
+            format!("with them the prompt is over {JSON_BYTES_MAX} bytes"),
+        )])
+    })?;
     let prompt = PromptInput {
-        parts: vec![Part::Text { text: fill(&command.template, &input.arguments) }],
+        parts: vec![Part::Text { text }],
         message_id: input.message_id,
         agent: command.agent,
         model: command.model,

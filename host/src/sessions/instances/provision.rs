@@ -4,7 +4,10 @@ use super::{PROVISION_TIME_MAX, ProvisionError, Spec, Target, store};
 use crate::{
     app::App,
     grants::{Acting, InApp},
-    sessions::{Status, log, status, store as sessions, turns::drive},
+    sessions::{
+        Status, log, status, store as sessions,
+        turns::{Reason, Running, State, drive, end, store as turns},
+    },
 };
 use uuid::Uuid;
 
@@ -46,11 +49,19 @@ async fn finish(
     let Some(session) = sessions::lock(&mut tx, session_id).await? else { return Ok(()) };
     // A chat request may have taken it meanwhile: then it has shown that it can run.
     let waits = session.status == Status::Creating;
+    let mut told = vec![];
     let draft = match &made {
         Err(error) if waits => {
-            let reason = error.to_string();
-            store::end(tx.conn(), session_id, true, &reason, now).await?;
-            status::go(tx.conn(), session_id, Status::Error, Some(&reason)).await?
+            let reason = Reason::new("not_ready", error.to_string());
+            if !store::fail(tx.conn(), instance_id, &reason.message, now).await? {
+                // Another has taken its place: that one says how the session stands.
+                return Ok(());
+            }
+            for turn_id in turns::queued(tx.conn(), session_id).await? {
+                let turn = Running { session_id, app_id: session.app_id, turn_id };
+                told.push(end::drop_waiting(app, tx.conn(), turn, State::Failed, &reason).await?);
+            }
+            status::go(tx.conn(), session_id, Status::Error, Some(&reason.message)).await?
         }
         _ => {
             // Ended meanwhile: the session was stopped.
@@ -61,7 +72,7 @@ async fn finish(
     let drafts = draft.into_iter().collect();
     let written = log::write(app, tx.conn(), (session_id, acting.app().app_id), drafts).await?;
     tx.commit().await?;
-    written.tell(app);
+    told.into_iter().chain([written]).for_each(|written| written.tell(app));
     if made.is_ok() {
         drive::drive(app, session_id);
     }

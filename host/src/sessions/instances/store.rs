@@ -48,6 +48,25 @@ pub(super) async fn ready(
     .map(|done| done.rows_affected() == 1)
 }
 
+/// An instance could not be made ready; false where it was ended meanwhile.
+pub(super) async fn fail(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update session_instances set state = 'error', reason = $2, terminated_at = $3
+         where instance_id = $1 and state = 'provisioning'",
+    )
+    .bind(instance_id)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
 /// Ends the instance that lives for a session, if one does.
 pub(crate) async fn end(
     conn: &mut PgConnection,

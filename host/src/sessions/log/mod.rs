@@ -175,8 +175,11 @@ pub async fn write(
     app: &App,
     conn: &mut PgConnection,
     (session_id, app_id): (Uuid, Uuid),
-    drafts: Vec<Draft>,
+    mut drafts: Vec<Draft>,
 ) -> sqlx::Result<Written> {
+    for value in drafts.iter_mut().flat_map(|draft| draft.data.values_mut()) {
+        without_nul(value);
+    }
     let Some(last) = drafts.len().checked_sub(1) else { return Ok(Written::nothing(session_id)) };
     let now = app.now();
     let last_seq = store::append(conn, session_id, app_id, &drafts, now).await?;
@@ -194,9 +197,32 @@ pub async fn write(
     Ok(Written { session_id, events: (first_seq..).zip(drafts).map(event).collect() })
 }
 
+/// Puts U+FFFD in the place of U+0000, which PostgreSQL keeps in no JSON: what tools and models say may hold it.
+pub(super) fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(items) => items.iter_mut().for_each(without_nul),
+        Value::Object(members) => {
+            members.values_mut().for_each(without_nul);
+            if members.keys().any(|name| name.contains('\0')) {
+                let old = std::mem::take(members);
+                members.extend(old.into_iter().map(|(name, value)| (name.replace('\0', "\u{fffd}"), value)));
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_database_does_not_keep_is_replaced() {
+        let mut value = serde_json::json!({ "a\0": ["x\0y", { "b": "\0" }], "c": 1 });
+        without_nul(&mut value);
+        assert_eq!(value, serde_json::json!({ "a\u{fffd}": ["x\u{fffd}y", { "b": "\u{fffd}" }], "c": 1 }));
+    }
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {

@@ -7,11 +7,15 @@ use crate::{
     limits::EVENTS_PER_READ,
     sessions::SessionError,
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use uuid::Uuid;
 
-/// How long a reader waits in silence before it says that it is still there, and asks whether it still may.
+/// How often a reader asks whether it still may, and says that it is still there.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
 /// A reader of one log. It takes no connection while it waits.
@@ -26,6 +30,8 @@ pub struct Reader {
     /// How far the log goes, as far as known.
     known_seq: i64,
     signals: Receiver<Signal>,
+    /// When to ask next whether this is still allowed, whatever happens meanwhile.
+    look_at: Instant,
     over: bool,
 }
 
@@ -34,7 +40,7 @@ pub struct Reader {
 pub enum Item {
     /// This happened.
     Event(Arc<Event>),
-    /// Nothing did for a while.
+    /// The reader is still there, and still may.
     Heartbeat,
     /// What lies between the cursor and this number is not kept any more: read the messages anew and go on from here.
     Reset(i64),
@@ -94,6 +100,7 @@ impl Reader {
             ready: VecDeque::new(),
             known_seq: last_seq,
             signals,
+            look_at: Instant::now() + HEARTBEAT_EVERY,
             over: false,
         })
     }
@@ -120,6 +127,11 @@ impl Reader {
 
     async fn find(&mut self) -> Item {
         loop {
+            if Instant::now() >= self.look_at {
+                let seen = self.look_around().await;
+                self.look_at = Instant::now() + HEARTBEAT_EVERY;
+                return seen;
+            }
             if let Some(event) = self.ready.pop_front() {
                 if event.seq <= self.cursor {
                     continue;
@@ -183,11 +195,11 @@ impl Reader {
                 Err(RecvError::Lagged(_)) => Some(Item::End(End::TooSlow)),
             },
             () = stopping.cancelled() => Some(Item::End(End::Stopping)),
-            () = tokio::time::sleep(HEARTBEAT_EVERY) => Some(self.look_around().await),
+            () = tokio::time::sleep_until(self.look_at.into()) => None,
         }
     }
 
-    /// After a silence: whether this is still allowed, and whether something was missed.
+    /// Now and then: whether this is still allowed, and whether something was missed.
     async fn look_around(&mut self) -> Item {
         let seen = async {
             let mut tx = self.app.tenant_tx(&self.acting).await?;

@@ -1,6 +1,6 @@
 //! All SQL of the log.
 
-use super::{Draft, Event};
+use super::{Draft, Event, Kind};
 use crate::tenants::TenantTx;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -87,7 +87,7 @@ pub(crate) async fn after(
     Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())
 }
 
-/// What happened in one turn, in order.
+/// What was said in one turn and what its tools did, in order.
 pub(crate) async fn of_turn(
     conn: &mut PgConnection,
     session_id: Uuid,
@@ -95,10 +95,11 @@ pub(crate) async fn of_turn(
 ) -> sqlx::Result<Vec<Event>> {
     let rows: Vec<Row> = sqlx::query_as(
         "select seq, kind, turn_id, data, created_at from session_events
-         where session_id = $1 and turn_id = $2 order by seq",
+         where session_id = $1 and turn_id = $2 and kind = any($3) order by seq",
     )
     .bind(session_id)
     .bind(turn_id)
+    .bind([Kind::MessageAppend, Kind::ToolCall, Kind::ToolResult].map(Kind::name))
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())

@@ -1,13 +1,17 @@
 //! Answering what is asked.
 
-use super::{Response, Rule, Verdict, resolved, store};
+use super::{Response, Rule, Verdict, gate::is_cut, resolved, store};
 use crate::{
     app::App,
+    error::FieldError,
     grants::{Allowed, InApp, action::may, audit},
     limits::PERMISSION_RULES_MAX,
-    sessions::{log, store as sessions},
+    sessions::{
+        log::{self, Draft, Kind},
+        store as sessions,
+    },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -20,6 +24,9 @@ pub enum AnswerError {
     /// Somebody answered before, or time was up.
     #[error("this was answered before: {0}")]
     Resolved(String),
+    /// The pattern is wrong.
+    #[error("the pattern is wrong")]
+    Invalid(Vec<FieldError>),
     /// There is no room for another rule.
     #[error(
         "this session has {PERMISSION_RULES_MAX} rules already; remove some with PATCH, or answer `once`"
@@ -69,11 +76,19 @@ pub async fn answer(
         if policy.rules.len() >= PERMISSION_RULES_MAX {
             return Err(AnswerError::TooManyRules);
         }
-        policy.rules.push(Rule { tool: asked.tool.clone(), pattern: answer.pattern, action: Verdict::Allow });
-        store::set_policy(&mut tx, asked.session_id, &policy).await?;
+        let rule = Rule { tool: asked.tool.clone(), pattern: answer.pattern, action: Verdict::Allow };
+        policy.rules.push(rule.clone());
+        let wrong = policy.check("/permissions");
+        if !wrong.is_empty() {
+            return Err(AnswerError::Invalid(wrong));
+        }
+        store::set_policy(tx.conn(), asked.session_id, &policy).await?;
+        drafts.push(Draft::new(Kind::SessionUpdated, None, json!({ "permissions": policy })));
         for (also, turn_id, tool, input) in store::open_of_session(&mut tx, asked.session_id).await? {
             let Value::Object(input) = input else { continue };
-            if policy.judge(&tool, &input) == Verdict::Allow
+            // The new rule alone, and on all of what the tool would be given.
+            if !is_cut(&input)
+                && rule.matches(&tool, &input)
                 && store::resolve(&mut tx, also, Response::Once, None, now).await?
             {
                 drafts.push(resolved(turn_id, also, Response::Once, None));
@@ -83,7 +98,7 @@ pub async fn answer(
     let written = log::write(app, tx.conn(), (asked.session_id, allowed.app().app_id), drafts).await?;
     let entry =
         audit::Entry::ok("sessions.permission", format!("session/{} tool/{}", asked.session_id, asked.tool))
-            .detail(serde_json::json!({ "response": answer.response }));
+            .detail(json!({ "response": answer.response }));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     written.tell(app);

@@ -8,14 +8,14 @@ use crate::{
     app::App,
     grants::{Acting, GuestGrants},
     guests::Permissions,
-    limits::{PERMISSION_INPUT_BYTES_MAX, PERMISSION_TIME},
+    limits::{OUTPUT_DEPTH_MAX, PERMISSION_INPUT_BYTES_MAX, PERMISSION_TIME},
     sandbox::door::DoorError,
     sessions::{
-        log::{self, Draft, Item, Kind, Reader},
+        log::{self, Draft, Event, Item, Kind, Reader, read::End},
         store as sessions,
-        turns::Running,
+        turns::{Running, store as turns},
     },
-    tools::catalog::Tool,
+    tools::{catalog::Tool, output},
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -24,6 +24,11 @@ use uuid::Uuid;
 
 /// What is said of an ask that nobody answered.
 const NOBODY: &str = "nobody answered in time";
+
+/// What says that not all of an input is shown.
+const CUT: &str = "cut";
+/// How long to wait before listening again, where a reader ended before an answer came.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The gate of one turn.
 pub struct Gate {
@@ -66,22 +71,51 @@ impl Gate {
             expires_at: now + wait,
         };
         // From before it is asked: no answer is missed.
-        let reading = Reader::open(&self.app, &self.acting, self.turn.session_id, None).await;
+        let reader = Reader::open(&self.app, &self.acting, self.turn.session_id, None).await;
         let mut tx = self.app.tenant_tx(&self.acting).await?;
+        // Whoever ends the turn holds the session's row, and answers what is open: nothing is asked after that.
+        sessions::lock(&mut tx, self.turn.session_id).await?;
+        if turns::running(tx.conn(), self.turn.session_id).await? != Some(self.turn.turn_id) {
+            return Ok(Answer::Rejected(Some("the turn has ended".to_owned())));
+        }
         store::insert(&mut tx, self.turn.app_id, &asked).await?;
-        let drafts = vec![Draft::new(
-            Kind::PermissionRequest,
-            Some(self.turn.turn_id),
-            json!({ "permission": asked }),
-        )];
-        let written =
-            log::write(&self.app, tx.conn(), (self.turn.session_id, self.turn.app_id), drafts).await?;
+        let data = json!({ "permission": asked });
+        let drafts = vec![Draft::new(Kind::PermissionRequest, Some(self.turn.turn_id), data)];
+        let of = (self.turn.session_id, self.turn.app_id);
+        let written = log::write(&self.app, tx.conn(), of, drafts).await?;
         tx.commit().await?;
         written.tell(&self.app);
-        if let Ok(reader) = reading {
-            drop(tokio::time::timeout(wait, heard(reader, asked.permission_id)).await);
-        }
+        drop(tokio::time::timeout(wait, self.heard(reader.ok(), asked.permission_id)).await);
         self.close(asked.permission_id).await
+    }
+
+    /// Reads the session's log until this was answered; a reader that ends is followed by another.
+    async fn heard(&self, mut reader: Option<Reader>, permission_id: Uuid) {
+        loop {
+            if let Some(mut reader) = reader.take() {
+                while let Some(item) = reader.next().await {
+                    match item {
+                        Item::Event(event) if answers(&event, permission_id) => return,
+                        Item::End(End::Gone | End::Revoked) => return,
+                        _ => {}
+                    }
+                }
+            }
+            tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
+            // What was said in between is found by reading from where it was asked: the row says it all the same.
+            reader = Reader::open(&self.app, &self.acting, self.turn.session_id, None).await.ok();
+            if self.is_answered(permission_id).await {
+                return;
+            }
+        }
+    }
+
+    async fn is_answered(&self, permission_id: Uuid) -> bool {
+        let asked = async {
+            let mut tx = self.app.tenant_tx(&self.acting).await?;
+            store::find(&mut tx, self.turn.session_id, permission_id).await
+        };
+        asked.await.is_ok_and(|asked| asked.is_none_or(|asked| asked.response.is_some()))
     }
 
     fn capabilities(&self, tool: &Tool) -> Vec<String> {
@@ -117,33 +151,35 @@ enum Answer {
     Rejected(Option<String>),
 }
 
-/// Reads the session's log until this was answered, or there is no more of it.
-async fn heard(mut reader: Reader, permission_id: Uuid) {
-    while let Some(item) = reader.next().await {
-        if let Item::Event(event) = item
-            && event.kind == Kind::PermissionResolved.name()
-            && event.data.get("permission_id") == Some(&json!(permission_id))
-        {
-            return;
-        }
-    }
+fn answers(event: &Event, permission_id: Uuid) -> bool {
+    event.kind == Kind::PermissionResolved.name()
+        && event.data.get("permission_id") == Some(&json!(permission_id))
 }
 
 /// The input for whoever decides: whole where it is short enough, else as much of each member as can be shown.
 fn shown(input: &Map<String, Value>) -> Value {
     let whole = Value::Object(input.clone());
-    if whole.to_string().len() <= PERMISSION_INPUT_BYTES_MAX {
+    let text = whole.to_string();
+    if text.len() <= PERMISSION_INPUT_BYTES_MAX && output::depth(&text) <= OUTPUT_DEPTH_MAX {
         return whole;
     }
-    let text: String = whole.to_string().chars().take(PERMISSION_INPUT_BYTES_MAX / 4).collect();
-    json!({ "cut": true, "text": text })
+    let text: String = text.chars().take(PERMISSION_INPUT_BYTES_MAX / 4).collect();
+    json!({ CUT: true, "text": text })
+}
+
+/// Whether this is not all of what a tool would be given.
+pub(super) fn is_cut(input: &Map<String, Value>) -> bool {
+    input.get(CUT) == Some(&Value::Bool(true))
 }
 
 #[async_trait]
 impl Permissions for Gate {
-    async fn permit(&self, tool: &Tool, input: &str, time_left: Duration) -> Result<(), DoorError> {
+    async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError> {
         // What is no object fits no pattern; the tool's own schema refuses it later.
-        let input: Map<String, Value> = serde_json::from_str(input).unwrap_or_default();
+        let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
+        // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
+        let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
+        let read = read.unwrap_or_default();
         let unavailable = |cause: sqlx::Error| {
             tracing::error!(%cause, "whether a tool may run could not be found out");
             DoorError::Unavailable(
@@ -151,13 +187,13 @@ impl Permissions for Gate {
             )
         };
         let name = &tool.definition.name;
-        match self.policy().await.map_err(unavailable)?.judge(name, &input) {
-            Verdict::Allow => Ok(()),
+        match self.policy().await.map_err(unavailable)?.judge(name, &read) {
+            Verdict::Allow => Ok(judged),
             Verdict::Deny => Err(DoorError::Denied(format!(
                 "the rules of this session do not let `{name}` run with this input"
             ))),
-            Verdict::Ask => match self.ask(tool, &input, time_left).await.map_err(unavailable)? {
-                Answer::Allowed => Ok(()),
+            Verdict::Ask => match self.ask(tool, &read, time_left).await.map_err(unavailable)? {
+                Answer::Allowed => Ok(judged),
                 Answer::Rejected(Some(why)) => {
                     Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
                 }

@@ -100,6 +100,7 @@ impl Policy {
 }
 
 impl Rule {
+    /// Whether it speaks of this call.
     fn matches(&self, tool: &str, input: &Map<String, Value>) -> bool {
         let fits = |(name, glob): (&String, &String)| {
             input.get(name).and_then(Value::as_str).is_some_and(|text| is_like(text, glob))

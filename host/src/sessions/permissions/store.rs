@@ -18,11 +18,15 @@ pub(crate) async fn policy(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
     Ok(found.map(|Json(policy)| policy))
 }
 
-pub(crate) async fn set_policy(tx: &mut TenantTx, session_id: Uuid, policy: &Policy) -> sqlx::Result<()> {
+pub(crate) async fn set_policy(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    policy: &Policy,
+) -> sqlx::Result<()> {
     sqlx::query("update sessions set permissions = $2 where session_id = $1")
         .bind(session_id)
         .bind(Json(policy))
-        .execute(tx.conn())
+        .execute(conn)
         .await
         .map(drop)
 }

@@ -1,6 +1,6 @@
 //! The parts of a prompt, as a model reads them.
 
-use crate::{error::FieldError, limits::PROMPT_PARTS_MAX};
+use crate::{error::FieldError, limits::PROMPT_PARTS_MAX, sessions::messages::without_data};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,7 @@ impl Part {
     /// The part as the log tells it: what it holds in full is in the message.
     pub(super) fn told(&self) -> Value {
         let mut told = json!(self);
-        if let Some((mime, data)) = told["url"].as_str().and_then(data_url) {
-            let (mime, bytes) = (mime.to_owned(), data.len() / 4 * 3);
-            told["url"] = json!(format!("data:{mime}"));
-            told["bytes"] = json!(bytes);
-        }
+        without_data(&mut told);
         told
     }
 }

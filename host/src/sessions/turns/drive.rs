@@ -20,8 +20,10 @@ use crate::{
         openai::chunks::CompletionBuilder,
     },
     sessions::{
-        SessionError, Status, log, messages::NewMessage, permissions::gate::Gate, status, store as sessions,
-        take,
+        SessionError, Status, log,
+        messages::NewMessage,
+        permissions::{self, gate::Gate},
+        status, store as sessions, take,
     },
     tenants::configure,
     tools::{self, catalog::Catalog},
@@ -30,6 +32,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// What an agent says that waits to be heard.
@@ -67,6 +70,8 @@ enum Next {
 struct Begun {
     turn: Running,
     token: Uuid,
+    /// Cancelled when the turn is ended from outside.
+    cut: CancellationToken,
     allowed: Allowed<may::ChatSend>,
     prompt: Prompt,
 }
@@ -101,13 +106,18 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
         Ok(allowed) => {
             let token = app.new_id();
             let written = start(app, tx.conn(), turn, token, &next).await?;
-            (Next::Turn(Box::new(Begun { turn, token, allowed, prompt: next.prompt.0 })), written)
+            // Before anybody can know of it, and cut it.
+            let cut = app.running_turns.enter(turn.turn_id);
+            (Next::Turn(Box::new(Begun { turn, token, cut, allowed, prompt: next.prompt.0 })), written)
         }
         Err(reason) => {
             (Next::Dropped, end::drop_waiting(app, tx.conn(), turn, State::Failed, &reason).await?)
         }
     };
-    tx.commit().await?;
+    if let Err(cause) = tx.commit().await {
+        app.running_turns.leave(turn.turn_id);
+        return Err(cause);
+    }
     written.tell(app);
     Ok(next)
 }
@@ -133,6 +143,10 @@ async fn start(
     };
     sessions::append(conn, (session_id, app_id), &[message], now).await?;
     let mut drafts: Vec<_> = status::go(conn, session_id, Status::Active, None).await?.into_iter().collect();
+    if let Some(policy) = &next.prompt.permissions {
+        permissions::store::set_policy(conn, session_id, policy).await?;
+        drafts.push(log::Draft::new(log::Kind::SessionUpdated, None, json!({ "permissions": policy })));
+    }
     let data = json!({ "message_id": next.message_id });
     drafts.push(log::Draft::new(log::Kind::TurnStarted, Some(turn_id), data));
     log::write(app, conn, (session_id, app_id), drafts).await
@@ -158,12 +172,11 @@ enum TurnError {
 async fn turn(app: &App, begun: Begun) {
     let Begun { turn, token, .. } = begun;
     let acting = Acting::of(&begun.allowed);
-    let cut = app.running_turns.enter(turn.turn_id);
     let mut live = Live::new(app, &acting, turn, token);
     let answered = tokio::select! {
         biased;
         // It has its end in the database already.
-        () = cut.cancelled() => None,
+        () = begun.cut.cancelled() => None,
         () = take::renew(app.clone(), acting.clone(), turn.session_id, token) => None,
         () = app.cut_off.cancelled() => {
             Some(Err(Reason::new("host_stopping", "the host was stopped; what was said is kept, ask again")))
@@ -179,7 +192,12 @@ async fn turn(app: &App, begun: Begun) {
         None => Ok(()),
         Some(Ok(answer)) => match end::complete(app, &acting, turn, token, &mut live, answer).await {
             Ok(()) | Err(LiveError::Lost) => Ok(()),
-            Err(LiveError::Db(cause)) => Err(cause),
+            // What was said is in the log, or most of it.
+            Err(LiveError::Db(cause)) => {
+                tracing::error!(%cause, turn_id = %turn.turn_id, "a turn's answer could not be written down");
+                let reason = Reason::new("unavailable", "the answer could not be written down; ask again");
+                end::fail(app, &acting, turn, State::Failed, reason).await
+            }
         },
         Some(Err(reason)) => {
             // What was said and not yet written is part of what stays.

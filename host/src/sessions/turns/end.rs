@@ -96,7 +96,9 @@ pub(crate) async fn cut(
     drafts.extend(permissions::close(conn, turn.turn_id, now).await?);
     drafts.push(ended(turn, state, json!({ "reason": reason })));
     drafts.extend(status::go(conn, turn.session_id, Status::Idle, None).await?);
-    log::write(app, conn, (turn.session_id, turn.app_id), drafts).await.map(Some)
+    let written = log::write(app, conn, (turn.session_id, turn.app_id), drafts).await?;
+    log::store::prune(conn, turn.session_id, EVENTS_KEPT_MAX).await?;
+    Ok(Some(written))
 }
 
 /// Ends the turn of a session whose lease has run out: its host died. The caller holds the session's row and has seen
@@ -150,9 +152,7 @@ async fn keep(
 ) -> sqlx::Result<Vec<Draft>> {
     let kept = sessions::append(conn, (turn.session_id, turn.app_id), &new, app.now()).await?;
     let views = messages::views(kept).into_iter();
-    Ok(views
-        .map(|(_, view)| Draft::new(Kind::MessageComplete, Some(turn.turn_id), json!({ "message": view })))
-        .collect())
+    Ok(views.map(|(_, view)| Draft::new(Kind::MessageComplete, Some(turn.turn_id), view.told())).collect())
 }
 
 fn ended(turn: Running, state: State, more: Value) -> Draft {

@@ -7,7 +7,7 @@ use super::{Running, transcript::Steps};
 use crate::{
     app::App,
     grants::Acting,
-    limits::{SESSION_EVENT_BYTES_MAX, SESSION_LOG_BYTES_PER_TURN_MAX},
+    limits::{SESSION_EVENT_BYTES_MAX, SESSION_EVENTS_PER_TURN_MAX, SESSION_LOG_BYTES_PER_TURN_MAX},
     sessions::log::{self, Draft, Kind},
 };
 use serde_json::{Map, Value, json};
@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// How long pieces wait for others: below what a reader notices.
 const GATHER: Duration = Duration::from_millis(50);
+/// The same in a turn that has said very much: its log must end some time.
+const GATHER_LONG: Duration = Duration::from_secs(1);
 
 /// What is told of a turn. Kept in memory until it is written, so that its end knows all of it.
 pub(super) struct Live {
@@ -28,6 +30,7 @@ pub(super) struct Live {
     pending: Vec<Draft>,
     since: Option<Instant>,
     bytes: usize,
+    written: usize,
 }
 
 /// Why nothing more is written of a turn.
@@ -52,11 +55,15 @@ impl Live {
             pending: vec![],
             since: None,
             bytes: 0,
+            written: 0,
         }
     }
 
     /// A piece of the answer.
     pub(super) fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         let step = self.steps.to_say(|| self.app.new_id());
         step.text.push_str(text);
         let message_id = step.message_id;
@@ -65,6 +72,9 @@ impl Live {
 
     /// A piece of what the model thinks.
     pub(super) fn reasoning(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         let step = self.steps.to_say(|| self.app.new_id());
         step.reasoning.push_str(text);
         let message_id = step.message_id;
@@ -74,7 +84,15 @@ impl Live {
     /// What an agent tells besides, in the form of `opg:host/events`.
     pub(super) fn told(&mut self, kind: &str, mut event: Map<String, Value>) {
         event.remove("type");
-        // A guest's word: as much of it as a log can bear.
+        // A guest's word: as much of it as a log can bear, and no member that an event has by itself.
+        if self.written >= SESSION_EVENTS_PER_TURN_MAX {
+            return;
+        }
+        match kind {
+            "tool_call" => event.retain(|name, _| matches!(name.as_str(), "id" | "name" | "arguments")),
+            "tool_result" => event.retain(|name, _| matches!(name.as_str(), "id" | "name" | "ok" | "output")),
+            _ => {}
+        }
         let bytes = Value::Object(event.clone()).to_string().len();
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > SESSION_LOG_BYTES_PER_TURN_MAX || bytes > SESSION_EVENT_BYTES_MAX {
@@ -105,10 +123,15 @@ impl Live {
     }
 
     fn piece(&mut self, kind: &str, message_id: Uuid, text: &str) {
-        if let Some(last) = self.pending.last_mut().filter(|draft| draft.kind == Kind::MessageAppend)
-            && last.data["message_id"] == json!(message_id)
-            && last.data["part"]["type"] == kind
-            && let Some(Value::String(said)) = last.data.get_mut("part").and_then(|part| part.get_mut("text"))
+        let same = |draft: &&mut Draft| {
+            draft.kind == Kind::MessageAppend
+                && draft.data["message_id"] == json!(message_id)
+                && draft.data["part"]["type"] == kind
+        };
+        // Thoughts and words of one message may come by turns; each goes on where it is.
+        if let Some(draft) = self.pending.iter_mut().rev().take(2).find(same)
+            && let Some(Value::String(said)) =
+                draft.data.get_mut("part").and_then(|part| part.get_mut("text"))
         {
             said.push_str(text);
             return;
@@ -119,6 +142,7 @@ impl Live {
     }
 
     fn push(&mut self, draft: Draft) {
+        self.written += 1;
         self.pending.push(draft);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -126,7 +150,10 @@ impl Live {
     /// Until it is time to write; for ever where there is nothing to.
     pub(super) async fn due(&self) {
         match self.since {
-            Some(since) => tokio::time::sleep_until((since + GATHER).into()).await,
+            Some(since) => {
+                let gather = if self.written > SESSION_EVENTS_PER_TURN_MAX { GATHER_LONG } else { GATHER };
+                tokio::time::sleep_until((since + gather).into()).await;
+            }
             None => std::future::pending().await,
         }
     }

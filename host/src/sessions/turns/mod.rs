@@ -16,6 +16,7 @@ pub mod running;
 pub(super) mod store;
 pub mod transcript;
 
+use super::permissions::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -58,6 +59,9 @@ pub struct Prompt {
     pub agent: Option<String>,
     /// The model, `provider/model`; none: the agent's, the session's, or the app's default.
     pub model: Option<String>,
+    /// The session's rules from this turn on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Policy>,
 }
 
 /// Why a turn did not end with an answer, for programs and for people.

@@ -10,14 +10,14 @@ use crate::{
     app::App,
     chat::send::{ChatError, full_id},
     error::FieldError,
-    grants::{Acting, Allowed, InApp, action::may},
+    grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_CHARS, TURNS_WAITING_MAX},
     models::ModelId,
     sessions::{
         SessionError, Status,
         instances::{self, Target, provision},
         log::{self, Draft, Kind},
-        permissions::{Policy, store as permissions},
+        permissions::Policy,
         status, store as sessions,
     },
     tenants::configure,
@@ -85,6 +85,9 @@ pub enum PromptError {
     /// Another turn runs or waits.
     #[error("a turn runs in this session; send `when_busy` as `queue` or `interrupt`, or wait for it to end")]
     Busy,
+    /// Another message has this id.
+    #[error("another message of this session has this `message_id`; choose another, or leave it out")]
+    MessageTaken,
     /// Too many wait.
     #[error("{TURNS_WAITING_MAX} turns wait in this session already; wait for one to end")]
     TooMany,
@@ -120,11 +123,15 @@ pub async fn prompt(
     if !wrong.is_empty() {
         return Err(PromptError::Invalid(wrong));
     }
+    if input.message_id.is_some_and(|id| id.is_nil()) {
+        let wrong = FieldError::new("/message_id", "is the nil UUID; choose another, or leave it out");
+        return Err(PromptError::Invalid(vec![wrong]));
+    }
     let may_chat = Allowed::<may::ChatSend>::judge(Some(allowed.caller()), None).map_err(ChatError::from)?;
     let agent = input.agent.or(read.agent);
     check(app, &may_chat, agent.as_deref(), input.model.as_deref()).await?;
     let when_busy = if input.queue { WhenBusy::Queue } else { input.when_busy };
-    let prompt = Prompt { content: read.content, agent, model: input.model };
+    let prompt = Prompt { content: read.content, agent, model: input.model, permissions: input.permissions };
 
     let now = app.now();
     let app_id = allowed.app().app_id;
@@ -137,6 +144,9 @@ pub async fn prompt(
     if let Some(turn_id) = store::of_message(&mut tx, session_id, message_id).await? {
         // Sent again by a client that did not hear of the first time.
         return Ok(Accepted { message_id, turn_id, cursor: None });
+    }
+    if sessions::has_message(&mut tx, session_id, message_id).await? {
+        return Err(PromptError::MessageTaken);
     }
     let running =
         store::running(tx.conn(), session_id).await?.map(|turn_id| Running { session_id, app_id, turn_id });
@@ -158,13 +168,16 @@ pub async fn prompt(
         let reason = Reason::new("interrupted", "another prompt took its place");
         told.extend(end::cut(app, tx.conn(), running, State::Aborted, &reason).await?);
     }
-    if let Some(policy) = &input.permissions {
-        permissions::set_policy(&mut tx, session_id, policy).await?;
+    if prompt.permissions.is_some() {
+        let entry = audit::Entry::ok("sessions.change", format!("session/{session_id}"));
+        audit::write(app, &mut tx, allowed, entry).await?;
     }
+    let mut titled = None;
     if session.title.is_empty() && !read.words.is_empty() {
         let title = title(&read.words);
         let changes = sessions::Changes { title: Some(&title), agent: None, model: None, permissions: None };
         sessions::change(&mut tx, session_id, &changes).await?;
+        titled = Some(Draft::new(Kind::SessionUpdated, None, json!({ "title": title })));
     }
     let turn_id = app.new_id();
     let new = store::NewTurn {
@@ -188,6 +201,7 @@ pub async fn prompt(
             Draft::new(Kind::MessageAppend, Some(turn_id), data)
         })
         .collect();
+    drafts.extend(titled);
     drafts.push(Draft::new(Kind::TurnQueued, Some(turn_id), json!({ "message_id": message_id })));
     // Where it runs on nothing, it is made ready first.
     let instance_id = app.new_id();

@@ -76,12 +76,10 @@ impl Steps {
         let answered = self.0.last().is_none_or(|step| step.calls.iter().any(|call| call.output.is_some()));
         let step = self.last_or_new(answered, new_id);
         let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        step.calls.push(Call {
-            id: text("id"),
-            name: text("name"),
-            arguments: text("arguments"),
-            output: None,
-        });
+        // One that was too large to be told: what is there must be JSON all the same.
+        let arguments =
+            Some(text("arguments")).filter(|text| !text.is_empty()).unwrap_or_else(|| "{}".to_owned());
+        step.calls.push(Call { id: text("id"), name: text("name"), arguments, output: None });
         step.message_id
     }
 
