@@ -62,7 +62,8 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        self.method == Method::POST || self.method == Method::PUT
+        let takes_none = self.template.ends_with("/auth/logout");
+        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !takes_none
     }
 
     /// Whether its body is JSON, or may be. An upload is not.
@@ -79,6 +80,11 @@ impl Case {
     /// Whether it is for operators.
     pub fn is_operators(&self) -> bool {
         self.action.is_some_and(|action| action.on() == On::Platform)
+    }
+
+    /// Whether it is for a person, about their own account.
+    pub fn is_persons(&self) -> bool {
+        self.action.is_some_and(|action| action.on() == On::Person)
     }
 
     /// A request to it, finished by the test.
