@@ -24,6 +24,7 @@ mod exfil;
 mod extism;
 mod fuzz;
 mod hostile;
+mod login_command;
 mod main_job;
 mod members;
 mod migrations;
