@@ -153,6 +153,7 @@ async fn allowed(app: &TestApp) -> Allowed<may::DbRead> {
     let caller = Caller {
         kind: CredentialKind::TenantToken,
         credential_id: None,
+        user_id: None,
         standing,
         scopes: Scopes::app(),
         expires_at: None,

@@ -16,6 +16,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
+    app: Option<String>,
 }
 
 /// What came back, and how long it took.
@@ -63,14 +64,19 @@ impl ClientError {
 }
 
 impl Client {
-    /// One for this server, with this token.
+    /// One for this server, with this token, or none where it is empty.
     pub(crate) fn new(url: &str, token: &str) -> Result<Client, ClientError> {
         // Fails where one is installed already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
         #[expect(clippy::disallowed_methods, reason = "this is a client, not the host")]
         let builder = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIME_MAX);
         let http = builder.build().map_err(ClientError::Make)?;
-        Ok(Client { http, url: url.to_owned(), token: token.to_owned() })
+        Ok(Client { http, url: url.to_owned(), token: token.to_owned(), app: None })
+    }
+
+    /// The same somebody, who says with every request which app is meant.
+    pub(crate) fn in_app(self, app: Option<String>) -> Client {
+        Client { app, ..self }
     }
 
     /// The same server with another token.
@@ -151,7 +157,12 @@ impl Client {
     }
 
     fn request(&self, method: &Method, path: &str) -> RequestBuilder {
-        self.http.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(&self.token)
+        let request = self.http.request(method.clone(), format!("{}{path}", self.url));
+        let request = if self.token.is_empty() { request } else { request.bearer_auth(&self.token) };
+        match &self.app {
+            Some(app) => request.header("x-opg-app", app),
+            None => request,
+        }
     }
 
     async fn accept(&self, method: &Method, path: &str, response: Response) -> Result<Response, ClientError> {

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 it did
 //! not work, 2 the command line or the configuration is wrong.
 
+mod account;
 mod client;
 mod config_check;
 mod demo;
@@ -56,6 +57,12 @@ enum Command {
     },
     /// Show the main job on a server of its own: a tenant, tools, a chat, the ledger.
     Demo(demo::Args),
+    /// Sign in to a server, with a browser.
+    Login(account::LoginArgs),
+    /// Sign out of a server.
+    Logout(account::LogoutArgs),
+    /// Say who is signed in to a server.
+    Whoami(account::WhoamiArgs),
     /// Write, test, publish and run tools.
     Tool(tool::Args),
 }
@@ -76,6 +83,9 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
         Command::CompileWorker { args } => compiler::work(&args),
         Command::Demo(args) => demo::run(args),
+        Command::Login(args) => account::login(args),
+        Command::Logout(args) => account::logout(args),
+        Command::Whoami(args) => account::whoami(args),
         Command::Tool(args) => tool::run(args),
         Command::Serve => with_config(serve::run),
         Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),

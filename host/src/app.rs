@@ -9,6 +9,7 @@ use crate::{
     guests::{in_flight::InFlight, standing::Changes},
     http::rate_limit::RateLimits,
     models::catalog::Catalog,
+    people::{device::Guesses, password::Passwords},
     postgres::{Pools, Server},
     registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
     sandbox::Sandbox,
@@ -53,6 +54,10 @@ pub struct Parts {
     pub pepper: Pepper,
     /// Who may come in.
     pub authenticator: Authenticator,
+    /// Where passwords are hashed.
+    pub passwords: Passwords,
+    /// Who typed wrong codes.
+    pub guesses: Guesses,
     /// How often.
     pub rate_limits: RateLimits,
     /// Components and their sources, by digest.

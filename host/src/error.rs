@@ -276,6 +276,8 @@ impl From<crate::grants::Denied> for ApiError {
                     .with("granted", json!(granted))
             }
             Denied::WrongKind { .. } => ApiError::forbidden("wrong_credential_kind", text),
+            Denied::NoApp => ApiError::bad_request("app_required", text),
+            Denied::NoSuchApp => ApiError::not_found("app"),
             Denied::AppMismatch => ApiError::forbidden("app_mismatch", text),
             Denied::Suspended => ApiError::forbidden("app_suspended", text),
             Denied::NotDeclared(_) => ApiError::forbidden("capability_not_declared", text),

@@ -24,6 +24,7 @@ pub mod http;
 pub mod limits;
 pub mod models;
 pub mod ops;
+pub mod people;
 pub mod postgres;
 pub mod prices;
 pub mod registry;

@@ -45,6 +45,60 @@ pub const AUTH_FAILURES_PER_MINUTE: u32 = 30;
 /// Self-registrations per hour for one address (row M234).
 pub const REGISTRATIONS_PER_HOUR: u32 = 3;
 
+/// Attempts at one person's password per minute from one address (row M070).
+pub const LOGINS_PER_MINUTE: u32 = 10;
+/// Attempts to sign in per minute from one address, at whatever accounts: an office, and no dictionary.
+pub const LOGINS_PER_ADDRESS_PER_MINUTE: u32 = 30;
+
+/// The shortest password: length is what makes one hard to guess, whatever is in it.
+pub const PASSWORD_CHARS_MIN: usize = 10;
+/// The longest, in bytes: room for any sentence; it is hashed whole.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Memory of one hash of a password, in KiB: argon2id with 19 MiB, two passes and one lane, as OWASP advises.
+pub const PASSWORD_HASH_MEMORY_KIB: u32 = 19 * 1024;
+/// Passes over that memory.
+pub const PASSWORD_HASH_PASSES: u32 = 2;
+/// Passwords hashed side by side: a flood of sign-ins takes one core and 19 MiB, the rest goes on.
+pub const PASSWORD_HASHES_AT_ONCE: usize = 1;
+/// Sign-ins that wait for a hash: beyond it they would wait for seconds.
+pub const PASSWORD_HASHES_WAITING_MAX: usize = 64;
+/// How long signing up takes to answer: longer than it takes to make an account and its app, so that the answer does
+/// not tell whether that was done.
+pub const SIGNUP_ANSWER_TIME: Duration = Duration::from_secs(1);
+/// How long a session of the console lives: a fortnight of work without signing in again.
+pub const CONSOLE_SESSION_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Sessions of the console one person has; the oldest go.
+pub const CONSOLE_SESSIONS_PER_USER_MAX: i64 = 20;
+/// What is kept of a browser's name for itself, in characters.
+pub const USER_AGENT_CHARS_MAX: usize = 200;
+/// How long a person's ended credential is kept: for whoever looks into what happened.
+pub const ENDED_CREDENTIALS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Members of one app.
+pub const MEMBERS_PER_APP_MAX: i64 = 100;
+
+/// Requests of command lines to be let in per minute from one address (row M063).
+pub const DEVICE_REQUESTS_PER_MINUTE: u32 = 20;
+/// How long such a request waits for its person: to find a browser and sign in (row M063).
+pub const DEVICE_REQUEST_LIFE: Duration = Duration::from_secs(900);
+/// How often the program may ask meanwhile; sooner, it has to wait as much longer each time (RFC 8628).
+pub const DEVICE_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// What a program says of itself, in characters: a name to recognise.
+pub const DEVICE_NAME_CHARS_MAX: usize = 100;
+/// Wrong codes a person types before none of theirs is taken for a while (row M065).
+pub const WRONG_CODES_MAX: u32 = 5;
+/// For how long.
+pub const CODES_LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long a command line is let in for, unless its person says otherwise: a month without signing in again.
+pub const DEVICE_GRANT_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a platform token lives (row M004): what a copy of one is good for.
+pub const PLATFORM_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+/// The longest life of a personal token and of what a command line is let in with, in seconds: a year (row M076).
+pub const PERSONAL_TOKEN_LIFE_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
+/// Personal tokens of one person: a list one can read.
+pub const PERSONAL_TOKENS_PER_USER_MAX: i64 = 50;
+/// How long a rotated personal token may live on, in seconds: a day to replace it everywhere (row M078).
+pub const ROTATION_GRACE_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// The longest request id taken from a client (row M045).
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 

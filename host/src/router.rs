@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    ops, prices,
+    ops, people, prices,
     registry::{
         self,
         routes::{Agents, Tools},
@@ -74,6 +74,27 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/metrics" => ops::metrics, public;
     GET "/platform/v1/whoami" => grants::routes::whoami, any;
     POST "/v1/register" => tenants::routes::register, public;
+    POST "/v1/auth/signup" => people::routes::signup, public;
+    POST "/v1/auth/login" => people::routes::login, public;
+    POST "/v1/auth/logout" => people::routes::logout, Logout;
+    POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
+    POST "/platform/v1/auth/device" => people::device_routes::begin, public;
+    POST "/platform/v1/auth/token" => people::device_routes::token, public;
+    POST "/platform/v1/auth/device/look" => people::device_routes::look, DeviceDecide;
+    POST "/platform/v1/auth/device/approve" => people::device_routes::approve, DeviceDecide;
+    POST "/platform/v1/auth/device/deny" => people::device_routes::deny, DeviceDecide;
+    GET "/platform/v1/tokens" => people::token_routes::list, PatsRead;
+    POST "/platform/v1/tokens" => people::token_routes::create, PatsWrite;
+    PATCH "/platform/v1/tokens/{id}" => people::token_routes::rename, PatsWrite;
+    DELETE "/platform/v1/tokens/{id}" => people::token_routes::revoke, PatsWrite;
+    POST "/platform/v1/tokens/{id}/rotate" => people::token_routes::rotate, PatsWrite;
+    GET "/v1/me" => people::routes::get_me, MeRead;
+    PATCH "/v1/me" => people::routes::patch_me, MeWrite;
+    POST "/v1/me/password" => people::routes::change_password, MeWrite;
+    GET "/v1/me/sessions" => people::routes::list_sessions, MeRead;
+    DELETE "/v1/me/sessions" => people::routes::delete_other_sessions, MeWrite;
+    DELETE "/v1/me/sessions/{id}" => people::routes::delete_session, MeWrite;
+    DELETE "/v1/me/apps/{id}" => people::routes::leave_app, MeWrite;
     POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
     GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;
     GET "/v1/admin/tenants/{id}" => tenants::routes::get_tenant, AppsRead;
@@ -114,6 +135,10 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
     POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
     DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;
+    GET "/v1/tenant/members" => people::routes::list_members, MembersRead;
+    POST "/v1/tenant/members" => people::routes::add_member, MembersWrite;
+    PATCH "/v1/tenant/members/{id}" => people::routes::change_member, MembersWrite;
+    DELETE "/v1/tenant/members/{id}" => people::routes::remove_member, MembersWrite;
     GET "/v1/tenant/budgets" => budgets::routes::list, BudgetsRead;
     PUT "/v1/tenant/budgets/{name}" => budgets::routes::put, BudgetsWrite;
     DELETE "/v1/tenant/budgets/{name}" => budgets::routes::delete, BudgetsWrite;

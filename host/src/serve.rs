@@ -14,6 +14,7 @@ use crate::{
     hardening,
     http::rate_limit::RateLimits,
     limits::DRAIN_TIME_MAX,
+    people::{device::Guesses, password::Passwords},
     postgres::{
         self, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, Pools,
         PostgresConfig, Server,
@@ -260,6 +261,8 @@ async fn assemble(
         process_id,
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
         authenticator: Authenticator::new(&config.admin_tokens),
+        passwords: Passwords::default(),
+        guesses: Guesses::default(),
         rate_limits: RateLimits::new(config.rate_limit_per_minute),
         guest_egress: egress(config.allow_private_guest_http, vec![])?,
         model_egress: egress(config.allow_private_upstreams, own_machine)?,

@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, budgets, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often turns are looked for whose host died: a part of a lease.
@@ -39,6 +39,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = budgets::sweep::expired(&app).await {
                     tracing::error!(%cause, "what dead processes held against budgets could not be let go");
+                }
+                if let Err(cause) = people::sweep::all(&app).await {
+                    tracing::error!(%cause, "what ended of people's sign-ins could not be removed");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

@@ -9,8 +9,12 @@ use opg_tests::{
 use serde_json::{Value, json};
 
 /// Who may call it.
-fn caller<'a>(case: &Case, tenant: &'a Client, operator: &'a Client) -> &'a Client {
-    if case.is_operators() { operator } else { tenant }
+fn caller<'a>(case: &Case, bench: &'a Bench) -> &'a Client {
+    match () {
+        () if case.is_operators() => &bench.operator,
+        () if case.is_persons() => &bench.person,
+        () => &bench.acme,
+    }
 }
 
 fn code(answer: &Answer) -> Value {
@@ -22,25 +26,21 @@ struct Bench {
     app: TestApp,
     acme: Client,
     operator: Client,
+    person: Client,
 }
 
 impl Bench {
     async fn start() -> Bench {
-        let app = TestApp::with(|config| {
-            config.allow_self_registration = true;
-            // Registering is limited by address.
-            config.trusted_proxies = vec![std::net::Ipv4Addr::LOCALHOST.into()];
-        })
-        .await;
+        let app = TestApp::open_to_people().await;
         let acme = app.tenant("acme").await;
         acme.install_tool("word-count", guests::WORD_COUNT).await;
         assert_eq!(acme.put("/v1/tenant/secrets", &json!({ "set": { "KEEP": "1" } })).await.status, 204);
-        let operator = app.operator();
-        Bench { app, acme, operator }
+        let (operator, person) = (app.operator(), app.person("person@example.com").await);
+        Bench { app, acme, operator, person }
     }
 
     fn request(&self, case: &Case) -> reqwest::RequestBuilder {
-        let request = case.request(caller(case, &self.acme, &self.operator), "acme", "word-count");
+        let request = case.request(caller(case, self), "acme", "word-count");
         request.header("x-forwarded-for", routes::fresh_ip())
     }
 
@@ -55,7 +55,10 @@ impl Bench {
         assert_eq!(names(self.acme.get("/v1/tenant/agents").await), 0);
         assert_eq!(names(self.acme.get("/v1/tenant/secrets").await), 1);
         assert_eq!(names(self.acme.get("/v1/tenant/tokens").await), 1);
-        assert_eq!(names(self.operator.get("/v1/admin/tenants").await), 1);
+        assert_eq!(names(self.acme.get("/v1/tenant/members").await), 0);
+        assert_eq!(names(self.operator.get("/v1/admin/tenants").await), 2, "one is the person's own");
+        let me = self.person.get("/v1/me").await.json();
+        assert_eq!((&me["name"], &me["locale"], &me["theme"]), (&json!(""), &Value::Null, &Value::Null));
         let sound = self.acme.invoke("word-count", json!({ "text": "still there" })).await;
         assert_eq!(sound.status, 200, "{}", sound.text());
         let logged = logs();
@@ -151,6 +154,11 @@ async fn m046_json_of_another_shape_names_the_fields() {
             "version",
             "grant",
             "input",
+            "password",
+            "user_id",
+            "role",
+            "theme",
+            "locale",
         ];
         for field in fields {
             for value in
@@ -265,7 +273,7 @@ async fn m048_a_page_that_cannot_be_is_a_400() {
     let mut lists = 0;
     for case in routes::guarded().iter().filter(|case| case.method == http::Method::GET) {
         let path = case.path("acme", "word-count");
-        let client = caller(case, &bench.acme, &bench.operator);
+        let client = caller(case, &bench);
         let plain = client.get(&path).await;
         let paged = plain.status == 200 && plain.text().contains("\"has_more\"");
         // What we ship is one page.
@@ -343,7 +351,7 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
     ];
     for case in routes::guarded().iter().filter(|case| case.names_one()) {
         for name in names {
-            let client = caller(case, &bench.acme, &bench.operator);
+            let client = caller(case, &bench);
             let request = case.request(client, "acme", name);
             let request = match case.takes_body() {
                 true if case.is_upload() && case.template.contains("/tools/") => {
@@ -354,6 +362,11 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 }
                 true if case.template.ends_with("/review") => request.json(&json!({ "grant": "all" })),
                 true if case.template.ends_with("/invoke") => request.json(&json!({ "input": {} })),
+                true if case.template.ends_with("/rotate") => request.json(&json!({})),
+                true if case.template.contains("/platform/v1/tokens/") => {
+                    request.json(&json!({ "name": "x" }))
+                }
+                true if case.template.contains("/members/") => request.json(&json!({ "role": "viewer" })),
                 true if case.template.contains("/budgets/") => {
                     request.json(&json!({ "scope": "app", "period": "day", "limit_micro_usd": 1 }))
                 }

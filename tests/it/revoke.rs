@@ -1,7 +1,7 @@
 //! What is taken away bites at the next thing a running guest reaches for.
 
 use opg_tests::{
-    app::{Answer, Client, TestApp},
+    app::{Answer, Client, TestApp, send},
     guests,
     site::Site,
 };
@@ -109,4 +109,38 @@ async fn a_secret_deleted_goes_out_no_more() {
     assert_eq!(seen[0]["ok"]["status"], 200, "{seen}");
     assert_eq!(seen[1]["error"], "invalid", "{seen}");
     assert_eq!(site.visits().len(), 1);
+}
+
+#[tokio::test]
+async fn a_member_removed_or_narrowed_or_signed_out_bites_the_call_they_started() {
+    let app = TestApp::with(|config| {
+        TestApp::allow_local(config);
+        TestApp::let_people_in(config);
+    })
+    .await;
+    let site = Site::start().await;
+    let acme = set_up(&app, &site).await;
+    let ann = app.person("ann@example.com").await;
+    let id = ann.get("/v1/me").await.json()["id"].as_str().unwrap().to_owned();
+    let join = json!({ "user_id": id, "role": "developer" });
+    assert_eq!(acme.post("/v1/tenant/members", &join).await.status, 201);
+    let path = format!("/v1/tenant/members/{id}");
+
+    let call = running(&ann.in_app("acme"), &site).await;
+    let since = Instant::now();
+    let narrowed = acme.patch(&path, &json!({ "role": "viewer" })).await;
+    assert_eq!(narrowed.status, 200, "{}", narrowed.text());
+    ended(call, since).await;
+
+    assert_eq!(acme.patch(&path, &json!({ "role": "admin" })).await.status, 200);
+    let call = running(&ann.in_app("acme"), &site).await;
+    let since = Instant::now();
+    assert_eq!(acme.delete(&path).await.status, 204);
+    ended(call, since).await;
+
+    assert_eq!(acme.post("/v1/tenant/members", &join).await.status, 201);
+    let call = running(&ann.in_app("acme"), &site).await;
+    let since = Instant::now();
+    assert_eq!(send(ann.request("POST", "/v1/auth/logout")).await.status, 204);
+    ended(call, since).await;
 }

@@ -13,6 +13,9 @@ const NOT_OURS: &[&str] = &["_sqlx_migrations"];
 /// What every tenant reads alike, and none writes.
 const SHARED: &[&str] = &["model_prices"];
 
+/// What is the service's alone: nobody's transaction but its own reads or writes it.
+const SERVICES: &[&str] = &["device_requests"];
+
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
     let rows =
         sqlx::query(AssertSqlSafe(query)).fetch_all(conn).await.unwrap_or_else(|e| panic!("{query}: {e}"));
@@ -38,13 +41,15 @@ async fn as_role(
     app_id: Option<&str>,
     statement: &str,
 ) -> Result<u64, String> {
+    let named = app_id.map(|id| format!("set local opg.app_id = '{id}';")).unwrap_or_default();
+    with_settings(conn, &format!("set local role {role}; {named}"), statement).await
+}
+
+/// What a statement does in a transaction set up like this, all of it undone again.
+async fn with_settings(conn: &mut PgConnection, set_up: &str, statement: &str) -> Result<u64, String> {
     let mut tx = conn.begin().await.unwrap();
-    let mut set_up = format!("set local role {role};");
-    if let Some(id) = app_id {
-        set_up += &format!("set local opg.app_id = '{id}';");
-    }
-    sqlx::raw_sql(AssertSqlSafe(set_up)).execute(&mut *tx).await.unwrap();
-    let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await;
+    sqlx::raw_sql(AssertSqlSafe(set_up.to_owned())).execute(&mut *tx).await.unwrap();
+    let done = sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut *tx).await;
     tx.rollback().await.unwrap();
     done.map(|done| done.rows_affected()).map_err(|error| {
         error.as_database_error().and_then(|e| e.code().map(|code| code.into_owned())).unwrap_or_default()
@@ -123,8 +128,9 @@ async fn a_tenants_transaction_reads_no_envelope_and_rewrites_no_history() {
     let mut sealed = 0;
     for table in tables(&mut conn).await {
         for column in columns(&mut conn, &table).await {
-            let secret =
-                column.starts_with("encrypted_") || column.ends_with("nonce") || column == "secret_hash";
+            let secret = column.starts_with("encrypted_")
+                || column.ends_with("nonce")
+                || ["secret_hash", "password_hash"].contains(&column.as_str());
             if secret {
                 let read =
                     as_role(&mut conn, "opg_app", None, &format!("select {column} from {table}")).await;
@@ -172,6 +178,19 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
         .collect();
     let (a, b) = (&ids["tenant-a"], &ids["tenant-b"]);
     for table in tables(&mut conn).await {
+        if SERVICES.contains(&table.as_str()) {
+            let column = columns(&mut conn, &table).await.remove(0);
+            for statement in [
+                format!("select 1 from {table}"),
+                format!("delete from {table}"),
+                format!("update {table} set {column} = {column}"),
+                format!("insert into {table} select * from {table}"),
+            ] {
+                let done = as_role(&mut conn, "opg_app", Some(a), &statement).await;
+                assert_eq!(done, Err(DENIED.to_owned()), "{statement}");
+            }
+            continue;
+        }
         let total = as_role_count(&mut conn, "postgres_owner", None, &table).await;
         assert!(total >= 2, "{table}: this test puts nothing there for both tenants; add it to `fill`");
         for nobody in [None, Some(""), Some("00000000-0000-0000-0000-000000000000")] {
@@ -254,5 +273,52 @@ async fn fill(client: &Client) {
     // It asks, and nobody answers: a row in each table of sessions.
     while client.get(&format!("/v1/sessions/{session}")).await.json()["pending_permissions"] != 1 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_persons_transaction_sees_what_is_their_own_and_no_apps_rows() {
+    let app = TestApp::open_to_people().await;
+    fill(&app.tenant("acme").await).await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let id = |me: serde_json::Value| me["id"].as_str().unwrap().to_owned();
+    let (ann, bob) = (id(ann.get("/v1/me").await.json()), id(bob.get("/v1/me").await.json()));
+    let mut conn = app.owner().await;
+    let anns_app = texts(&mut conn, "select app_id::text from apps where slug = 'ann'").await.remove(0);
+    let of_ann = format!("set local role opg_app; set local opg.user_id = '{ann}';");
+    let in_app = format!("{of_ann} set local opg.app_id = '{anns_app}';");
+    for table in tables(&mut conn).await.into_iter().filter(|table| !SERVICES.contains(&table.as_str())) {
+        let seen = with_settings(&mut conn, &of_ann, &format!("select 1 from {table}")).await.unwrap();
+        let own = ["apps", "users", "app_members", "credentials"].contains(&table.as_str());
+        assert_eq!(seen, u64::from(own), "{table}: one row, where it is a person's own");
+    }
+    // In an app, what is the person's own is out of sight: lists of the app's hold the app's.
+    for table in ["credentials", "users", "apps", "app_members"] {
+        let count = format!("select 1 from {table}");
+        let with_person = with_settings(&mut conn, &in_app, &count).await.unwrap();
+        let without = as_role(&mut conn, "opg_app", Some(&anns_app), &count).await.unwrap();
+        assert_eq!(with_person, without, "{table}");
+    }
+    for statement in [
+        format!("update credentials set revoked_at = now() where user_id = '{bob}'"),
+        format!("update users set name = 'x' where user_id = '{bob}'"),
+        format!("update credentials set user_id = '{bob}'"),
+        "update users set email = 'x'".to_owned(),
+        "update users set password_hash = 'x'".to_owned(),
+        "select password_hash from users".to_owned(),
+        "select secret_hash from credentials".to_owned(),
+        "update apps set name = 'x'".to_owned(),
+        "update app_members set role = 'owner'".to_owned(),
+        "delete from app_members".to_owned(),
+        format!(
+            "insert into app_members select app_id, '{ann}', 'owner', now() from apps where slug <> 'ann'"
+        ),
+        format!(
+            "insert into audit_events (audit_id, user_id, occurred_at, actor, surface, action, target, result, request_id)
+             values (gen_random_uuid(), '{bob}', now(), 'x', 'rest', 'x', 'x', 'ok', 'x')"
+        ),
+    ] {
+        let done = with_settings(&mut conn, &of_ann, &statement).await;
+        assert!(done == Ok(0) || done == Err(DENIED.to_owned()), "{statement}: {done:?}");
     }
 }

@@ -3,6 +3,7 @@
 
 use http::Method;
 use opg_host::{
+    app::Clock,
     config::Config,
     grants::{Action, On, Scopes},
     http::render::Shape,
@@ -96,7 +97,7 @@ async fn m042_every_action_needs_its_scope_and_no_other() {
     let mut by_scopes: BTreeMap<Vec<&str>, Vec<Case>> = BTreeMap::new();
     for case in routes::guarded() {
         let Some(action) = case.action else { continue };
-        if action.on() == On::Platform {
+        if action.on() != On::App {
             continue;
         }
         let needed: Vec<_> = action.any_of().iter().map(|scope| scope.name()).collect();
@@ -140,6 +141,67 @@ async fn m042_every_action_needs_its_scope_and_no_other() {
     }
 }
 
+#[tokio::test]
+async fn m042_what_is_a_persons_own_needs_its_scope_and_no_other() {
+    let app = TestApp::open_to_people().await;
+    let ann = app.person("ann@example.com").await;
+    let everything = Scopes::person();
+    for case in routes::guarded().iter().filter(|case| case.is_persons()) {
+        let needed = case.action.unwrap().any_of();
+        let others: Scopes = everything.iter().filter(|scope| !needed.contains(scope)).collect();
+        set_scopes(&app, others).await;
+        if !needed.is_empty() {
+            let answer = case.call(&ann, "ann", "some-name").await;
+            assert_eq!(
+                (answer.status, code(case, &answer).as_str()),
+                (403, "insufficient_scope"),
+                "{}",
+                case.at()
+            );
+        }
+        for scope in needed {
+            set_scopes(&app, Scopes::of(&[*scope])).await;
+            let answer = case.call(&ann, "ann", "some-name").await;
+            let fine = ![401, 403].contains(&answer.status) && answer.status < 500;
+            assert!(fine, "{} with {}: {}", case.at(), scope.name(), answer.text());
+        }
+    }
+}
+
+/// Gives every credential of a person's these scopes.
+async fn set_scopes(app: &TestApp, scopes: Scopes) {
+    let mut owner = app.owner().await;
+    sqlx::query("update credentials set scopes = $1 where user_id is not null")
+        .bind(scopes.names())
+        .execute(&mut owner)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn m029_a_person_opens_no_app_they_are_no_member_of() {
+    let app = TestApp::open_to_people().await;
+    app.tenant("acme").await;
+    let ann = app.person("ann@example.com").await;
+    for case in routes::guarded().iter().filter(|case| case.names_app()) {
+        let of = async |slug: &str| {
+            let request = case.request(&ann, slug, "some-name").header("x-request-id", "same");
+            let answer = send(request).await;
+            (answer.status, answer.text().replace(slug, "APP"))
+        };
+        let (theirs, nobodys) = (of("acme").await, of("emca").await);
+        assert_eq!(theirs.0, 404, "{}: {}", case.at(), theirs.1);
+        assert_eq!(theirs, nobodys, "{}", case.at());
+    }
+    for case in routes::guarded() {
+        if case.names_app() || case.action.is_none_or(|action| action.on() != On::App) {
+            continue;
+        }
+        let answer = case.call(&ann, "", "some-name").await;
+        assert_eq!((answer.status, code(&case, &answer).as_str()), (400, "app_required"), "{}", case.at());
+    }
+}
+
 async fn grant(app: &TestApp, by: &Client, scopes: &[&&str]) -> (Client, String) {
     let made = by.post("/v1/tenant/tokens", &json!({ "kind": "dev_grant", "scopes": scopes })).await;
     assert_eq!(made.status, 201, "{}", made.text());
@@ -152,21 +214,29 @@ async fn revoke(by: &Client, id: &str) {
 
 #[tokio::test]
 async fn m233_the_operator_is_no_tenant_and_a_tenant_no_operator() {
-    let app = TestApp::start().await;
+    let app = TestApp::open_to_people().await;
     let acme = app.tenant("acme").await;
+    let person = app.person("ann@example.com").await;
     for case in routes::guarded() {
         let Some(action) = case.action else {
             assert_eq!(case.template, "/platform/v1/whoami", "the one route that takes any credential");
             continue;
         };
-        let wrong = if action.on() == On::Platform { &acme } else { &app.operator() };
-        let answer = case.call(wrong, "acme", "some-name").await;
-        assert_eq!(
-            (answer.status, code(&case, &answer).as_str()),
-            (403, "wrong_credential_kind"),
-            "{}",
-            case.at()
-        );
+        let operator = app.operator();
+        let wrong = match action.on() {
+            On::Platform => vec![&acme, &person],
+            On::Person => vec![&acme, &operator],
+            On::App | On::Guest => vec![&operator],
+        };
+        for wrong in wrong {
+            let answer = case.call(wrong, "acme", "some-name").await;
+            assert_eq!(
+                (answer.status, code(&case, &answer).as_str()),
+                (403, "wrong_credential_kind"),
+                "{}",
+                case.at()
+            );
+        }
     }
     assert_eq!(app.operator().get("/v1/admin/tenants/acme").await.status, 200, "and nothing happened to it");
 }
@@ -180,7 +250,8 @@ struct Pair {
 #[tokio::test]
 async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     // Its clock stands still, so that answers which tell the time are the same.
-    let app = TestApp::with_manual_clock().await;
+    let clock = Clock::manual(Clock::system().now());
+    let app = TestApp::at(clock, TestApp::let_people_in).await;
     let (a, b) = (app.tenant("tenant-a").await, app.tenant("tenant-b").await);
     a.install_tool("tool-one", guests::WORD_COUNT).await;
     let agent = a.put_bytes("/v1/tenant/agents/agent-one", "text/markdown", AGENT).await;
@@ -190,6 +261,20 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     let tokens = a.get("/v1/tenant/tokens").await.json();
     let token_id = tokens["data"][0]["id"].as_str().unwrap().to_owned();
     let session_id = new_session(&a).await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let me = ann.get("/v1/me").await.json();
+    let member = json!({ "user_id": me["id"], "role": "owner" });
+    assert_eq!(a.post("/v1/tenant/members", &member).await.status, 201);
+    let people = People {
+        user_id: me["id"].as_str().unwrap().to_owned(),
+        session_id: me["session_id"].as_str().unwrap().to_owned(),
+        token_id: {
+            let wanted = json!({ "name": "ci", "scopes": ["chat:read"], "expires_in": 3600 });
+            let made = ann.post("/platform/v1/tokens", &wanted).await;
+            assert_eq!(made.status, 201, "{}", made.text());
+            made.json()["id"].as_str().unwrap().to_owned()
+        },
+    };
     let configured = a
         .put("/v1/tenant", &json!({ "providers": { "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" } } }))
         .await;
@@ -201,7 +286,8 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     cases.sort_by_key(makes);
     let mut tried = 0;
     for case in &cases {
-        let pairs = pairs(case, &token_id, a.token(), &session_id);
+        let pairs = pairs(case, &token_id, a.token(), &session_id, &people);
+        let other = if case.is_persons() { &bob } else { &b };
         assert!(!pairs.is_empty(), "{} has no case here: say what tenant A has under such a path", case.at());
         for pair in pairs {
             let of = |answer: Answer, name: &str| {
@@ -215,8 +301,8 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
                 headers.sort();
                 (answer.status, headers, text)
             };
-            let theirs = of(ask(case, &b, &pair.there).await, &pair.there);
-            let nobodys = of(ask(case, &b, &pair.never).await, &pair.never);
+            let theirs = of(ask(case, other, &pair.there).await, &pair.there);
+            let nobodys = of(ask(case, other, &pair.never).await, &pair.never);
             assert_eq!(theirs, nobodys, "{} tells {} from {}", case.at(), pair.there, pair.never);
             let platform = case.action.is_some_and(|action| action.on() == On::Platform);
             if !makes(case) && !platform {
@@ -253,9 +339,19 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     assert_eq!(a.get("/v1/tenant/budgets").await.json()["data"][0]["name"], "budget-one");
     assert_eq!(a.get("/v1/tenant/tokens").await.json()["data"][0]["id"], json!(token_id));
     assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
+    assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
+    assert_eq!(ann.get("/v1/me").await.status, 200);
+    assert_eq!(ann.get("/platform/v1/tokens").await.json()["data"][0]["name"], "ci");
 }
 
-fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str) -> Vec<Pair> {
+/// What is a person's of A's.
+struct People {
+    user_id: String,
+    session_id: String,
+    token_id: String,
+}
+
+fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &People) -> Vec<Pair> {
     let pair = |there: &str, never: &str| Pair { there: there.to_owned(), never: never.to_owned() };
     let template = case.template.strip_prefix("/{app}").unwrap_or(&case.template);
     let families = [
@@ -265,6 +361,10 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str) -> Vec<Pair
             "/v1/tenant/tokens/",
             vec![pair(token_id, NEVER_WAS), pair(token, &format!("ocs_tenant-a_sk_{}", "x".repeat(43)))],
         ),
+        ("/v1/tenant/members/", vec![pair(&people.user_id, NEVER_WAS)]),
+        ("/platform/v1/tokens/", vec![pair(&people.token_id, NEVER_WAS)]),
+        ("/v1/me/apps/", vec![pair("ann", "nna"), pair("tenant-a", "tenant-z")]),
+        ("/v1/me/sessions/", vec![pair(&people.session_id, NEVER_WAS)]),
         ("/v1/tenant/commands/", vec![pair("command-one", "command-nil")]),
         ("/v1/tenant/budgets/", vec![pair("budget-one", "budget-nil")]),
         ("/platform/v1/ai/prices/", vec![pair("prov/some", "nope/some")]),
@@ -289,6 +389,13 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         }
         _ if case.is_upload() => request.header("content-type", "application/wasm").body(guests::WORD_COUNT),
         _ if case.template.contains("/budgets/") && case.takes_body() => request.json(&budget()),
+        _ if case.template.contains("/members/") && case.takes_body() => {
+            request.json(&json!({ "role": "viewer" }))
+        }
+        Some("rotate") => request.json(&json!({})),
+        _ if case.template.contains("/platform/v1/tokens/") && case.takes_body() => {
+            request.json(&json!({ "name": "other" }))
+        }
         Some("command") => request.json(&json!({ "command": "command-one" })),
         _ if case.template.contains("/commands/") && case.takes_body() => request.json(&command()),
         Some("prompt") => request.json(&json!({ "parts": [{ "type": "text", "text": "x" }] })),

@@ -7,7 +7,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-use crate::{process, upstream::ScriptedUpstream};
+use crate::{process, routes::fresh_ip, upstream::ScriptedUpstream};
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
@@ -34,6 +34,8 @@ pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
 pub const ADMIN_TOKEN: &str = "admin_secret";
 /// The key of a tenant's upstream.
 pub const UPSTREAM_KEY: &str = "sk-upstream-canary-0123456789";
+/// The password of people in tests.
+pub const PASSWORD: &str = "correct horse battery";
 /// A master key for tests.
 const MASTER_KEY: &str = "fNOnk8u5t7IZBFyEBUqqbyyuXb4+NL4wVDM1irptYMQ=";
 
@@ -221,6 +223,52 @@ impl TestApp {
         self.client(answer.json()["token"].as_str())
     }
 
+    /// One where anybody may sign up, each from an address of their own.
+    pub async fn open_to_people() -> TestApp {
+        TestApp::with(TestApp::let_people_in).await
+    }
+
+    /// What [`TestApp::open_to_people`] allows.
+    pub fn let_people_in(config: &mut Config) {
+        config.allow_self_registration = true;
+        config.trusted_proxies = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+    }
+
+    /// Somebody who signed up and in with this address and [`PASSWORD`]; their session's token speaks.
+    pub async fn person(&self, email: &str) -> Client {
+        self.sign_up(email).await;
+        self.client(Some(&self.sign_in(email, PASSWORD).await.session()))
+    }
+
+    /// Signs up, and waits until the account is there: the answer does not say.
+    pub async fn sign_up(&self, email: &str) {
+        let body = json!({ "email": email, "password": PASSWORD });
+        let request = self.anonymous().request("POST", "/v1/auth/signup");
+        let answer = send(request.header("x-forwarded-for", fresh_ip()).json(&body)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let mut owner = self.owner().await;
+        for _ in 0..600 {
+            let made: bool =
+                sqlx::query_scalar("select exists (select from users where lower(email) = lower($1))")
+                    .bind(email)
+                    .fetch_one(&mut owner)
+                    .await
+                    .expect("the statement runs");
+            if made {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{email} has no account");
+    }
+
+    /// Signs in, from an address nobody used before.
+    pub async fn sign_in(&self, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password });
+        let request = self.anonymous().request("POST", "/v1/auth/login");
+        send(request.header("x-forwarded-for", fresh_ip()).json(&body)).await
+    }
+
     /// A connection as the database's owner.
     pub async fn owner(&self) -> sqlx::PgConnection {
         use sqlx::Connection;
@@ -300,6 +348,7 @@ fn http_client() -> reqwest::Client {
 pub struct Client {
     base_url: String,
     token: Option<String>,
+    app: Option<String>,
     http: reqwest::Client,
 }
 
@@ -317,7 +366,13 @@ pub struct Answer {
 impl Client {
     /// Somebody who calls the OPG at this address, with this token.
     pub fn new(base_url: &str, token: Option<&str>) -> Client {
-        Client { base_url: base_url.to_owned(), token: token.map(str::to_owned), http: http_client() }
+        let token = token.map(str::to_owned);
+        Client { base_url: base_url.to_owned(), token, app: None, http: http_client() }
+    }
+
+    /// The same somebody, who says with every request which app is meant.
+    pub fn in_app(&self, slug: &str) -> Client {
+        Client { app: Some(slug.to_owned()), ..self.clone() }
     }
 
     /// The same somebody at another address.
@@ -334,6 +389,10 @@ impl Client {
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
         let request = self.http.request(method, format!("{}{path}", self.base_url));
+        let request = match &self.app {
+            Some(slug) => request.header("x-opg-app", slug),
+            None => request,
+        };
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -343,6 +402,11 @@ impl Client {
     /// `GET`
     pub async fn get(&self, path: &str) -> Answer {
         send(self.request("GET", path)).await
+    }
+
+    /// `PATCH` of JSON.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        send(self.request("PATCH", path).json(body)).await
     }
 
     /// `DELETE`
@@ -442,6 +506,13 @@ impl Answer {
     /// A header as text; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The session's token of a sign-in.
+    pub fn session(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let cookie = self.header("set-cookie").split(';').next().unwrap_or_default();
+        cookie.split_once('=').expect("a cookie has a name").1.to_owned()
     }
 
     /// The text of a chat answer.

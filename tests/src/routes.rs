@@ -63,7 +63,7 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        let commands = ["/resume", "/stop", "/abort", "/unrevert"];
+        let commands = ["/resume", "/stop", "/abort", "/unrevert", "/auth/logout"];
         let is_command = commands.iter().any(|end| self.template.ends_with(end));
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
     }
@@ -82,6 +82,11 @@ impl Case {
     /// Whether it is for operators.
     pub fn is_operators(&self) -> bool {
         self.action.is_some_and(|action| action.on() == On::Platform)
+    }
+
+    /// Whether it is for a person, about their own account.
+    pub fn is_persons(&self) -> bool {
+        self.action.is_some_and(|action| action.on() == On::Person)
     }
 
     /// A request to it, finished by the test.

@@ -30,7 +30,8 @@ const WRONG: u8 = 2;
 Exit codes: 0 done; 1 it did not work: a build or a case failed, the tool failed, the server said no;
 2 the command line or what surrounds it is wrong.
 
-OPG_URL and OPG_TOKEN say which server and as whom; --url and --token-file are the same.")]
+OPG_URL and OPG_TOKEN say which server and as whom; --url and --token-file are the same. Without a token it is
+whoever signed in with `opg login`, in the app that OPG_APP or --app names.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -1,7 +1,7 @@
 //! Everything one may ask to do, and what each takes.
 //!
 //! One list for both doors. `on` says what an action is done to: the platform,
-//! an app (over HTTP), or something a guest reaches for (out of the sandbox).
+//! an app or a person's own account (over HTTP), or something a guest reaches for (out of the sandbox).
 
 use super::scope::Scope;
 
@@ -12,6 +12,8 @@ pub enum On {
     Platform,
     /// One app and what it owns.
     App,
+    /// A person's own account and credentials.
+    Person,
     /// Something outside the sandbox, reached for by a guest on behalf of a caller.
     Guest,
 }
@@ -63,6 +65,7 @@ mod of {
     use crate::grants::{AppRef, allowed};
     pub(super) type Platform = allowed::ThePlatform;
     pub(super) type App = AppRef;
+    pub(super) type Person = allowed::Myself;
     pub(super) type Guest = allowed::GuestOnly;
 }
 
@@ -76,6 +79,13 @@ actions! {
     AppBudgetsWrite "apps.budgets.write" Platform [PlatformAppsWrite];
     PricesRead "prices.read" Platform [PlatformProviders];
     PricesWrite "prices.write" Platform [PlatformProviders];
+
+    MeRead "me.read" Person [AccountManage];
+    MeWrite "me.write" Person [AccountManage];
+    Logout "auth.logout" Person [];
+    DeviceDecide "device.decide" Person [AccountManage];
+    PatsRead "pats.read" Person [PlatformTokens];
+    PatsWrite "pats.write" Person [PlatformTokens];
 
     WhoAmI "whoami" App [];
     TenantRead "tenant.read" App [TenantRead];
@@ -102,6 +112,8 @@ actions! {
     UsageRead "usage.read" App [UsageRead];
     BudgetsRead "budgets.read" App [UsageRead, TenantRead];
     BudgetsWrite "budgets.write" App [TenantWrite];
+    MembersRead "members.read" App [MembersRead];
+    MembersWrite "members.write" App [MembersWrite];
     AuditRead "audit.read" App [AuditRead];
     DbRead "db.read" App [DbRead];
     DbWrite "db.write" App [DbWrite, DbApply];

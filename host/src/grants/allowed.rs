@@ -10,6 +10,7 @@ use crate::{
     registry::{PluginName, resolve::Resolved},
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// An action as a type. Implemented for each action in [`super::action::may`].
 pub trait Permission: Send + Sync + 'static {
@@ -19,7 +20,7 @@ pub trait Permission: Send + Sync + 'static {
     type Of: Judged;
 }
 
-/// What a proof can be of. Sealed: the three kinds of [`super::On`].
+/// What a proof can be of. Sealed: the four kinds of [`super::On`].
 pub trait Judged: Sized + Send + Sync {
     /// Asks the gate on behalf of a caller over HTTP.
     #[doc(hidden)]
@@ -50,6 +51,17 @@ impl Judged for ThePlatform {
 impl Judged for GuestOnly {
     fn judge(_caller: Option<&Caller>, action: Action, _path_app: Option<&str>) -> Result<Self, Denied> {
         Err(Denied::WrongKind { action })
+    }
+}
+
+/// The person who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Myself(Uuid);
+
+impl Judged for Myself {
+    fn judge(caller: Option<&Caller>, action: Action, _path_app: Option<&str>) -> Result<Self, Denied> {
+        decide(principal(caller), action, &Resource::Myself)?;
+        caller.and_then(|caller| caller.user_id).map(Myself).ok_or(Denied::NotSignedIn)
     }
 }
 
@@ -96,6 +108,28 @@ pub trait InApp: sealed::Proven + Send + Sync {
     fn app(&self) -> &AppRef;
     /// Who acts.
     fn caller(&self) -> &Caller;
+    /// The person who acts, where the credential is a person's.
+    fn user_id(&self) -> Option<Uuid> {
+        self.caller().user_id
+    }
+}
+
+/// Something that was proven to be done by a person to what is their own. What
+/// a person's transaction asks for. Sealed, as [`InApp`] is.
+pub trait AsMyself: sealed::Proven + Send + Sync {
+    /// The person.
+    fn me(&self) -> Uuid;
+    /// With which credential.
+    fn credential(&self) -> &Caller;
+}
+
+impl<A: Permission<Of = Myself>> AsMyself for Allowed<A> {
+    fn me(&self) -> Uuid {
+        self.of.0
+    }
+    fn credential(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 impl<A: Permission<Of = AppRef>> InApp for Allowed<A> {
@@ -112,7 +146,7 @@ mod sealed {
     pub trait Proven {}
 }
 
-impl<A: Permission<Of = AppRef>> sealed::Proven for Allowed<A> {}
+impl<A: Permission> sealed::Proven for Allowed<A> {}
 impl sealed::Proven for GuestGrants {}
 impl sealed::Proven for Acting {}
 

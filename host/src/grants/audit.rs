@@ -4,10 +4,10 @@
 //! A write over HTTP and its audit row are one transaction: no audit, no write.
 //! What a guest reached for, and what it was told, stands in the row of its run.
 
-use super::{Caller, InApp, Surface, store};
+use super::{AsMyself, Caller, InApp, Surface, store};
 use crate::{
     app::App,
-    tenants::{ServiceTx, TenantTx},
+    tenants::{PersonTx, ServiceTx, TenantTx},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -130,6 +130,20 @@ pub(crate) async fn write_platform(
     store::insert_audit(tx.conn(), row).await
 }
 
+/// Writes one row for what a person did to what is their own.
+///
+/// # Errors
+/// As [`write()`].
+pub(crate) async fn write_own(
+    app: &App,
+    tx: &mut PersonTx,
+    proof: &impl AsMyself,
+    entry: Entry,
+) -> sqlx::Result<()> {
+    let row = row(app, proof.credential(), proof.credential().surface, None, &entry);
+    store::insert_audit(tx.conn(), row).await
+}
+
 fn row<'a>(
     app: &App,
     caller: &'a Caller,
@@ -143,6 +157,7 @@ fn row<'a>(
         occurred_at: app.now(),
         actor: caller.actor(),
         credential_id: caller.credential_id,
+        user_id: caller.user_id,
         surface: surface.name(),
         action: entry.action,
         target: &entry.target,

@@ -1,12 +1,17 @@
-//! From an `Authorization` or `x-api-key` header to a [`Caller`].
+//! From an `Authorization` or `x-api-key` header, or a session's cookie, to a [`Caller`].
 //!
 //! A token of unknown shape is refused without asking the database. Every
-//! failure looks the same from outside: 401.
+//! failure looks the same from outside: 401. A header counts before a cookie,
+//! which a browser sends by itself.
+//!
+//! A person's credential acts in the app that the request names, by its path or
+//! by `X-OPG-App`, else in the one app it was made for. That they are a member
+//! of it is looked up with every request.
 
 use super::{
-    AppRef, Caller, CredentialKind, Scopes, Standing, Surface,
+    AppRef, Caller, CredentialKind, Role, Scopes, Standing, Surface, cookie,
     credential::{Token, basic_password, bearer},
-    store::{self, FoundCredential},
+    store::{self, FoundCredential, FoundPerson},
 };
 use crate::{app::App, http::RequestContext, router, tenants::ServiceTx};
 use axum::{
@@ -15,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Duration, Utc};
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::{
@@ -90,11 +95,11 @@ impl Authenticator {
 pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let context = request.extensions().get::<RequestContext>().cloned();
     let ip = context.as_ref().and_then(|context| context.ip);
-    let found = match token_of(&request) {
+    let found = match sent(&app, &request) {
         // Nobody is asked there: a monitor's own token must not count as a failure.
         _ if is_public(&request) => Credential::Absent,
         None => Credential::Absent,
-        Some(token) => identify(&app, &token, context).await,
+        Some(sent) => identify(&app, &sent, named_app(&request), context).await,
     };
     let allowed = match &found {
         Credential::Valid(caller) => {
@@ -105,6 +110,13 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
         Credential::Unreachable => Ok(()),
     };
     if let Err(error) = allowed {
+        return error.into_response();
+    }
+    // A browser sends its cookie with whatever any page asks for.
+    if let Credential::Valid(caller) = &found
+        && caller.surface == Surface::Console
+        && let Err(error) = cookie::check_intent(&app, caller, request.method(), request.headers())
+    {
         return error.into_response();
     }
     let known = matches!(found, Credential::Valid(_));
@@ -124,6 +136,22 @@ fn is_public(request: &Request) -> bool {
 /// Where Anthropic's clients put their key.
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Which app a person acts in, where the path does not say it.
+pub const X_OPG_APP: HeaderName = HeaderName::from_static("x-opg-app");
+
+/// A token, and by which door it came.
+struct Sent {
+    token: String,
+    surface: Surface,
+}
+
+fn sent(app: &App, request: &Request) -> Option<Sent> {
+    match token_of(request) {
+        Some(token) => Some(Sent { token, surface: Surface::Rest }),
+        None => cookie::read(app, request.headers()).map(|token| Sent { token, surface: Surface::Console }),
+    }
+}
+
 fn token_of(request: &Request) -> Option<String> {
     let sent = |name| request.headers().get_all(name).iter();
     let with_scheme = sent(header::AUTHORIZATION).map(|value| (value, true));
@@ -141,21 +169,47 @@ fn token_of(request: &Request) -> Option<String> {
     Some(bearer(value).map(str::to_owned).or_else(|| basic_password(value)).unwrap_or_default())
 }
 
-async fn identify(app: &App, token: &str, context: Option<RequestContext>) -> Credential {
+/// The app a request names: by its path, else by `X-OPG-App`. What is no slug is nobody's.
+fn named_app(request: &Request) -> Option<String> {
+    let matched = request.extensions().get::<MatchedPath>();
+    if matched.is_some_and(|path| path.as_str().starts_with("/{app}/")) {
+        return request.uri().path().split('/').nth(1).map(str::to_owned);
+    }
+    header_app(request.headers())
+}
+
+/// The app that `X-OPG-App` names.
+pub(crate) fn header_app(headers: &HeaderMap) -> Option<String> {
+    headers.get(X_OPG_APP).map(|value| value.to_str().unwrap_or_default().to_owned())
+}
+
+async fn identify(
+    app: &App,
+    sent: &Sent,
+    named: Option<String>,
+    context: Option<RequestContext>,
+) -> Credential {
+    let token = sent.token.as_str();
     let found = match Token::of(token) {
-        Token::Unknown => None,
-        Token::Other => app.authenticator.is_admin(token).then(operator),
-        Token::Tenant { .. } | Token::Dev => match look_up(app, token).await {
-            Ok(found) => found,
-            Err(cause) => {
-                tracing::error!(%cause, "a credential could not be looked up");
-                return Credential::Unreachable;
-            }
-        },
+        Token::Unknown => Ok(None),
+        Token::Other => Ok(app.authenticator.is_admin(token).then(operator)),
+        Token::Tenant { .. } | Token::Dev => look_up(app, token).await,
+        Token::Person => look_up_person(app, token, named.as_deref()).await,
     };
     match found {
-        None => Credential::Invalid,
-        Some(mut caller) => {
+        Err(cause) => {
+            tracing::error!(%cause, "a credential could not be looked up");
+            Credential::Unreachable
+        }
+        Ok(None) => Credential::Invalid,
+        // A cookie holds a session and nothing else.
+        Ok(Some(caller))
+            if sent.surface == Surface::Console && caller.kind != CredentialKind::ConsoleSession =>
+        {
+            Credential::Invalid
+        }
+        Ok(Some(mut caller)) => {
+            caller.surface = sent.surface;
             if let Some(context) = context {
                 caller.ip = context.ip;
                 caller.request_id = context.request_id;
@@ -169,6 +223,7 @@ fn operator() -> Caller {
     Caller {
         kind: CredentialKind::AdminToken,
         credential_id: None,
+        user_id: None,
         standing: Standing::Operator,
         scopes: Scopes::all(),
         expires_at: None,
@@ -187,11 +242,23 @@ pub(crate) async fn caller(
     app: &App,
     tx: &mut ServiceTx,
     credential_id: Option<Uuid>,
+    app_id: Uuid,
     request_id: &str,
 ) -> sqlx::Result<Option<Caller>> {
     let Some(credential_id) = credential_id else { return Ok(None) };
-    let Some(row) = store::find_by_id(tx, credential_id, app.now()).await? else { return Ok(None) };
-    Ok(of_row(row).map(|caller| Caller { request_id: request_id.to_owned(), ..caller }))
+    let found = match store::find_by_id(tx, credential_id, app.now()).await? {
+        Some(row) => of_row(row),
+        None => match store::find_person_by_id(tx, credential_id, app.now()).await? {
+            Some(row) => {
+                let slug = store::slug_of(tx, app_id).await?;
+                of_person(tx, row, slug.as_deref()).await?
+            }
+            None => None,
+        },
+    };
+    // What was asked for in one app runs in no other.
+    let found = found.filter(|caller| caller.app().is_some_and(|app| app.app_id == app_id));
+    Ok(found.map(|caller| Caller { request_id: request_id.to_owned(), ..caller }))
 }
 
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
@@ -210,8 +277,8 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
 fn of_row(row: FoundCredential) -> Option<Caller> {
     Some(Caller {
         kind: CredentialKind::parse(&row.kind)?,
-
         credential_id: Some(row.credential_id),
+        user_id: None,
         standing: Standing::App(AppRef {
             app_id: row.app_id,
             slug: row.slug,
@@ -223,4 +290,46 @@ fn of_row(row: FoundCredential) -> Option<Caller> {
         ip: None,
         request_id: String::new(),
     })
+}
+
+async fn look_up_person(app: &App, token: &str, named: Option<&str>) -> sqlx::Result<Option<Caller>> {
+    let now = app.now();
+    let mut tx = app.service_tx().await?;
+    let Some(row) = store::find_person(&mut tx, &app.pepper.hash(token), now).await? else {
+        return Ok(None);
+    };
+    let credential_id = row.credential_id;
+    let found = of_person(&mut tx, row, named).await?;
+    if found.is_some() && app.authenticator.is_new_use(credential_id, now) {
+        store::touch(&mut tx, credential_id, now).await?;
+        tx.commit().await?;
+    }
+    Ok(found)
+}
+
+/// A person's credential as a caller, in the app that is named, where they are a member of it.
+async fn of_person(tx: &mut ServiceTx, row: FoundPerson, named: Option<&str>) -> sqlx::Result<Option<Caller>> {
+    let Some(kind) = CredentialKind::parse(&row.kind) else { return Ok(None) };
+    let member = store::find_membership(tx, row.user_id, named, row.app_ids.as_deref()).await?;
+    let scopes = Scopes::parse_known(&row.scopes);
+    let role = member.as_ref().and_then(|member| Role::parse(&member.role));
+    let (standing, scopes) = match (member, role) {
+        (Some(member), Some(role)) => {
+            let suspended = member.status == "suspended";
+            let app = AppRef { app_id: member.app_id, slug: member.slug, suspended };
+            (Standing::App(app), role.cap(scopes))
+        }
+        _ => (Standing::Person { named: named.is_some() }, scopes),
+    };
+    Ok(Some(Caller {
+        kind,
+        credential_id: Some(row.credential_id),
+        user_id: Some(row.user_id),
+        standing,
+        scopes,
+        expires_at: row.expires_at,
+        surface: Surface::Rest,
+        ip: None,
+        request_id: String::new(),
+    }))
 }

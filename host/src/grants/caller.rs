@@ -1,6 +1,7 @@
 //! Who is calling, as far as the gate needs to know.
 
 use super::Scopes;
+use crate::http::RequestContext;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -13,9 +14,11 @@ pub struct Caller {
     pub kind: CredentialKind,
     /// Which one; none for a token from the environment.
     pub credential_id: Option<Uuid>,
+    /// Whose it is, where it is a person's; none: an app's or the operator's.
+    pub user_id: Option<Uuid>,
     /// Where it belongs.
     pub standing: Standing,
-    /// What it may do.
+    /// What it may do; a person's, in an app, no more than their role there allows.
     pub scopes: Scopes,
     /// When it ends; none: not before it is revoked.
     pub expires_at: Option<DateTime<Utc>>,
@@ -34,6 +37,11 @@ pub enum Standing {
     Operator,
     /// One app.
     App(AppRef),
+    /// A person, in no app.
+    Person {
+        /// Whether the request named an app: one that is not, or that is not theirs.
+        named: bool,
+    },
 }
 
 /// An app, as a credential names it.
@@ -57,8 +65,18 @@ pub enum CredentialKind {
     TenantToken,
     /// `opg_dev_<secret>`: a developer grant with chosen scopes.
     DevGrant,
+    /// `opg_ses_<secret>`: a person who signed in to the console.
+    ConsoleSession,
+    /// `opg_plt_<secret>`: what a person's command line acts with, for an hour.
+    PlatformToken,
+    /// `opg_rfr_<secret>`: gets the next platform token, once; opens nothing else.
+    RefreshToken,
+    /// `opg_pat_<secret>`: a person's token with chosen scopes.
+    PersonalToken,
     /// None: somebody who registers, for the audit log. No token is of this kind.
     Registration,
+    /// None: somebody who could not say who they are, for the audit log.
+    Anonymous,
 }
 
 impl CredentialKind {
@@ -68,13 +86,27 @@ impl CredentialKind {
             CredentialKind::AdminToken => "admin_token",
             CredentialKind::TenantToken => "tenant_token",
             CredentialKind::DevGrant => "dev_grant",
+            CredentialKind::ConsoleSession => "console_session",
+            CredentialKind::PlatformToken => "platform_token",
+            CredentialKind::RefreshToken => "refresh_token",
+            CredentialKind::PersonalToken => "personal_token",
             CredentialKind::Registration => "registration",
+            CredentialKind::Anonymous => "anonymous",
         }
     }
 
     /// The kind of this name, of those that are stored.
     pub fn parse(name: &str) -> Option<CredentialKind> {
-        [Self::TenantToken, Self::DevGrant].into_iter().find(|kind| kind.name() == name)
+        [
+            Self::TenantToken,
+            Self::DevGrant,
+            Self::ConsoleSession,
+            Self::PlatformToken,
+            Self::RefreshToken,
+            Self::PersonalToken,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == name)
     }
 }
 
@@ -84,6 +116,8 @@ impl CredentialKind {
 pub enum Surface {
     /// HTTP, by a program of the tenant's.
     Rest,
+    /// HTTP, by a browser with a session's cookie.
+    Console,
     /// Out of the sandbox.
     Wasm,
 }
@@ -93,6 +127,7 @@ impl Surface {
     pub const fn name(self) -> &'static str {
         match self {
             Surface::Rest => "rest",
+            Surface::Console => "console",
             Surface::Wasm => "wasm",
         }
     }
@@ -102,16 +137,43 @@ impl Caller {
     /// The app it belongs to, if it belongs to one.
     pub fn app(&self) -> Option<&AppRef> {
         match &self.standing {
-            Standing::Operator => None,
+            Standing::Operator | Standing::Person { .. } => None,
             Standing::App(app) => Some(app),
         }
     }
 
-    /// Who acts, for audit rows: the kind and, where there is one, the id.
+    /// When what this credential makes has to end at the latest (row M005); none: whenever. A sign-in is short by
+    /// nature, and what a person makes while they are signed in is theirs.
+    pub fn makes_until(&self) -> Option<DateTime<Utc>> {
+        let is_sign_in = matches!(self.kind, CredentialKind::ConsoleSession | CredentialKind::PlatformToken);
+        self.expires_at.filter(|_| !is_sign_in)
+    }
+
+    /// Somebody without a credential, for audit rows of what they did.
+    pub fn without_credential(
+        kind: CredentialKind,
+        context: RequestContext,
+        user_id: Option<Uuid>,
+    ) -> Caller {
+        Caller {
+            kind,
+            credential_id: None,
+            user_id,
+            standing: Standing::Person { named: false },
+            scopes: Scopes::NONE,
+            expires_at: None,
+            surface: Surface::Rest,
+            ip: context.ip,
+            request_id: context.request_id,
+        }
+    }
+
+    /// Who acts, for audit rows: the person, or the kind and, where there is one, the id.
     pub fn actor(&self) -> String {
-        match self.credential_id {
-            Some(id) => format!("{}:{id}", self.kind.name()),
-            None => self.kind.name().to_owned(),
+        match (self.user_id, self.credential_id) {
+            (Some(user_id), _) => format!("user:{user_id}"),
+            (None, Some(id)) => format!("{}:{id}", self.kind.name()),
+            (None, None) => self.kind.name().to_owned(),
         }
     }
 }

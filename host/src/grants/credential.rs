@@ -6,6 +6,7 @@
 use super::CredentialKind;
 use crate::app::Entropy;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -23,6 +24,16 @@ impl Pepper {
     /// From configuration or from the data directory's own file.
     pub fn new(value: SecretString) -> Pepper {
         Pepper(value)
+    }
+
+    /// Something only this installation can make of `text`, for one purpose.
+    pub fn derive(&self, purpose: &str, text: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes())
+            .expect("HMAC takes a key of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(text);
+        mac.finalize().into_bytes().into()
     }
 
     /// What is stored of a token.
@@ -50,6 +61,8 @@ pub enum Token<'a> {
     },
     /// `opg_dev_<secret>`.
     Dev,
+    /// `opg_ses_…`, `opg_plt_…`, `opg_pat_…`: a person's.
+    Person,
     /// Anything else: only an admin token can look like it.
     Other,
     /// A prefix of ours that this release does not know.
@@ -65,10 +78,13 @@ impl<'a> Token<'a> {
                 _ => Token::Unknown,
             };
         }
-        match token.strip_prefix("opg_dev_") {
-            Some(secret) if !secret.is_empty() => Token::Dev,
-            _ if token.starts_with("opg_") => Token::Unknown,
-            _ => Token::Other,
+        let Some(rest) = token.strip_prefix("opg_") else { return Token::Other };
+        match rest.split_once('_') {
+            Some((_, "")) => Token::Unknown,
+            Some(("dev", _)) => Token::Dev,
+            // A refresh token is none of these: it opens nothing but the next one.
+            Some(("ses" | "plt" | "pat", _)) => Token::Person,
+            _ => Token::Unknown,
         }
     }
 }
@@ -102,12 +118,21 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    /// Makes a token of this kind for the app.
+    /// A secret that is no credential: a code to be exchanged for one.
+    pub fn secret(entropy: &Entropy) -> SecretString {
+        SecretString::from(base62(entropy))
+    }
+
+    /// Makes a token of this kind, for the app where it is an app's.
     pub fn make(kind: CredentialKind, slug: &str, entropy: &Entropy) -> NewToken {
         let prefix = match kind {
             CredentialKind::TenantToken => format!("ocs_{slug}_sk"),
             CredentialKind::DevGrant => "opg_dev".to_owned(),
-            CredentialKind::AdminToken | CredentialKind::Registration => {
+            CredentialKind::ConsoleSession => "opg_ses".to_owned(),
+            CredentialKind::PlatformToken => "opg_plt".to_owned(),
+            CredentialKind::RefreshToken => "opg_rfr".to_owned(),
+            CredentialKind::PersonalToken => "opg_pat".to_owned(),
+            CredentialKind::AdminToken | CredentialKind::Registration | CredentialKind::Anonymous => {
                 unreachable!("only stored kinds are made")
             }
         };

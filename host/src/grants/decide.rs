@@ -32,6 +32,8 @@ pub enum Resource<'a> {
     Platform,
     /// An app, by the slug in the path; none where the credential names it.
     App(Option<&'a str>),
+    /// The caller's own account.
+    Myself,
     /// Something outside the sandbox.
     Outside(Reach<'a>),
 }
@@ -51,11 +53,17 @@ pub enum Denied {
         granted: super::Scopes,
     },
     /// A valid credential of the wrong kind for this door: 403.
-    #[error("`{}` is for {}", action.name(), if matches!(action.on(), On::Platform) { "the platform's operators; a tenant's credential cannot do it" } else { "an app's own credentials; use a token of that app" })]
+    #[error("`{}` is for {}", action.name(), for_whom(*action))]
     WrongKind {
         /// What was asked.
         action: Action,
     },
+    /// A person's credential, and no app it could be for: 400.
+    #[error("which app? name it in the path, as `/<app>/v1/…`, or in the header `X-OPG-App`")]
+    NoApp,
+    /// A person's credential, for an app that is not, or of which they are no member: 404.
+    #[error("no such app")]
+    NoSuchApp,
     /// The path names an app the credential does not belong to: 403.
     #[error("the credential belongs to another app than the path names")]
     AppMismatch,
@@ -82,6 +90,7 @@ pub fn decide(who: Principal<'_>, action: Action, what: &Resource<'_>) -> Result
         (Principal::Anonymous, _) => Err(Denied::NotSignedIn),
         (Principal::Caller(caller), Resource::Platform) => platform(caller, action),
         (Principal::Caller(caller), Resource::App(path)) => app(caller, action, *path),
+        (Principal::Caller(caller), Resource::Myself) => myself(caller, action),
         (Principal::Guest { caller, requested, granted }, Resource::Outside(reach)) => {
             guest(caller, requested, granted, action, reach)
         }
@@ -98,11 +107,23 @@ fn platform(caller: &Caller, action: Action) -> Result<(), Denied> {
     }
 }
 
+fn myself(caller: &Caller, action: Action) -> Result<(), Denied> {
+    match (action.on(), caller.user_id) {
+        (On::Person, Some(_)) => has_scope(caller, action),
+        _ => Err(Denied::WrongKind { action }),
+    }
+}
+
 fn app(caller: &Caller, action: Action, path: Option<&str>) -> Result<(), Denied> {
-    let Standing::App(app) = &caller.standing else { return Err(Denied::WrongKind { action }) };
     if action.on() != On::App {
         return Err(Denied::WrongKind { action });
     }
+    let app = match &caller.standing {
+        Standing::App(app) => app,
+        Standing::Person { named: false } => return Err(Denied::NoApp),
+        Standing::Person { named: true } => return Err(Denied::NoSuchApp),
+        Standing::Operator => return Err(Denied::WrongKind { action }),
+    };
     if path.is_some_and(|slug| slug != app.slug) {
         return Err(Denied::AppMismatch);
     }
@@ -154,6 +175,14 @@ fn has_scope(caller: &Caller, action: Action) -> Result<(), Denied> {
         Ok(())
     } else {
         Err(Denied::MissingScope { action, granted: caller.scopes })
+    }
+}
+
+fn for_whom(action: Action) -> &'static str {
+    match action.on() {
+        On::Platform => "the platform's operators; a tenant's credential cannot do it",
+        On::Person => "people; sign in and use your own credential",
+        On::App | On::Guest => "an app's own credentials; use a token of that app",
     }
 }
 

@@ -64,8 +64,9 @@ pub async fn issue(
     allowed: &Allowed<may::TokensWrite>,
     wanted: Wanted,
 ) -> Result<Issued, IssueError> {
-    let own = allowed.caller().scopes;
-    let scopes = wanted.scopes.unwrap_or(Scopes::app().intersect(own));
+    // What is a person's own is no app's to give.
+    let own = allowed.caller().scopes.intersect(Scopes::app());
+    let scopes = wanted.scopes.unwrap_or(own);
     if !own.covers(scopes) {
         return Err(IssueError::Wider(scopes.iter().filter(|scope| !own.has(*scope)).collect()));
     }
@@ -78,7 +79,7 @@ pub async fn issue(
         kind: wanted.kind,
         name: &wanted.name,
         scopes,
-        expires_at: earlier(wanted.expires_in.map(|life| app.now() + life), allowed.caller().expires_at),
+        expires_at: earlier(wanted.expires_in.map(|life| app.now() + life), allowed.caller().makes_until()),
         created_by: allowed.caller().credential_id,
     };
     let issued = insert(app, tx.conn(), allowed.app().app_id, &allowed.app().slug, made).await?;
@@ -198,7 +199,7 @@ async fn resolve(
             let mut tx = app.service_tx().await?;
             store::find_id_by_hash(&mut tx, allowed.app().app_id, &app.pepper.hash(id_or_token)).await
         }
-        Token::Other | Token::Unknown => Ok(Uuid::parse_str(id_or_token).ok()),
+        Token::Person | Token::Other | Token::Unknown => Ok(Uuid::parse_str(id_or_token).ok()),
     }
 }
 

@@ -11,8 +11,11 @@
 //! - [`credential`]: the tokens themselves: formats, hashing, kinds.
 //! - [`audit`]: what was done, append-only.
 //!
-//! Deliberately absent: deny rules, grants that cross apps, roles at run time
-//! (a role is a set of scopes, given when a credential is made).
+//! - [`role`]: what a member may do in an app. A person's credential has, in an app, the scopes it was made with
+//!   as far as the person's role there goes, read anew with every request.
+//! - [`cookie`]: the session of a browser, and what keeps other sites from using it.
+//!
+//! Deliberately absent: deny rules, and grants that cross apps.
 
 pub mod action;
 pub mod allowed;
@@ -20,10 +23,12 @@ pub mod audit;
 pub mod authenticate;
 pub mod caller;
 pub mod capability;
+pub mod cookie;
 pub mod credential;
 pub mod decide;
 pub mod issue;
 pub mod matrix;
+pub mod role;
 pub mod routes;
 pub mod scope;
 mod store;
@@ -32,10 +37,11 @@ mod target;
 mod tests;
 
 pub use action::{Action, On};
-pub use allowed::{Acting, Allowed, GuestGrants, InApp, Permission};
+pub use allowed::{Acting, Allowed, AsMyself, GuestGrants, InApp, Permission};
 pub use caller::{AppRef, Caller, CredentialKind, Standing, Surface};
 pub use capability::{Capability, CapabilityKind, DatabaseAccess, HostPort, HttpRequest, Place, Reach};
 pub use decide::{Denied, Principal, Resource, decide};
+pub use role::Role;
 pub use scope::{Scope, Scopes};
-pub(crate) use store::{Live, live};
+pub(crate) use store::{Live, live, live_role};
 pub(crate) use target::limit::Limited;

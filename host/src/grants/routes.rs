@@ -15,6 +15,7 @@ use crate::{
     },
     http::{Json, NoContent, Page, Paged, Params, extract::Queried},
     limits::CREDENTIAL_LIFE_SECONDS_MAX,
+    people,
 };
 use axum::{Extension, extract::State, response::IntoResponse};
 use chrono::Duration;
@@ -159,27 +160,35 @@ pub async fn list_audit(
 }
 
 /// Who the credential belongs to, for any kind (row M068).
-pub async fn whoami(Extension(credential): Extension<Credential>) -> ApiResult<Json<Value>> {
+pub async fn whoami(
+    State(app): State<App>,
+    Extension(credential): Extension<Credential>,
+) -> ApiResult<Json<Value>> {
     match credential {
-        Credential::Valid(caller) => Ok(Json(describe(&caller))),
+        Credential::Valid(caller) => Ok(Json(describe(&app, &caller).await?)),
         Credential::Unreachable => Err(ApiError::unavailable(UNREACHABLE)),
         Credential::Absent | Credential::Invalid => Err(ApiError::not_signed_in()),
     }
 }
 
 /// Who the credential belongs to, asked inside an app (row M100).
-pub async fn app_whoami(allowed: Allowed<may::WhoAmI>) -> Json<Value> {
-    Json(describe(InApp::caller(&allowed)))
+pub async fn app_whoami(State(app): State<App>, allowed: Allowed<may::WhoAmI>) -> ApiResult<Json<Value>> {
+    Ok(Json(describe(&app, InApp::caller(&allowed)).await?))
 }
 
-fn describe(caller: &Caller) -> Value {
-    json!({
+async fn describe(app: &App, caller: &Caller) -> ApiResult<Value> {
+    let user = match caller.user_id {
+        Some(user_id) => people::describe(app, user_id).await?,
+        None => Value::Null,
+    };
+    Ok(json!({
         "kind": caller.kind,
         "credential_id": caller.credential_id,
+        "user": user,
         "app": caller.app().map(|app| &app.slug),
         "scopes": caller.scopes,
         "expires_at": caller.expires_at,
-    })
+    }))
 }
 
 impl From<IssueError> for ApiError {

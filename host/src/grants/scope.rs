@@ -58,10 +58,14 @@ scopes! {
     DbRead "db:read" "read the app's database";
     DbWrite "db:write" "try changes of the app's database; nothing is kept";
     DbApply "db:apply" "change the app's database";
+    MembersRead "members:read" "see who is a member of the app";
+    MembersWrite "members:write" "add and remove members of the app and change their roles";
     PlatformAppsRead "platform:apps:read" "see every app";
     PlatformAppsWrite "platform:apps:write" "create and change apps";
     PlatformAppsDelete "platform:apps:delete" "delete apps";
     PlatformProviders "platform:providers" "set what models cost";
+    PlatformTokens "platform:tokens" "see, make and revoke one's own personal tokens";
+    AccountManage "account:manage" "see and change one's own account; sessions of the console alone have it";
 }
 
 /// A set of scopes.
@@ -85,7 +89,18 @@ impl Scopes {
 
     /// Everything an app has: what a tenant token and an owner may do.
     pub fn app() -> Scopes {
-        Scope::ALL.iter().copied().filter(|scope| !scope.name().starts_with("platform:")).collect()
+        let of_app = |scope: &Scope| !["platform:", "account:"].iter().any(|p| scope.name().starts_with(p));
+        Scope::ALL.iter().copied().filter(of_app).collect()
+    }
+
+    /// What is a person's own, whatever app they act in.
+    pub const fn own() -> Scopes {
+        Scopes::of(&[Scope::PlatformTokens, Scope::AccountManage])
+    }
+
+    /// Everything a person may do: in the apps they are a member of as far as their role goes, and what is their own.
+    pub fn person() -> Scopes {
+        Scopes::app().union(Scopes::own())
     }
 
     /// Everything there is.
@@ -106,6 +121,11 @@ impl Scopes {
     /// The scopes in both.
     pub const fn intersect(self, other: Scopes) -> Scopes {
         Scopes(self.0 & other.0)
+    }
+
+    /// The scopes in either.
+    pub const fn union(self, other: Scopes) -> Scopes {
+        Scopes(self.0 | other.0)
     }
 
     /// The set without `scope`.

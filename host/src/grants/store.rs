@@ -60,6 +60,106 @@ pub(super) async fn touch(tx: &mut ServiceTx, credential_id: Uuid, now: DateTime
         .map(drop)
 }
 
+/// A person's credential found by its hash.
+#[derive(FromRow)]
+pub(super) struct FoundPerson {
+    pub(super) credential_id: Uuid,
+    pub(super) kind: String,
+    pub(super) scopes: Vec<String>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) user_id: Uuid,
+    pub(super) app_ids: Option<Vec<Uuid>>,
+}
+
+const FOUND_PERSON: &str = "select c.credential_id, c.kind, c.scopes, c.expires_at, c.user_id, c.app_ids
+    from credentials c join users u using (user_id)
+    where c.revoked_at is null and c.app_id is null and c.kind <> 'refresh_token'
+      and (c.expires_at is null or c.expires_at > $2) and u.disabled_at is null";
+
+/// A live credential of a person who was not disabled. A refresh token is none.
+pub(super) async fn find_person(
+    tx: &mut ServiceTx,
+    secret_hash: &[u8],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<FoundPerson>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND_PERSON} and c.secret_hash = $1")))
+        .bind(secret_hash)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// The same by its id.
+pub(super) async fn find_person_by_id(
+    tx: &mut ServiceTx,
+    credential_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<FoundPerson>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND_PERSON} and c.credential_id = $1")))
+        .bind(credential_id)
+        .bind(now)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// The slug of an app that was not deleted.
+pub(super) async fn slug_of(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select slug from apps where app_id = $1 and status <> 'deleted'")
+        .bind(app_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// An app and a person's role in it.
+#[derive(FromRow)]
+pub(super) struct Membership {
+    pub(super) app_id: Uuid,
+    pub(super) slug: String,
+    pub(super) status: String,
+    pub(super) role: String,
+}
+
+/// The app of this slug, or the one credential's own where none is named, if the person is a member of it and
+/// the credential acts for it.
+pub(super) async fn find_membership(
+    tx: &mut ServiceTx,
+    user_id: Uuid,
+    slug: Option<&str>,
+    app_ids: Option<&[Uuid]>,
+) -> sqlx::Result<Option<Membership>> {
+    sqlx::query_as(
+        "select a.app_id, a.slug, a.status, m.role from apps a join app_members m using (app_id)
+         where m.user_id = $1 and a.status <> 'deleted' and ($3::uuid[] is null or a.app_id = any($3))
+           and case when $2::text is null then cardinality($3) = 1 else a.slug = $2 end",
+    )
+    .bind(user_id)
+    .bind(slug)
+    .bind(app_ids)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// The role that a person whose credential is still in use has in an app.
+pub(crate) async fn live_role(
+    tx: &mut ServiceTx,
+    app_id: Uuid,
+    user_id: Uuid,
+    credential_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select m.role from app_members m join users u using (user_id) join credentials c using (user_id)
+         where m.app_id = $1 and m.user_id = $2 and u.disabled_at is null and c.credential_id = $3
+           and c.revoked_at is null and (c.expires_at is null or c.expires_at > $4)",
+    )
+    .bind(app_id)
+    .bind(user_id)
+    .bind(credential_id)
+    .bind(now)
+    .fetch_optional(tx.conn())
+    .await
+}
+
 /// Whether a caller still stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Live {
@@ -71,7 +171,7 @@ pub(crate) enum Live {
     Ended,
 }
 
-/// Whether the credential, where there is one, and the transaction's app are still in use.
+/// Whether the transaction's app is still in use, and the credential, where it is one of the app's.
 pub(crate) async fn live(
     tx: &mut TenantTx,
     credential_id: Option<Uuid>,
@@ -218,6 +318,7 @@ pub(super) struct AuditRow<'a> {
     pub(super) occurred_at: DateTime<Utc>,
     pub(super) actor: String,
     pub(super) credential_id: Option<Uuid>,
+    pub(super) user_id: Option<Uuid>,
     pub(super) surface: &'static str,
     pub(super) action: &'a str,
     pub(super) target: &'a str,
@@ -232,8 +333,8 @@ pub(super) struct AuditRow<'a> {
 pub(super) async fn insert_audit(conn: &mut PgConnection, row: AuditRow<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into audit_events (audit_id, app_id, occurred_at, actor, credential_id, surface, action, target,
-                                   result, before_hash, after_hash, detail, ip, request_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                   result, before_hash, after_hash, detail, ip, request_id, user_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(row.audit_id)
     .bind(row.app_id)
@@ -249,6 +350,7 @@ pub(super) async fn insert_audit(conn: &mut PgConnection, row: AuditRow<'_>) -> 
     .bind(row.detail)
     .bind(row.ip)
     .bind(row.request_id)
+    .bind(row.user_id)
     .execute(conn)
     .await
     .map(drop)

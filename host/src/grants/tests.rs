@@ -17,6 +17,7 @@ fn caller(scopes: Scopes) -> Caller {
     Caller {
         kind: CredentialKind::TenantToken,
         credential_id: None,
+        user_id: None,
         standing: Standing::App(app),
         scopes,
         expires_at: None,
@@ -500,7 +501,7 @@ fn every_scope_allows_something_and_every_action_over_http_has_one() {
     }
     let free: Vec<_> =
         Action::ALL.iter().filter(|action| action.any_of().is_empty()).map(|a| a.name()).collect();
-    assert_eq!(free, ["whoami"]);
+    assert_eq!(free, ["auth.logout", "whoami"]);
 }
 
 #[test]
@@ -508,7 +509,12 @@ fn m239_a_token_is_sorted_by_its_shape() {
     assert_eq!(Token::of("ocs_acme_sk_a_b"), Token::Tenant { slug: "acme" });
     assert_eq!(Token::of("opg_dev_x"), Token::Dev);
     assert_eq!(Token::of("admin_secret"), Token::Other);
-    for unknown in ["ocs_", "ocs_acme", "ocs_acme_", "ocs__x", "opg_dev_", "opg_pat_x", "opg_"] {
+    for person in ["opg_ses_x", "opg_plt_x", "opg_pat_x_y"] {
+        assert_eq!(Token::of(person), Token::Person, "{person}");
+    }
+    for unknown in
+        ["ocs_", "ocs_acme", "ocs_acme_", "ocs__x", "opg_dev_", "opg_ses_", "opg_rfr_x", "opg_x", "opg_"]
+    {
         assert_eq!(Token::of(unknown), Token::Unknown, "{unknown}");
     }
     for header in ["Bearer x", "bearer x", "BEARER   x "] {

@@ -7,7 +7,7 @@
 
 use crate::{
     app::App,
-    grants::{Acting, Capability, InApp, Live, live},
+    grants::{Acting, Capability, InApp, Live, Role, live, live_role},
     registry::{PluginName, resolve},
 };
 use std::{
@@ -95,11 +95,24 @@ impl Standing {
 }
 
 async fn read(app: &App, acting: &Acting) -> Result<Now, Fallen> {
+    if !person_still_may(app, acting).await? {
+        return Err(Fallen::Ended);
+    }
     let mut tx = app.tenant_tx(acting).await?;
-    let suspended = match live(&mut tx, acting.caller().credential_id, app.now()).await? {
+    let of_app = acting.caller().credential_id.filter(|_| acting.user_id().is_none());
+    let suspended = match live(&mut tx, of_app, app.now()).await? {
         Live::Ended => return Err(Fallen::Ended),
         Live::Suspended => true,
         Live::Yes => false,
     };
     Ok(Now { suspended, grants: resolve::granted(&mut tx).await? })
+}
+
+/// Whether a person's credential is still in use and their role still allows what it did when they asked.
+async fn person_still_may(app: &App, acting: &Acting) -> sqlx::Result<bool> {
+    let (caller, Some(user_id)) = (acting.caller(), acting.user_id()) else { return Ok(true) };
+    let mut tx = app.service_tx().await?;
+    let role = live_role(&mut tx, acting.app().app_id, user_id, caller.credential_id, app.now()).await?;
+    let role = role.as_deref().and_then(Role::parse);
+    Ok(role.is_some_and(|role| role.cap(caller.scopes) == caller.scopes))
 }

@@ -5,7 +5,7 @@ use crate::{
     error::ApiError,
     grants::{
         Allowed, Caller, Denied, Permission,
-        authenticate::{Credential, UNREACHABLE},
+        authenticate::{Credential, UNREACHABLE, header_app},
     },
     tenants,
 };
@@ -54,7 +54,10 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let path_app = path_app(parts, app).await;
+        let path_app = match path_app(parts, app).await {
+            Some(named) => Some(named),
+            None => header_app(&parts.headers).map(Some),
+        };
         let caller: Option<&Caller> = match parts.extensions.get::<Credential>() {
             Some(Credential::Valid(caller)) => Some(caller),
             Some(Credential::Unreachable) => {

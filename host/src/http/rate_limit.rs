@@ -1,5 +1,5 @@
 //! How often: a bucket for each credential, for each app, for each address that fails to sign
-//! in, for each address that registers (rows M050, M234), and for each plugin that asks for secrets.
+//! in, for each address that registers or tries a person's password (rows M050, M070, M234), and for each plugin that asks for secrets.
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
 //! the ledger's affair.
@@ -7,7 +7,8 @@
 use crate::{
     error::ApiError,
     limits::{
-        APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
+        APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE, LOGINS_PER_ADDRESS_PER_MINUTE,
+        LOGINS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
     },
     registry::PluginName,
 };
@@ -23,6 +24,9 @@ pub struct RateLimits {
     apps: DefaultKeyedRateLimiter<Uuid>,
     auth_failures: DefaultKeyedRateLimiter<Option<IpAddr>>,
     registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    logins: DefaultKeyedRateLimiter<(Option<IpAddr>, [u8; 32])>,
+    login_addresses: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    device_requests: DefaultKeyedRateLimiter<Option<IpAddr>>,
     secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
     per_minute: u32,
 }
@@ -36,6 +40,11 @@ impl RateLimits {
             apps: RateLimiter::keyed(Quota::per_minute(at_least_one(app_rate(per_minute)))),
             auth_failures: RateLimiter::keyed(Quota::per_minute(at_least_one(AUTH_FAILURES_PER_MINUTE))),
             registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
+            login_addresses: RateLimiter::keyed(Quota::per_minute(at_least_one(
+                LOGINS_PER_ADDRESS_PER_MINUTE,
+            ))),
+            device_requests: RateLimiter::keyed(Quota::per_minute(at_least_one(DEVICE_REQUESTS_PER_MINUTE))),
+            logins: RateLimiter::keyed(Quota::per_minute(at_least_one(LOGINS_PER_MINUTE))),
             secret_questions: RateLimiter::keyed(Quota::per_minute(at_least_one(
                 SECRET_QUESTIONS_PER_MINUTE,
             ))),
@@ -102,6 +111,36 @@ impl RateLimits {
         })
     }
 
+    /// Takes one attempt to sign in from an address's bucket, and from that of the address and whose account it is,
+    /// which stands there as a hash. Before a password is hashed: that is what costs.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn login(&self, ip: Option<IpAddr>, whose: [u8; 32]) -> Result<(), ApiError> {
+        take(&self.login_addresses, &ip)
+            .and_then(|()| take(&self.logins, &(ip, whose)))
+            .map_err(too_many_logins)
+    }
+
+    /// Takes one attempt at the password of somebody who is signed in, who stands there as a hash.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn password(&self, whose: [u8; 32]) -> Result<(), ApiError> {
+        take(&self.logins, &(None, whose)).map_err(too_many_logins)
+    }
+
+    /// Takes one request of a command line to be let in from an address's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn device_request(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.device_requests, &ip).map_err(|wait| {
+            let text = "too many requests to be let in from this address; wait";
+            ApiError::rate_limited("too_many_device_requests", text, whole_seconds(wait))
+        })
+    }
+
     /// Forgets buckets that are full again.
     pub fn forget_idle(&self) {
         self.credentials.retain_recent();
@@ -109,6 +148,9 @@ impl RateLimits {
         self.apps.retain_recent();
         self.auth_failures.retain_recent();
         self.registrations.retain_recent();
+        self.logins.retain_recent();
+        self.login_addresses.retain_recent();
+        self.device_requests.retain_recent();
         self.secret_questions.retain_recent();
     }
 
@@ -118,6 +160,11 @@ impl RateLimits {
             headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
         }
     }
+}
+
+fn too_many_logins(wait: Duration) -> ApiError {
+    let text = "too many attempts to sign in; wait";
+    ApiError::rate_limited("too_many_logins", text, whole_seconds(wait))
 }
 
 fn app_rate(per_minute: u32) -> u32 {

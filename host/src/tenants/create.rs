@@ -7,6 +7,7 @@ use crate::{
     error::FieldError,
     grants::{Caller, CredentialKind, Scopes, audit, issue},
     secrets::envelope::SealError,
+    tenants::ServiceTx,
 };
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -60,11 +61,35 @@ pub enum CreateError {
     Db(#[from] sqlx::Error),
 }
 
-/// Creates an app.
+/// Creates an app, with its first token.
 ///
 /// # Errors
 /// [`CreateError`]; nothing was written then.
 pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Created, CreateError> {
+    let mut tx = app.service_tx().await?;
+    let (row, providers) = create_in(app, &mut tx, by, new).await?;
+    let first = issue::Making {
+        kind: CredentialKind::TenantToken,
+        name: "first token",
+        scopes: Scopes::app(),
+        expires_at: None,
+        created_by: None,
+    };
+    let issued = issue::insert(app, tx.conn(), row.app_id, &row.slug, first).await?;
+    tx.commit().await?;
+    Ok(Created { app: row, providers, token: issued.token })
+}
+
+/// Creates an app that has no token yet, in somebody's transaction.
+///
+/// # Errors
+/// [`CreateError`]; where it is [`CreateError::Taken`] the transaction may go on.
+pub(crate) async fn create_in(
+    app: &App,
+    tx: &mut ServiceTx,
+    by: &Caller,
+    new: NewApp,
+) -> Result<(AppRow, Vec<providers::ProviderRow>), CreateError> {
     let mut wrong = super::configure::check(
         app,
         &new.name,
@@ -89,28 +114,18 @@ pub(crate) async fn create(app: &App, by: &Caller, new: NewApp) -> Result<Create
         created_at: app.now(),
         updated_at: app.now(),
     };
-    let mut tx = app.service_tx().await?;
     if !store::insert_app(tx.conn(), &row, new.contact_email.as_deref()).await? {
         return Err(CreateError::Taken(row.slug));
     }
     for (id, input) in &new.providers {
         store::insert_provider(tx.conn(), row.app_id, &providers::seal(app, id, input)?).await?;
     }
-    let first = issue::Making {
-        kind: CredentialKind::TenantToken,
-        name: "first token",
-        scopes: Scopes::app(),
-        expires_at: None,
-        created_by: None,
-    };
-    let issued = issue::insert(app, tx.conn(), row.app_id, &row.slug, first).await?;
     let providers = store::list_providers(tx.conn(), row.app_id).await?;
-    provision(app, &mut tx, &Workspace::named(row.app_id, &row.slug)).await?;
+    provision(app, tx, &Workspace::named(row.app_id, &row.slug)).await?;
     let entry = audit::Entry::ok("apps.create", format!("app/{}", row.slug))
         .change(None, Some(&row.describe(&providers)));
-    audit::write_platform(app, &mut tx, by, Some(row.app_id), entry).await?;
-    tx.commit().await?;
-    Ok(Created { app: row, providers, token: issued.token })
+    audit::write_platform(app, tx, by, Some(row.app_id), entry).await?;
+    Ok((row, providers))
 }
 
 impl NewApp {
@@ -125,6 +140,17 @@ impl NewApp {
 /// How many suffixes are tried when a derived slug is taken.
 const SUFFIXES_TRIED: u32 = 20;
 
+/// The slugs to try for a name a person gave, the derived one first.
+fn slugs(app: &App, name: &str) -> impl Iterator<Item = String> {
+    let base = slug::derive(name);
+    (0..SUFFIXES_TRIED).map(move |attempt| match attempt {
+        0 => base.clone(),
+        // Random beyond the first few, so that many of one name do not try in a row.
+        1..5 => format!("{base}-{}", attempt + 1),
+        _ => format!("{base}-{}", u16::from_be_bytes(app.entropy.bytes::<2>())),
+    })
+}
+
 /// Creates an app for somebody who has only a name: the slug is derived, a
 /// number appended where it is taken (row M234).
 ///
@@ -136,19 +162,34 @@ pub(crate) async fn register(
     name: &str,
     email: Option<String>,
 ) -> Result<Created, CreateError> {
-    let base = slug::derive(name);
-    let mut last = CreateError::Taken(base.clone());
-    for attempt in 0..SUFFIXES_TRIED {
-        let slug = match attempt {
-            0 => base.clone(),
-            // Random beyond the first few, so that many of one name do not try in a row.
-            1..5 => format!("{base}-{}", attempt + 1),
-            _ => format!("{base}-{}", u16::from_be_bytes(app.entropy.bytes::<2>())),
-        };
+    let mut last = CreateError::Taken(slug::derive(name));
+    for slug in slugs(app, name) {
         let new = NewApp { slug, name: name.to_owned(), contact_email: email.clone(), ..NewApp::default() };
         match create(app, by, new).await {
             Err(error @ CreateError::Taken(_)) => last = error,
             done => return done,
+        }
+    }
+    Err(last)
+}
+
+/// The same in somebody's transaction, and without a token: a person's own app.
+///
+/// # Errors
+/// [`CreateError`]
+pub(crate) async fn personal(
+    app: &App,
+    tx: &mut ServiceTx,
+    by: &Caller,
+    name: &str,
+) -> Result<AppRow, CreateError> {
+    let mut last = CreateError::Taken(slug::derive(name));
+    for slug in slugs(app, name) {
+        let new = NewApp { slug, name: name.to_owned(), ..NewApp::default() };
+        match create_in(app, tx, by, new).await {
+            Err(error @ CreateError::Taken(_)) => last = error,
+            Err(error) => return Err(error),
+            Ok((row, _providers)) => return Ok(row),
         }
     }
     Err(last)

@@ -18,7 +18,7 @@ mod store;
 mod tx;
 
 pub(crate) use tx::ServiceTx;
-pub use tx::TenantTx;
+pub use tx::{PersonTx, TenantTx};
 
 use crate::app::App;
 use chrono::{DateTime, SecondsFormat, Utc};

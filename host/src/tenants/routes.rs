@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Allowed, Caller, CredentialKind, InApp, Scopes, Standing, Surface, action::may},
+    grants::{Allowed, Caller, CredentialKind, InApp, action::may},
     http::{
         Json, NoContent, Page, Paged, Params, RequestContext,
         etag::{Precondition, entity_tag},
@@ -180,27 +180,19 @@ pub async fn register(
         return Err(ApiError::invalid(vec![FieldError::new("/email", "expected an e-mail address")]));
     }
     app.rate_limits.registration(context.ip)?;
-    let created = create::register(&app, &registrant(context), &body.name, body.email).await?;
+    let created = create::register(
+        &app,
+        &Caller::without_credential(CredentialKind::Registration, context, None),
+        &body.name,
+        body.email,
+    )
+    .await?;
     let answer = json!({ "tenantId": created.app.slug, "token": created.token.expose_secret() });
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// Whoever registers, for the audit row.
-fn registrant(context: RequestContext) -> Caller {
-    Caller {
-        kind: CredentialKind::Registration,
-        credential_id: None,
-        standing: Standing::Operator,
-        scopes: Scopes::NONE,
-        expires_at: None,
-        surface: Surface::Rest,
-        ip: context.ip,
-        request_id: context.request_id,
-    }
-}
-
 /// Good enough to catch a slip; only a letter that arrives proves an address.
-fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let plain =
         |s: &str| !s.is_empty() && !s.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');

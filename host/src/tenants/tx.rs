@@ -1,15 +1,22 @@
 //! Transactions: the only way to a connection.
 //!
 //! [`TenantTx`] sees one app's rows, by row-level security; it takes a proof of
-//! acting inside that app. [`ServiceTx`] is for what comes before a tenant is
-//! known and for envelopes. Both end with the value: commit, or roll back on
+//! acting inside that app. [`PersonTx`] sees what is one person's own, whatever
+//! app it is in, and takes a proof that this person asks. [`ServiceTx`] is for what comes before a tenant is
+//! known and for envelopes. All end with the value: commit, or roll back on
 //! drop. No transaction is held while a guest or a model runs.
 
-use crate::{app::App, grants::InApp};
+use crate::{
+    app::App,
+    grants::{AsMyself, InApp},
+};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 /// A transaction that sees the rows of one app.
 pub struct TenantTx(Transaction<'static, Postgres>);
+
+/// A transaction that sees what is one person's own, and no app's rows.
+pub struct PersonTx(Transaction<'static, Postgres>);
 
 /// A transaction of the platform's own.
 pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
@@ -20,9 +27,21 @@ impl App {
     /// # Errors
     /// The database's.
     pub async fn tenant_tx(&self, proof: &impl InApp) -> sqlx::Result<TenantTx> {
-        // One round trip: the id is a UUID, so its text is safe inside the statement.
-        let begin = format!("begin; set local opg.app_id = '{}'", proof.app().app_id);
+        // One round trip: ids are UUIDs, so their text is safe inside the statement.
+        let mut begin = format!("begin; set local opg.app_id = '{}'", proof.app().app_id);
+        if let Some(user_id) = proof.user_id() {
+            begin += &format!("; set local opg.user_id = '{user_id}'");
+        }
         self.pools.app.begin_with(sqlx::AssertSqlSafe(begin)).await.map(TenantTx)
+    }
+
+    /// Opens a transaction of the person of `proof`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn person_tx(&self, proof: &impl AsMyself) -> sqlx::Result<PersonTx> {
+        let begin = format!("begin; set local opg.user_id = '{}'", proof.me());
+        self.pools.app.begin_with(sqlx::AssertSqlSafe(begin)).await.map(PersonTx)
     }
 
     /// Opens a transaction of the platform's own.
@@ -33,6 +52,21 @@ impl App {
 }
 
 impl TenantTx {
+    /// The connection, for a `store`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// The database's; nothing was written then.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.0.commit().await
+    }
+}
+
+impl PersonTx {
     /// The connection, for a `store`.
     pub fn conn(&mut self) -> &mut PgConnection {
         &mut self.0

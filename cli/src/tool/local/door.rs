@@ -59,6 +59,7 @@ impl LocalDoor {
         let caller = Caller {
             kind: CredentialKind::TenantToken,
             credential_id: None,
+            user_id: None,
             standing: Standing::App(app),
             scopes: Scopes::all(),
             expires_at: None,

@@ -7,7 +7,10 @@ pub(super) mod publish;
 pub(super) mod review;
 
 use super::{At, Told, Wrong, project::Project, text};
-use crate::client::{Answer, Client, ClientError};
+use crate::{
+    account,
+    client::{Answer, Client, ClientError},
+};
 use serde_json::Value;
 use std::{
     env, fs,
@@ -24,9 +27,12 @@ pub(super) struct ServerArgs {
     /// Where the server is; `OPG_URL`, unless given.
     #[arg(long)]
     url: Option<String>,
-    /// A file with the token and nothing else; `OPG_TOKEN`, unless given.
+    /// A file with the token and nothing else; `OPG_TOKEN`, unless given, or what `opg login` got.
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// Which app; `OPG_APP`, unless given. A token of an app knows it.
+    #[arg(long)]
+    app: Option<String>,
 }
 
 /// A server to ask.
@@ -85,19 +91,29 @@ impl ServerArgs {
         let token = match &self.token_file {
             Some(file) => fs::read_to_string(file)
                 .map_err(|cause| Wrong(format!("--token-file {}: {cause}", file.display())))?,
-            None => variable("OPG_TOKEN").ok_or_else(|| {
-                Wrong(
-                    "who are you? set OPG_TOKEN to a token of the app, or give --token-file; creating an app, or \
-                     POST /v1/tenant/tokens, gives one"
-                        .into(),
-                )
-            })?,
+            None => match variable("OPG_TOKEN") {
+                Some(token) => token,
+                None => signed_in(&url)?.ok_or_else(|| {
+                    Wrong(
+                        "who are you? sign in with `opg login`, or set OPG_TOKEN to a token of the app, or give \
+                         --token-file; creating an app, or POST /v1/tenant/tokens, gives one"
+                            .into(),
+                    )
+                })?,
+            },
         };
         if url.starts_with("http://") && !is_local(&url) {
             eprintln!("opg tool: warning: the token goes out in the clear; use https");
         }
-        Ok(Server(Client::new(&url, token.trim())?))
+        let app = self.app.clone().or_else(|| variable("OPG_APP"));
+        Ok(Server(Client::new(&url, token.trim())?.in_app(app)))
     }
+}
+
+/// The token of whoever signed in to this server with `opg login`.
+fn signed_in(url: &str) -> anyhow::Result<Option<String>> {
+    let runtime = tokio::runtime::Handle::current();
+    Ok(tokio::task::block_in_place(|| runtime.block_on(account::token(url)))?)
 }
 
 fn checked_url(text: &str) -> Result<String, Wrong> {
@@ -171,6 +187,7 @@ fn said(error: ClientError) -> anyhow::Error {
         (403, "wrong_credential_kind") => {
             "; the operator's token does nothing inside an app: use the app's own"
         }
+        (400, "app_required") => "; give --app, or set OPG_APP",
         (404, _) => "; `opg tool list` shows what there is",
         (429, _) => "; wait a moment and try again",
         _ => "",

@@ -1,0 +1,141 @@
+//! The session of a browser: a cookie that scripts cannot read, and what keeps other sites from using it.
+//!
+//! A browser sends a cookie with whatever any page makes it ask for. So a request that comes by cookie and changes
+//! something is taken only where both hold: the browser does not say that it comes from another origin
+//! (`Sec-Fetch-Site`, or `Origin` where it sends no such header), and it carries the session's CSRF token in
+//! `X-CSRF-Token`, which only a page that could read an answer of ours knows. The token is made of the session's id
+//! with the installation's pepper: nothing is stored, and it ends with the session.
+
+use super::Caller;
+use crate::{app::App, error::ApiError};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::Duration;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+/// Where a page sends the session's CSRF token.
+pub const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The cookie's name. With `__Host-` no other host and no subdomain can set it, which takes `Secure`; on a
+/// developer's own machine there is no TLS.
+fn name(app: &App) -> &'static str {
+    if app.config.is_production() { "__Host-opg_session" } else { "opg_session" }
+}
+
+/// The session's token in the cookies of a request. Two of the name are none that is valid.
+pub(crate) fn read(app: &App, headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let pairs = cookies.flat_map(|value| value.to_str().unwrap_or_default().split(';'));
+    let mut found =
+        pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(found, _)| *found == name(app));
+    let (_, token) = found.next()?;
+    Some(if found.next().is_some() { String::new() } else { token.to_owned() })
+}
+
+/// Sets the session's cookie.
+pub(crate) fn set(app: &App, token: &str, life: Duration) -> HeaderValue {
+    write(app, token, life.num_seconds())
+}
+
+/// Removes it.
+pub(crate) fn clear(app: &App) -> HeaderValue {
+    write(app, "", 0)
+}
+
+fn write(app: &App, token: &str, max_age_s: i64) -> HeaderValue {
+    let secure = if app.config.is_production() { "; Secure" } else { "" };
+    let text = format!("{}={token}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}", name(app));
+    let mut value = HeaderValue::from_str(&text).expect("a token and numbers are plain text");
+    value.set_sensitive(true);
+    value
+}
+
+/// The CSRF token of a session.
+pub(crate) fn csrf_token(app: &App, credential_id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(app.pepper.derive("csrf", credential_id.as_bytes()))
+}
+
+/// Whether a page of ours meant a request that came by cookie.
+///
+/// # Errors
+/// 403, with what to send.
+pub(crate) fn check_intent(
+    app: &App,
+    caller: &Caller,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    if method.is_safe() {
+        return Ok(());
+    }
+    check_origin(headers)?;
+    let expected = caller.credential_id.map(|id| csrf_token(app, id)).unwrap_or_default();
+    let sent = headers.get(X_CSRF_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(sent)) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "csrf_failed",
+        "a change that comes by cookie carries the session's `csrf_token`, which signing in and GET /v1/me tell, in \
+         the header `X-CSRF-Token`",
+    ))
+}
+
+/// Whether a browser says that a request comes from another origin.
+///
+/// # Errors
+/// 403
+pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let ours = match (text(SEC_FETCH_SITE), text(header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_origin_of(origin, text(header::HOST)),
+        // No browser of today: a program, which no page can make ask.
+        (None, None) => true,
+    };
+    if ours {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("cross_origin", "this is for pages of this server's own origin"))
+}
+
+fn is_origin_of(origin: &str, host: Option<&str>) -> bool {
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    authority.is_some() && authority == host
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_names_another_origin_is_refused() {
+        let ask = |pairs: &[(&HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("opg.example:8443"));
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            check_origin(&headers).is_ok()
+        };
+        let (site, origin) = (&SEC_FETCH_SITE, &header::ORIGIN);
+        assert!(ask(&[]) && ask(&[(site, "same-origin")]) && ask(&[(origin, "https://opg.example:8443")]));
+        assert!(ask(&[(site, "same-origin"), (origin, "https://proxy.example")]), "the browser knows better");
+        for sites in ["cross-site", "same-site", "none", "", "Same-Origin", "\u{e4}"] {
+            assert!(!ask(&[(site, sites), (origin, "https://opg.example:8443")]), "{sites}");
+        }
+        for origins in [
+            "null",
+            "",
+            "https://opg.example",
+            "https://opg.example:8443.evil.example",
+            "https://evil.example/https://opg.example:8443",
+            "opg.example:8443",
+            "ftp://opg.example:8443",
+        ] {
+            assert!(!ask(&[(origin, origins)]), "{origins}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `/platform/v1/auth/device…`, `/platform/v1/auth/token`.
+//!
+//! Errors of the token route are problems like all others, and carry `error` as well, where programs that know OAuth
+//! look for the code.
+
+use super::device::{self, Approval, Asking, DecideError, TokenError, Tokens, grantable};
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult, FieldError},
+    grants::{Allowed, Scopes, action::may},
+    http::{Json, NoContent, RequestContext},
+    limits::{
+        CODES_LOCKED_FOR, DEVICE_NAME_CHARS_MAX, DEVICE_POLL_INTERVAL, DEVICE_REQUEST_LIFE,
+        PERSONAL_TOKEN_LIFE_SECONDS_MAX,
+    },
+};
+use axum::{Extension, extract::State, response::IntoResponse};
+use chrono::Duration;
+use http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Where a person types the code.
+const PAGE: &str = "/device";
+
+/// `POST /platform/v1/auth/device`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BeginDevice {
+    /// What the program calls itself.
+    client: String,
+    /// What it wants to do; all that a program may, unless given.
+    scopes: Option<Vec<String>>,
+    /// Which machine it runs on.
+    hostname: Option<String>,
+}
+
+/// Begins letting a command line in.
+pub async fn begin(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    Json(body): Json<BeginDevice>,
+) -> ApiResult<Json<Value>> {
+    let hostname = body.hostname.unwrap_or_default();
+    let mut wrong = vec![];
+    if body.client.trim().is_empty() || !is_label(&body.client) {
+        wrong.push(label_error("/client"));
+    }
+    if !is_label(&hostname) {
+        wrong.push(label_error("/hostname"));
+    }
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    let scopes = match body.scopes {
+        None => grantable(),
+        Some(names) => wanted_scopes(&names)?,
+    };
+    app.rate_limits.device_request(context.ip)?;
+    let asking = Asking { client: body.client, hostname, scopes };
+    let begun = device::begin(&app, context, &asking).await?;
+    let page = format!("{}{PAGE}", origin(&app, &headers));
+    Ok(Json(json!({
+        "device_code": begun.device_code.expose_secret(),
+        "user_code": begun.user_code,
+        "verification_uri": page,
+        "verification_uri_complete": format!("{page}?user_code={}", begun.user_code),
+        "expires_in": DEVICE_REQUEST_LIFE.as_secs(),
+        "interval": DEVICE_POLL_INTERVAL.as_secs(),
+    })))
+}
+
+fn is_label(text: &str) -> bool {
+    text.chars().count() <= DEVICE_NAME_CHARS_MAX && !text.chars().any(char::is_control)
+}
+
+fn label_error(pointer: &str) -> FieldError {
+    let expected =
+        format!("expected at most {DEVICE_NAME_CHARS_MAX} characters, none of them control characters");
+    FieldError::new(pointer, expected)
+}
+
+/// Scopes a program may be let in for (row M063).
+fn wanted_scopes(names: &[String]) -> ApiResult<Scopes> {
+    let invalid = |text: String| oauth(StatusCode::BAD_REQUEST, "invalid_scope", text);
+    let scopes = Scopes::parse(names).map_err(|unknown| invalid(unknown.to_string()))?;
+    let beyond: Scopes = scopes.iter().filter(|scope| !grantable().has(*scope)).collect();
+    if scopes == Scopes::NONE || beyond != Scopes::NONE {
+        let text = "a program can be let in for scopes of apps and `platform:tokens`, one at least";
+        return Err(invalid(text.to_owned()));
+    }
+    Ok(scopes)
+}
+
+/// How the client reaches us, as it says itself: what is written to it, nobody else reads.
+fn origin(app: &App, headers: &HeaderMap) -> String {
+    let scheme = if app.config.is_production() { "https" } else { "http" };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain = |host: &&str| {
+        host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
+    };
+    format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
+}
+
+/// `POST /platform/v1/auth/token`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// `urn:ietf:params:oauth:grant-type:device_code`, or `device_code` for short; or `refresh_token`.
+    grant_type: String,
+    device_code: Option<String>,
+    refresh_token: Option<String>,
+}
+
+/// Gives a command line its tokens, once it was let in, and then the next ones.
+pub async fn token(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    Json(body): Json<TokenRequest>,
+) -> ApiResult<Json<Value>> {
+    let ip = context.ip;
+    let done = match (body.grant_type.as_str(), body.device_code, body.refresh_token) {
+        ("urn:ietf:params:oauth:grant-type:device_code" | "device_code", Some(code), None) => {
+            device::poll(&app, context, &code).await
+        }
+        ("refresh_token", None, Some(token)) => device::refresh(&app, context, &token).await,
+        ("urn:ietf:params:oauth:grant-type:device_code" | "device_code", ..) => {
+            return Err(ApiError::invalid(vec![FieldError::new(
+                "/device_code",
+                "expected with this grant_type, alone",
+            )]));
+        }
+        ("refresh_token", ..) => {
+            return Err(ApiError::invalid(vec![FieldError::new(
+                "/refresh_token",
+                "expected with this grant_type, alone",
+            )]));
+        }
+        _ => {
+            return Err(ApiError::invalid(vec![FieldError::new(
+                "/grant_type",
+                "expected `device_code` or `refresh_token`",
+            )]));
+        }
+    };
+    if let Err(TokenError::Invalid) = done {
+        app.rate_limits.auth_failure(ip)?;
+    }
+    Ok(Json(describe(&done?)))
+}
+
+fn describe(tokens: &Tokens) -> Value {
+    json!({
+        "access_token": tokens.access.expose_secret(),
+        "token_type": "Bearer",
+        "refresh_token": tokens.refresh.expose_secret(),
+        "expires_in": tokens.expires_in.as_secs(),
+        "scope": tokens.scopes.names().join(" "),
+    })
+}
+
+/// A code its person typed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    user_code: String,
+}
+
+/// Shows what asks, to decide on.
+pub async fn look(
+    State(app): State<App>,
+    allowed: Allowed<may::DeviceDecide>,
+    Json(body): Json<Code>,
+) -> ApiResult<Json<Value>> {
+    let request = device::look(&app, &allowed, &body.user_code).await?;
+    Ok(Json(json!({
+        "client": request.client,
+        "hostname": request.hostname,
+        "ip": request.ip,
+        "scopes": request.scopes,
+        "created_at": request.created_at,
+        "expires_at": request.expires_at,
+    })))
+}
+
+/// `POST /platform/v1/auth/device/approve`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    user_code: String,
+    /// What of what was asked for; all of it, unless given.
+    scopes: Option<Vec<String>>,
+    /// In which app alone; in all of the person's, unless given.
+    app: Option<String>,
+    /// Seconds until it ends; 30 days, unless given.
+    expires_in: Option<u64>,
+}
+
+/// Lets the program in.
+pub async fn approve(
+    State(app): State<App>,
+    allowed: Allowed<may::DeviceDecide>,
+    Json(body): Json<Approve>,
+) -> ApiResult<NoContent> {
+    let mut wrong = vec![];
+    let scopes = match body.scopes.as_deref().map(Scopes::parse) {
+        Some(Ok(scopes)) if scopes != Scopes::NONE => Some(scopes),
+        Some(Ok(_)) => {
+            wrong.push(FieldError::new("/scopes", "expected at least one scope"));
+            None
+        }
+        Some(Err(unknown)) => {
+            wrong.push(FieldError::new("/scopes", unknown.to_string()));
+            None
+        }
+        None => None,
+    };
+    wrong.extend(super::token_routes::check_life(
+        "/expires_in",
+        body.expires_in,
+        PERSONAL_TOKEN_LIFE_SECONDS_MAX,
+    ));
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    let expires_in = body.expires_in.and_then(|s| i64::try_from(s).ok()).and_then(Duration::try_seconds);
+    let approval = Approval { scopes, app: body.app, expires_in };
+    device::approve(&app, &allowed, &body.user_code, approval).await?;
+    Ok(NoContent)
+}
+
+/// Turns the program away.
+pub async fn deny(
+    State(app): State<App>,
+    allowed: Allowed<may::DeviceDecide>,
+    Json(body): Json<Code>,
+) -> ApiResult<impl IntoResponse> {
+    device::deny(&app, &allowed, &body.user_code).await?;
+    Ok(NoContent)
+}
+
+/// An error with its code where OAuth has it too.
+fn oauth(status: StatusCode, code: &str, text: String) -> ApiError {
+    ApiError::new(status, code, text).with("error", json!(code))
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> ApiError {
+        let text = error.to_string();
+        let code = match error {
+            TokenError::Pending => "authorization_pending",
+            TokenError::SlowDown => "slow_down",
+            TokenError::Expired => "expired_token",
+            TokenError::Denied => "access_denied",
+            TokenError::Invalid => "invalid_grant",
+            TokenError::Db(cause) => return cause.into(),
+        };
+        oauth(StatusCode::BAD_REQUEST, code, text)
+    }
+}
+
+impl From<DecideError> for ApiError {
+    fn from(error: DecideError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            DecideError::NoSuchCode => ApiError::new(StatusCode::NOT_FOUND, "no_such_code", text),
+            DecideError::Locked => ApiError::rate_limited("codes_locked", text, CODES_LOCKED_FOR.as_secs()),
+            DecideError::Expired => ApiError::new(StatusCode::GONE, "code_expired", text),
+            DecideError::Wider(_) => ApiError::forbidden("wider_than_asked", text),
+            DecideError::NoSuchApp => ApiError::not_found("app"),
+            DecideError::Db(cause) => cause.into(),
+        }
+    }
+}

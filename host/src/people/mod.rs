@@ -1,0 +1,48 @@
+//! People: they sign up, sign in, and act for the apps they are members of.
+//!
+//! A person has an e-mail address, which nothing proves yet, and a password. Signing up makes their own app, of which
+//! they are the owner. Signing in makes a *console session*, a credential like any other, which a browser holds in a
+//! cookie. In an app a person may do what their role there allows; that is read with every request.
+//!
+//! - [`password`]: hashing, off the threads that serve, and bounded.
+//! - [`signup`], [`login`], [`account`]: what a person does with their own account.
+//! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
+//! - [`members`]: who is in an app, and as what.
+//!
+//! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
+//! either way; signing in with an unknown address hashes a password as well.
+//!
+//! Deliberately absent: codes and links by mail, passkeys, signing in with another provider.
+
+pub mod account;
+pub mod device;
+pub mod device_routes;
+pub mod login;
+pub mod members;
+pub mod password;
+pub mod personal_tokens;
+pub mod routes;
+pub mod signup;
+mod store;
+pub mod sweep;
+pub mod token_routes;
+
+use crate::app::App;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Who a person is, as they and their programs read it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn describe(app: &App, user_id: Uuid) -> sqlx::Result<Value> {
+    let mut tx = app.service_tx().await?;
+    let person = store::find_person(&mut tx, user_id).await?;
+    Ok(person
+        .map_or(Value::Null, |person| json!({ "id": user_id, "email": person.email, "name": person.name })))
+}
+
+/// What stands in the place of an address where it should not be read: the same for every spelling of one.
+fn hashed_email(app: &App, email: &str) -> [u8; 32] {
+    app.pepper.derive("email", email.trim().to_lowercase().as_bytes())
+}

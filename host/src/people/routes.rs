@@ -1,0 +1,349 @@
+//! `/v1/auth/…`, `/v1/me…`, `/v1/tenant/members…`.
+
+use super::{
+    account::{self, AccountError, Change, Theme},
+    login::{self, LoginError},
+    members::{self, MemberError},
+    password::{self, HashError},
+    signup::{self, SignupError, Wanted},
+    store,
+};
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult, FieldError},
+    grants::{Allowed, AsMyself, CredentialKind, Role, action::may, cookie},
+    http::{Json, NoContent, Page, Paged, Params, RequestContext, body},
+    limits::JSON_BYTES_MAX,
+    tenants::routes::is_email,
+};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    response::IntoResponse,
+};
+use http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// `POST /v1/auth/signup`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signup {
+    /// Where to write to, and what to sign in with.
+    email: String,
+    /// What to sign in with; without mail there is no other way yet.
+    password: String,
+    /// How they are called.
+    name: Option<String>,
+}
+
+impl Signup {
+    fn check(self) -> ApiResult<Wanted> {
+        let mut wrong = vec![];
+        if !is_email(self.email.trim()) {
+            wrong.push(FieldError::new("/email", "expected an e-mail address"));
+        }
+        let password = SecretString::from(self.password);
+        wrong.extend(password::check("/password", &password));
+        let name = self.name.unwrap_or_default();
+        wrong.extend(account::check_name(&name));
+        if wrong.is_empty() {
+            Ok(Wanted { email: self.email, password, name })
+        } else {
+            Err(ApiError::invalid(wrong))
+        }
+    }
+}
+
+/// Makes an account, where the operator allows it. The answer is the same where the address has one.
+pub async fn signup(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> ApiResult<impl IntoResponse> {
+    if !app.config.allow_self_registration {
+        return Err(ApiError::not_found("resource"));
+    }
+    let headers = request.headers().clone();
+    let wanted = body::fit::<Signup>(body::read_json(request, JSON_BYTES_MAX).await?)?.check()?;
+    cookie::check_origin(&headers)?;
+    app.rate_limits.registration(context.ip)?;
+    signup::signup(&app, context, wanted).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "next": "sign in with POST /v1/auth/login" }))))
+}
+
+/// `POST /v1/auth/login`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    email: String,
+    password: String,
+}
+
+/// Signs somebody in; the session's token is in the cookie of this answer and nowhere else.
+pub async fn login(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    Json(body): Json<Login>,
+) -> ApiResult<impl IntoResponse> {
+    // Also a sign-in can be forged: into an account of the attacker's.
+    cookie::check_origin(&headers)?;
+    app.rate_limits.login(context.ip, super::hashed_email(&app, &body.email))?;
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let password = SecretString::from(body.password);
+    let signed_in = login::login(&app, context, &body.email, password, user_agent).await?;
+    let answer = json!({
+        "user": super::describe(&app, signed_in.user_id).await?,
+        "session_id": signed_in.credential_id,
+        "csrf_token": cookie::csrf_token(&app, signed_in.credential_id),
+        "expires_at": signed_in.expires_at,
+    });
+    let cookie = cookie::set(&app, signed_in.token.expose_secret(), login::session_life());
+    Ok(([(header::SET_COOKIE, cookie)], Json(answer)))
+}
+
+/// Ends the credential that calls, and what belongs to the same sign-in.
+pub async fn logout(State(app): State<App>, allowed: Allowed<may::Logout>) -> ApiResult<impl IntoResponse> {
+    login::logout(&app, &allowed).await?;
+    Ok(([(header::SET_COOKIE, cookie::clear(&app))], NoContent))
+}
+
+/// Shows the caller's account.
+pub async fn get_me(State(app): State<App>, allowed: Allowed<may::MeRead>) -> ApiResult<Json<Value>> {
+    Ok(Json(describe_me(&app, &allowed).await?))
+}
+
+/// `PATCH /v1/me`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchMe {
+    /// How they are called, 200 characters at the most.
+    name: Option<String>,
+    /// A language tag.
+    locale: Option<String>,
+    /// `system`, `light` or `dark`.
+    theme: Option<Theme>,
+}
+
+/// Changes the caller's profile; what is left out stays.
+pub async fn patch_me(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+    Json(body): Json<PatchMe>,
+) -> ApiResult<Json<Value>> {
+    let change = Change { name: body.name, locale: body.locale, theme: body.theme };
+    account::change(&app, &allowed, change).await?;
+    Ok(Json(describe_me(&app, &allowed).await?))
+}
+
+async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
+    let (profile, apps) = account::read(app, allowed).await?;
+    let caller = allowed.credential();
+    let session = caller.credential_id.filter(|_| caller.kind == CredentialKind::ConsoleSession);
+    Ok(json!({
+        "id": profile.user_id,
+        "email": profile.email,
+        "name": profile.name,
+        "locale": profile.locale,
+        "theme": profile.theme,
+        "created_at": profile.created_at,
+        "apps": apps,
+        "session_id": session,
+        "csrf_token": session.map(|id| cookie::csrf_token(app, id)),
+    }))
+}
+
+/// `POST /v1/me/password`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// The one of now.
+    current_password: String,
+    /// The one from now on.
+    new_password: String,
+}
+
+/// Changes the caller's password.
+pub async fn change_password(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+    Json(body): Json<ChangePassword>,
+) -> ApiResult<NoContent> {
+    // Whoever took a session must not guess the password with it.
+    app.rate_limits.password(app.pepper.derive("password of", allowed.me().as_bytes()))?;
+    let (current, new) = (SecretString::from(body.current_password), SecretString::from(body.new_password));
+    account::change_password(&app, &allowed, current, new).await?;
+    Ok(NoContent)
+}
+
+/// Lists the caller's console sessions, newest first.
+pub async fn list_sessions(
+    State(app): State<App>,
+    allowed: Allowed<may::MeRead>,
+    page: Page,
+) -> ApiResult<Json<Paged<impl serde::Serialize>>> {
+    let mut tx = app.person_tx(&allowed).await?;
+    let current = allowed.credential().credential_id;
+    let rows = store::list_sessions(&mut tx, current, app.now(), page.after()?, page.fetch()).await?;
+    Ok(Json(page.of(rows, |row| row.credential_id.to_string())))
+}
+
+/// A thing of the caller's, or a member, in a path.
+#[derive(Deserialize)]
+pub struct IdPath {
+    pub(super) id: String,
+}
+
+/// Ends one of the caller's console sessions.
+pub async fn delete_session(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+    Params(path): Params<IdPath>,
+) -> ApiResult<NoContent> {
+    account::end_session(&app, &allowed, &path.id).await?;
+    Ok(NoContent)
+}
+
+/// Ends all of the caller's console sessions but this.
+pub async fn delete_other_sessions(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+) -> ApiResult<NoContent> {
+    account::end_other_sessions(&app, &allowed).await?;
+    Ok(NoContent)
+}
+
+/// Takes the caller out of an app of theirs.
+pub async fn leave_app(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+    Params(path): Params<IdPath>,
+) -> ApiResult<NoContent> {
+    members::leave(&app, &allowed, &path.id).await?;
+    Ok(NoContent)
+}
+
+/// Lists the app's members.
+pub async fn list_members(
+    State(app): State<App>,
+    allowed: Allowed<may::MembersRead>,
+    page: Page,
+) -> ApiResult<Json<Paged<impl serde::Serialize>>> {
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let rows = store::list_members(&mut tx, page.after()?, page.fetch()).await?;
+    Ok(Json(page.of(rows, |row| row.user_id.to_string())))
+}
+
+/// `POST /v1/tenant/members`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// The person's id, as `GET /v1/me` tells them.
+    user_id: String,
+    /// As what.
+    role: Role,
+}
+
+/// Makes a person a member of the app.
+pub async fn add_member(
+    State(app): State<App>,
+    allowed: Allowed<may::MembersWrite>,
+    Json(body): Json<AddMember>,
+) -> ApiResult<impl IntoResponse> {
+    let user_id = Uuid::parse_str(&body.user_id).map_err(|_| MemberError::NoSuchPerson)?;
+    members::add(&app, &allowed, user_id, body.role).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": user_id, "role": body.role }))))
+}
+
+/// `PATCH /v1/tenant/members/{id}`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeMember {
+    /// As what from now on.
+    role: Role,
+}
+
+/// Gives a member another role.
+pub async fn change_member(
+    State(app): State<App>,
+    allowed: Allowed<may::MembersWrite>,
+    Params(path): Params<IdPath>,
+    Json(body): Json<ChangeMember>,
+) -> ApiResult<Json<Value>> {
+    let user_id = Uuid::parse_str(&path.id).map_err(|_| MemberError::NotFound)?;
+    members::change(&app, &allowed, user_id, body.role).await?;
+    Ok(Json(json!({ "id": user_id, "role": body.role })))
+}
+
+/// Removes a member.
+pub async fn remove_member(
+    State(app): State<App>,
+    allowed: Allowed<may::MembersWrite>,
+    Params(path): Params<IdPath>,
+) -> ApiResult<NoContent> {
+    let user_id = Uuid::parse_str(&path.id).map_err(|_| MemberError::NotFound)?;
+    members::remove(&app, &allowed, user_id).await?;
+    Ok(NoContent)
+}
+
+impl From<HashError> for ApiError {
+    fn from(error: HashError) -> ApiError {
+        match error {
+            HashError::Busy => ApiError::unavailable(error.to_string()),
+            HashError::Failed(cause) => ApiError::internal("a password could not be hashed", cause),
+        }
+    }
+}
+
+impl From<SignupError> for ApiError {
+    fn from(error: SignupError) -> ApiError {
+        match error {
+            SignupError::Password(cause) => cause.into(),
+            SignupError::App(cause) => cause.into(),
+            SignupError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> ApiError {
+        match error {
+            LoginError::Refused => {
+                ApiError::new(StatusCode::UNAUTHORIZED, "login_refused", error.to_string())
+            }
+            LoginError::Password(cause) => cause.into(),
+            LoginError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> ApiError {
+        match error {
+            AccountError::Invalid(fields) => ApiError::invalid(fields),
+            AccountError::WrongPassword => ApiError::forbidden("wrong_password", error.to_string()),
+            AccountError::NoSuchSession => ApiError::not_found("session"),
+            AccountError::Password(cause) => cause.into(),
+            AccountError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<MemberError> for ApiError {
+    fn from(error: MemberError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            MemberError::NotFound => ApiError::not_found("member"),
+            MemberError::NoSuchApp => ApiError::not_found("app"),
+            MemberError::NoSuchPerson => ApiError::unprocessable("no_such_person", text),
+            MemberError::Already => ApiError::conflict("already_a_member", text),
+            MemberError::LastOwner => ApiError::conflict("last_owner", text),
+            MemberError::TooMany => ApiError::conflict("too_many_members", text),
+            MemberError::Db(cause) => cause.into(),
+        }
+    }
+}
