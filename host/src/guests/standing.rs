@@ -94,17 +94,26 @@ impl Standing {
     }
 }
 
-async fn read(app: &App, acting: &Acting) -> Result<Now, Fallen> {
+/// How whoever acts stands at this moment.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn live_now(app: &App, acting: &Acting) -> sqlx::Result<Live> {
     if !person_still_may(app, acting).await? {
-        return Err(Fallen::Ended);
+        return Ok(Live::Ended);
     }
     let mut tx = app.tenant_tx(acting).await?;
     let of_app = acting.caller().credential_id.filter(|_| acting.user_id().is_none());
-    let suspended = match live(&mut tx, of_app, app.now()).await? {
+    live(&mut tx, of_app, app.now()).await
+}
+
+async fn read(app: &App, acting: &Acting) -> Result<Now, Fallen> {
+    let suspended = match live_now(app, acting).await? {
         Live::Ended => return Err(Fallen::Ended),
         Live::Suspended => true,
         Live::Yes => false,
     };
+    let mut tx = app.tenant_tx(acting).await?;
     Ok(Now { suspended, grants: resolve::granted(&mut tx).await? })
 }
 

@@ -3,7 +3,8 @@
 use super::{Event, hub::Signal, store};
 use crate::{
     app::App,
-    grants::{Acting, InApp, Live, live},
+    grants::{Acting, InApp, Live},
+    guests::standing::live_now,
     limits::EVENTS_PER_READ,
     sessions::SessionError,
 };
@@ -202,8 +203,8 @@ impl Reader {
     /// Now and then: whether this is still allowed, and whether something was missed.
     async fn look_around(&mut self) -> Item {
         let seen = async {
+            let live = live_now(&self.app, &self.acting).await?;
             let mut tx = self.app.tenant_tx(&self.acting).await?;
-            let live = live(&mut tx, self.acting.caller().credential_id, self.app.now()).await?;
             Ok::<_, sqlx::Error>((live, store::bounds(&mut tx, self.session_id).await?))
         };
         match seen.await {
