@@ -6,6 +6,7 @@
 mod client;
 mod config_check;
 mod demo;
+mod dev;
 mod doctor;
 mod migrate;
 mod serve;
@@ -58,6 +59,8 @@ enum Command {
     Demo(demo::Args),
     /// Write, test, publish and run tools.
     Tool(tool::Args),
+    /// Help with developing clients: a model provider that does what you tell it.
+    Dev(dev::Args),
 }
 
 #[derive(Subcommand)]
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::CompileWorker { args } => compiler::work(&args),
         Command::Demo(args) => demo::run(args),
         Command::Tool(args) => tool::run(args),
+        Command::Dev(args) => dev::run(args),
         Command::Serve => with_config(serve::run),
         Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),
         Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),

@@ -15,6 +15,7 @@ mod crash;
 mod database;
 mod database_guest;
 mod database_managed;
+mod dev_upstream;
 mod dialects;
 mod docs;
 mod docs_generated;
