@@ -22,7 +22,7 @@ pub(super) struct FoundCredential {
 
 /// A live credential of a live app.
 pub(super) async fn find_by_hash(
-    tx: &mut ServiceTx,
+    conn: &mut PgConnection,
     secret_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<FoundCredential>> {
@@ -34,7 +34,7 @@ pub(super) async fn find_by_hash(
     )
     .bind(secret_hash)
     .bind(now)
-    .fetch_optional(tx.conn())
+    .fetch_optional(conn)
     .await
 }
 

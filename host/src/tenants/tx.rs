@@ -3,16 +3,21 @@
 //! [`TenantTx`] sees one app's rows, by row-level security; it takes a proof of
 //! acting inside that app. [`ServiceTx`] is for what comes before a tenant is
 //! known and for envelopes. Both end with the value: commit, or roll back on
-//! drop. No transaction is held while a guest or a model runs.
+//! drop. [`ServiceRead`] is for one statement, which is a transaction by itself.
+//! None is held while a guest or a model runs.
 
 use crate::{app::App, grants::InApp};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
 
 /// A transaction that sees the rows of one app.
 pub struct TenantTx(Transaction<'static, Postgres>);
 
 /// A transaction of the platform's own.
 pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
+
+/// A connection of the platform's own for a single statement that reads: without the round trips of a beginning and
+/// an end, on the way of every request.
+pub(crate) struct ServiceRead(PoolConnection<Postgres>);
 
 impl App {
     /// Opens a transaction in the app of `proof`.
@@ -30,6 +35,15 @@ impl App {
         #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
         self.pools.service.begin().await.map(ServiceTx)
     }
+
+    /// Takes a connection of the platform's own for one statement that reads.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn service_read(&self) -> sqlx::Result<ServiceRead> {
+        #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
+        self.pools.service.acquire().await.map(ServiceRead)
+    }
 }
 
 impl TenantTx {
@@ -44,6 +58,13 @@ impl TenantTx {
     /// The database's; nothing was written then.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.0.commit().await
+    }
+}
+
+impl ServiceRead {
+    /// The connection, for a `store`.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
     }
 }
 
