@@ -7,6 +7,7 @@ mod account;
 mod client;
 mod config_check;
 mod demo;
+mod dev;
 mod doctor;
 mod migrate;
 mod serve;
@@ -65,6 +66,8 @@ enum Command {
     Whoami(account::WhoamiArgs),
     /// Write, test, publish and run tools.
     Tool(tool::Args),
+    /// Help with developing clients: a model provider that does what you tell it.
+    Dev(dev::Args),
 }
 
 #[derive(Subcommand)]
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Logout(args) => account::logout(args),
         Command::Whoami(args) => account::whoami(args),
         Command::Tool(args) => tool::run(args),
+        Command::Dev(args) => dev::run(args),
         Command::Serve => with_config(serve::run),
         Command::Doctor { json } => with_config(move |config| doctor::run(config, json)),
         Command::Migrate { check } => with_config(move |config| migrate::run(config, check)),

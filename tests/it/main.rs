@@ -16,6 +16,7 @@ mod database;
 mod database_guest;
 mod database_managed;
 mod device;
+mod dev_upstream;
 mod dialects;
 mod docs;
 mod docs_generated;

@@ -5,7 +5,7 @@ pub mod hostile;
 pub mod process;
 pub mod routes;
 pub mod site;
-pub mod upstream;
+pub use opg_upstream as upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.
 pub mod guests {

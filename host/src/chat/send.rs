@@ -80,11 +80,16 @@ pub async fn send(
     session: Option<String>,
     body: Value,
 ) -> Result<(Answer, Asked), ChatError> {
-    let (tenant, _providers) = configure::read(app, allowed).await?;
-    let catalog = tools::catalog::load(app, allowed).await?.offered();
     // A name that is no text is refused with the rest of the body.
     let named = body.get("agent").and_then(Value::as_str).filter(|name| !name.is_empty());
-    let agent = who_answers(app, allowed, named, &catalog).await?;
+    // Each asks the database a few times, and none needs another's answer.
+    let (configured, catalog, agent) = tokio::join!(
+        configure::read(app, allowed),
+        tools::catalog::load(app, allowed),
+        agents::choose(app, allowed, named),
+    );
+    let ((tenant, _providers), catalog) = (configured?, catalog?.offered());
+    let agent = agent?.filter(|agent| named.is_some() || agent.own || !catalog.is_empty());
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
     let end_user = end_user(&request.rest)?.map(str::to_owned);
@@ -203,16 +208,6 @@ pub(super) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatEr
 fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
     let read = history.iter().map(|value| serde_json::from_value(value.clone()));
     read.collect::<Result<_, _>>().map_err(ChatError::History)
-}
-
-async fn who_answers(
-    app: &App,
-    allowed: &Allowed<may::ChatSend>,
-    named: Option<&str>,
-    catalog: &Catalog,
-) -> Result<Option<Agent>, ChatError> {
-    let agent = agents::choose(app, allowed, named).await?;
-    Ok(agent.filter(|agent| named.is_some() || agent.own || !catalog.is_empty()))
 }
 
 /// The provider and the model of an id. A bare name is the app's default

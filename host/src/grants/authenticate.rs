@@ -263,11 +263,11 @@ pub(crate) async fn caller(
 
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
-    let mut tx = app.service_tx().await?;
-    let Some(row) = store::find_by_hash(&mut tx, &app.pepper.hash(token), now).await? else {
-        return Ok(None);
-    };
+    let hash = app.pepper.hash(token);
+    let found = store::find_by_hash(app.service_read().await?.conn(), &hash, now).await?;
+    let Some(row) = found else { return Ok(None) };
     if app.authenticator.is_new_use(row.credential_id, now) {
+        let mut tx = app.service_tx().await?;
         store::touch(&mut tx, row.credential_id, now).await?;
         tx.commit().await?;
     }

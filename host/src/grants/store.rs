@@ -40,14 +40,14 @@ pub(super) async fn find_by_id(
 
 /// The credential of this hash.
 pub(super) async fn find_by_hash(
-    tx: &mut ServiceTx,
+    conn: &mut PgConnection,
     secret_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<FoundCredential>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND} and c.secret_hash = $1")))
         .bind(secret_hash)
         .bind(now)
-        .fetch_optional(tx.conn())
+        .fetch_optional(conn)
         .await
 }
 

@@ -4,13 +4,14 @@
 //! acting inside that app. [`PersonTx`] sees what is one person's own, whatever
 //! app it is in, and takes a proof that this person asks. [`ServiceTx`] is for what comes before a tenant is
 //! known and for envelopes. All end with the value: commit, or roll back on
-//! drop. No transaction is held while a guest or a model runs.
+//! drop. [`ServiceRead`] is for one statement, which is a transaction by itself.
+//! None is held while a guest or a model runs.
 
 use crate::{
     app::App,
     grants::{AsMyself, InApp},
 };
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
 
 /// A transaction that sees the rows of one app.
 pub struct TenantTx(Transaction<'static, Postgres>);
@@ -20,6 +21,10 @@ pub struct PersonTx(Transaction<'static, Postgres>);
 
 /// A transaction of the platform's own.
 pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
+
+/// A connection of the platform's own for a single statement that reads: without the round trips of a beginning and
+/// an end, on the way of every request.
+pub(crate) struct ServiceRead(PoolConnection<Postgres>);
 
 impl App {
     /// Opens a transaction in the app of `proof`.
@@ -48,6 +53,15 @@ impl App {
     pub(crate) async fn service_tx(&self) -> sqlx::Result<ServiceTx> {
         #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
         self.pools.service.begin().await.map(ServiceTx)
+    }
+
+    /// Takes a connection of the platform's own for one statement that reads.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn service_read(&self) -> sqlx::Result<ServiceRead> {
+        #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
+        self.pools.service.acquire().await.map(ServiceRead)
     }
 }
 
@@ -78,6 +92,13 @@ impl PersonTx {
     /// The database's; nothing was written then.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.0.commit().await
+    }
+}
+
+impl ServiceRead {
+    /// The connection, for a `store`.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
     }
 }
 

@@ -100,7 +100,9 @@ impl Contents {
 
 fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
     match reason {
-        "STOP" => Ok(FinishReason::Stop), // or calls, if there were any: the stream sees to that
+        // Or calls, if there were any: the stream sees to that. The second is no word of Google's own; others who
+        // speak its dialect say it where they call (aimock does).
+        "STOP" | "FUNCTION_CALL" => Ok(FinishReason::Stop),
         "MAX_TOKENS" => Ok(FinishReason::Length),
         "SAFETY"
         | "RECITATION"

@@ -61,6 +61,15 @@ async fn a_stream_a_whole_reply_and_a_list_of_chunks_are_read_alike() {
 }
 
 #[tokio::test]
+async fn a_call_may_end_with_a_word_that_google_does_not_have() {
+    let call = json!([{ "functionCall": { "name": "f", "args": {} } }]);
+    let told = seen(&chunk(call, Some("FUNCTION_CALL")).to_string()).await;
+    assert!(told.contains(r#""name":"f""#) && told.contains(r#""reason":"tool_calls""#), "{told}");
+    let told = seen(&chunk(json!([{ "text": "hi" }]), Some("FUNCTION_CALL")).to_string()).await;
+    assert!(told.contains(r#""reason":"stop""#), "{told}");
+}
+
+#[tokio::test]
 async fn an_error_may_come_in_a_list_and_a_failure_of_the_model_is_one() {
     let wrapped = json!([{ "error": { "code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED" } }]);
     assert!(seen(&wrapped.to_string()).await.contains("error 429 rate_limit_exceeded"));

@@ -1,8 +1,10 @@
 //! Google's `generateContent`.
 
-use super::{Said, Speak, Step, Tokens, frame, names, object};
+use super::{Said, Shared, Speak, Step, Tokens, frame, names, object};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct Google {
@@ -69,10 +71,10 @@ impl Speak for Google {
     }
 }
 
-pub(super) async fn models() -> Response {
+pub(super) async fn models(State(state): State<Arc<Shared>>) -> Response {
     let model = |id: &&str| json!({ "name": format!("models/{id}"), "supportedGenerationMethods": ["generateContent"] });
     let other = json!({ "name": "models/painter", "supportedGenerationMethods": ["predict"] });
-    let models: Vec<Value> = super::MODELS.iter().map(model).chain([other]).collect();
+    let models: Vec<Value> = state.models.iter().map(model).chain([other]).collect();
     axum::Json(json!({ "models": models })).into_response()
 }
 
@@ -114,7 +116,7 @@ fn chunk(parts: Vec<Value>) -> String {
 fn usage_of(usage: Tokens) -> Value {
     json!({
         "promptTokenCount": usage.prompt,
-        "candidatesTokenCount": usage.completion - usage.thought,
+        "candidatesTokenCount": usage.completion.saturating_sub(usage.thought),
         "thoughtsTokenCount": usage.thought,
         "cachedContentTokenCount": usage.cached,
         "totalTokenCount": usage.prompt.saturating_add(usage.completion),

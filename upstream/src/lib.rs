@@ -1,24 +1,29 @@
 //! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks OpenAI's chat and
 //! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole.
 //!
-//! What it does with a request: the next queued script, else the script of the request's model, else the
-//! default, which echoes the last user message, repeats the results of tools, and calls a tool where the
-//! message says `call <tool> <json>`. Every request is kept, with whether its client hung up.
+//! What it does with a request: the next queued script, else the script of the request's model, else what
+//! [`chaos`] does for models of that name, else the default, which echoes the last user message, repeats the
+//! results of tools, and calls a tool where the message says `call <tool> <json>`. Requests are kept, with
+//! whether their client hung up.
 //!
-//! The server ends with the [`ScriptedUpstream`].
+//! Tests hold it in their hands; people tell it over HTTP ([`scripting`]). The server ends with the
+//! [`ScriptedUpstream`].
 
 mod anthropic;
+pub mod chaos;
 mod chat;
 mod google;
 mod responses;
+pub mod scripting;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,9 +36,14 @@ use tokio::task::JoinHandle;
 pub const MODELS: [&str; 2] = ["scripted", "scripted-large"];
 /// What [`Step::HugeFrame`] sends, in bytes: more than any reader should hold.
 pub const HUGE_FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// How long a request may be, in bytes: images and files travel inside.
+const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long after the last words a connection breaks, so that they arrive.
+const RESET_AFTER: Duration = Duration::from_millis(20);
 
-/// One thing the upstream does.
-#[derive(Debug, Clone)]
+/// One thing the upstream does. In JSON: `{"text": "hello"}`, `"reset"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// A piece of text.
     Text(String),
@@ -56,7 +66,12 @@ pub enum Step {
     /// The usage with what came from a cache, went into one, and was thought. Google writes no cache.
     DetailedUsage(Tokens),
     /// As the first step: answers with this status. Later: an error inside the stream.
-    Error { status: u16, message: String, retry_after: Option<String> },
+    Error {
+        status: u16,
+        message: String,
+        #[serde(default)]
+        retry_after: Option<String>,
+    },
     /// Breaks the connection.
     Reset,
     /// Says nothing more and keeps the connection open.
@@ -98,7 +113,8 @@ impl Step {
 }
 
 /// What a reply used.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tokens {
     /// All that was read.
     pub prompt: u64,
@@ -137,7 +153,35 @@ pub struct ScriptedUpstream {
 #[derive(Debug)]
 struct Shared {
     scripts: Mutex<Scripts>,
-    received: watch::Sender<Vec<Received>>,
+    received: watch::Sender<Log>,
+    kept_max: usize,
+    models: Vec<&'static str>,
+}
+
+/// The newest requests, oldest first.
+#[derive(Debug, Default)]
+struct Log {
+    /// How many came before and are not kept.
+    forgotten: usize,
+    kept: Vec<Received>,
+}
+
+impl Log {
+    /// Adds one; its number.
+    fn push(&mut self, received: Received, kept_max: usize) -> usize {
+        if self.kept.len() >= kept_max {
+            let half = kept_max.div_ceil(2).max(1).min(self.kept.len()); // so that most requests move nothing
+            self.kept.drain(..half);
+            self.forgotten += half;
+        }
+        self.kept.push(received);
+        self.forgotten + self.kept.len() - 1
+    }
+
+    /// One that is still kept.
+    fn get(&mut self, number: usize) -> Option<&mut Received> {
+        self.kept.get_mut(number.checked_sub(self.forgotten)?)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -147,20 +191,41 @@ struct Scripts {
 }
 
 impl ScriptedUpstream {
-    /// Starts on a free port of 127.0.0.1.
+    /// Starts on a free port of 127.0.0.1, and keeps every request: for tests.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("127.0.0.1 has a free port");
+        Self::serve(listener, usize::MAX, MODELS.to_vec(), Router::new())
+    }
+
+    /// The same on a socket of one's own, which keeps about so many requests.
+    pub fn start_on(listener: TcpListener, kept_max: usize) -> Self {
+        Self::serve(listener, kept_max, MODELS.to_vec(), Router::new())
+    }
+
+    fn serve(
+        listener: TcpListener,
+        kept_max: usize,
+        models: Vec<&'static str>,
+        more: Router<Arc<Shared>>,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
-        let state = Arc::new(Shared { scripts: Mutex::default(), received: watch::Sender::default() });
+        let state = Arc::new(Shared {
+            scripts: Mutex::default(),
+            received: watch::Sender::default(),
+            kept_max,
+            models,
+        });
         let router = Router::new()
             .route("/v1/chat/completions", post(answer::<chat::Chat>))
             .route("/v1/responses", post(answer::<responses::Responses>))
             .route("/v1/messages", post(answer::<anthropic::Messages>))
             .route("/v1/messages/count_tokens", post(count_tokens))
             .route("/v1/embeddings", post(embeddings))
-            .route("/v1/models", get(models))
+            .route("/v1/models", get(models_list))
             .route("/v1beta/models", get(google::models))
             .route("/v1beta/models/{model}", post(google_methods))
+            .merge(more)
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("a bound socket serves");
@@ -190,15 +255,15 @@ impl ScriptedUpstream {
 
     /// The chat requests until now, oldest first.
     pub fn received(&self) -> Vec<Received> {
-        self.state.received.borrow().clone()
+        self.state.received.borrow().kept.clone()
     }
 
     /// Waits until what was received satisfies `condition`; panics after five seconds.
     pub async fn wait_until(&self, condition: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let mut received = self.state.received.subscribe();
-        let wait = received.wait_for(|received| condition(received));
+        let wait = received.wait_for(|received| condition(&received.kept));
         let found = tokio::time::timeout(Duration::from_secs(5), wait).await;
-        found.expect("it happens within 5 s").expect("the upstream runs").clone()
+        found.expect("it happens within 5 s").expect("the upstream runs").kept.clone()
     }
 }
 
@@ -218,14 +283,15 @@ impl Shared {
         if let Some(steps) = scripts.queued.pop_front() {
             return steps;
         }
-        scripts.by_model.get(model).cloned().unwrap_or_else(|| said().default_script())
+        let script = scripts.by_model.get(model).cloned().or_else(|| chaos::script(model));
+        script.unwrap_or_else(|| said().default_script())
     }
 }
 
 /// Marks a request as hung up when it is dropped before [`Watch::complete`].
 struct Watch {
     state: Arc<Shared>,
-    position: usize,
+    number: usize,
     completed: bool,
     body: Value,
 }
@@ -236,31 +302,37 @@ impl Watch {
     }
 
     fn new(state: &Arc<Shared>, path: String, headers: HeaderMap, body: Value) -> Self {
-        let mut position = 0;
-        state.received.send_modify(|received| {
-            position = received.len();
-            received.push(Received { path, headers, body: body.clone(), hung_up: false, completed: false });
-        });
-        Self { state: Arc::clone(state), position, completed: false, body }
+        let mut number = 0;
+        let received = Received { path, headers, body: body.clone(), hung_up: false, completed: false };
+        state.received.send_modify(|log| number = log.push(received, state.kept_max));
+        Self { state: Arc::clone(state), number, completed: false, body }
     }
 
     fn complete(&mut self) {
         self.completed = true;
-        self.state.received.send_modify(|received| received[self.position].completed = true);
+        self.note(|received| received.completed = true);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Received)) {
+        self.state.received.send_modify(|log| {
+            if let Some(received) = log.get(self.number) {
+                change(received);
+            }
+        });
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.completed {
-            self.state.received.send_modify(|received| received[self.position].hung_up = true);
+            self.note(|received| received.hung_up = true);
         }
     }
 }
 
-async fn models() -> Response {
+async fn models_list(State(state): State<Arc<Shared>>) -> Response {
     let model = |id: &&str| json!({ "id": id, "object": "model", "created": 0, "owned_by": "scripted" });
-    axum::Json(json!({ "object": "list", "data": MODELS.iter().map(model).collect::<Vec<_>>() }))
+    axum::Json(json!({ "object": "list", "data": state.models.iter().map(model).collect::<Vec<_>>() }))
         .into_response()
 }
 
@@ -396,19 +468,19 @@ async fn answer<S: Speak>(
             }
             Some(Step::Buffered) => {
                 steps.pop_front();
-                return buffered::<S>(steps, watch);
+                return buffered::<S>(steps, watch).await;
             }
             _ if streamed => return sse::<S>(steps, watch),
-            _ => return buffered::<S>(steps, watch),
+            _ => return buffered::<S>(steps, watch).await,
         }
     }
 }
 
 fn error_response(status: u16, message: &str, retry_after: Option<&str>) -> Response {
-    let status = StatusCode::from_u16(status).expect("a test names a status");
+    let status = StatusCode::from_u16(status).expect("a script names a status");
     let mut response = (status, axum::Json(error_body(status.as_u16(), message))).into_response();
     if let Some(wait) = retry_after {
-        let wait = wait.parse().expect("a test names a header value");
+        let wait = wait.parse().expect("a script names a header value");
         response.headers_mut().insert(header::RETRY_AFTER, wait);
     }
     response
@@ -436,10 +508,37 @@ fn end_of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> (Option<String>, Tok
     (reason, usage)
 }
 
-fn buffered<S: Speak>(mut steps: VecDeque<Step>, mut watch: Watch) -> Response {
+/// A whole answer; what would break a stream breaks it, too.
+async fn buffered<S: Speak>(mut steps: VecDeque<Step>, mut watch: Watch) -> Response {
     let (reason, usage) = end_of(&steps);
+    for step in &mut steps {
+        match step {
+            Step::HugeFrame => *step = Step::Text("x".repeat(HUGE_FRAME_BYTES)),
+            Step::Wait(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            Step::Stall => std::future::pending::<()>().await,
+            _ => {}
+        }
+    }
     watch.complete();
-    axum::Json(S::whole(steps.make_contiguous(), reason.as_deref(), usage)).into_response()
+    let whole = S::whole(steps.make_contiguous(), reason.as_deref(), usage).to_string();
+    let half = Bytes::copy_from_slice(&whole.as_bytes()[..whole.len() / 2]);
+    let breaks =
+        |step: &&Step| matches!(step, Step::Error { .. } | Step::Reset | Step::MalformedFrame | Step::End);
+    let body = match steps.iter().find(breaks) {
+        Some(Step::Error { status, message, retry_after }) => {
+            return error_response(*status, message, retry_after.as_deref());
+        }
+        Some(Step::Reset) => {
+            let rest = stream::once(async {
+                tokio::time::sleep(RESET_AFTER).await;
+                Err(std::io::Error::other("scripted reset"))
+            });
+            Body::from_stream(stream::once(async { Ok(half) }).chain(rest))
+        }
+        Some(_) => Body::from(half),
+        None => Body::from(whole),
+    };
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// What one step puts on the wire.
@@ -490,8 +589,7 @@ fn to_wire<S: Speak>(steps: &VecDeque<Step>) -> VecDeque<Wire> {
                 return wire;
             }
             Step::Reset => {
-                // Apart from what came before, so that it arrives.
-                wire.extend([Wire::Wait(Duration::from_millis(20)), Wire::Reset]);
+                wire.extend([Wire::Wait(RESET_AFTER), Wire::Reset]);
                 return wire;
             }
             Step::Stall => wire.push_back(Wire::Stall),
