@@ -20,7 +20,7 @@ use crate::{
     registry::{
         blobs::{BlobError, Blobs},
         predefined::{Predefined, PredefinedError, Shipped},
-        recompile,
+        recompile, remake,
     },
     router,
     sandbox::{Sandbox, SandboxConfig, compiler::CompilerConfig},
@@ -149,6 +149,7 @@ pub async fn start(
     let serving = tokio::spawn(serve(app.clone(), listener));
     app.spawn(upkeep::run(app.clone()));
     app.spawn(recompile::run(app.clone()));
+    app.spawn(remake::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
 }

@@ -69,6 +69,7 @@ pub struct Compiler(Arc<Inner>);
 
 struct Inner {
     core: &'static [u8],
+    core_sha256: String,
     sandbox: Sandbox,
     /// Compiled when the first file comes: most hosts never see one.
     runtime: OnceLock<Runtime>,
@@ -79,7 +80,13 @@ impl Compiler {
     /// Takes the core module of the runtime, and the sandbox where what is made of it will run.
     pub fn new(core: &'static [u8], sandbox: &Sandbox) -> Compiler {
         let (runtime, turn) = (OnceLock::new(), Arc::new(Semaphore::new(1)));
-        Compiler(Arc::new(Inner { core, sandbox: sandbox.clone(), runtime, turn }))
+        let core_sha256 = Sandbox::digest(core);
+        Compiler(Arc::new(Inner { core, core_sha256, sandbox: sandbox.clone(), runtime, turn }))
+    }
+
+    /// Which runtime it makes them of: another one makes another component of the same file.
+    pub fn runtime_sha256(&self) -> &str {
+        &self.0.core_sha256
     }
 
     /// Makes the component of a tool's file. `name` is the plugin's.
