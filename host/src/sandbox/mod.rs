@@ -35,6 +35,8 @@ mod first_slice;
 mod imports;
 mod lanes;
 mod limits;
+#[doc(hidden)]
+pub mod seams;
 mod shared_code;
 mod state;
 mod text;
