@@ -112,17 +112,13 @@ pub(crate) fn upload(data: &[u8]) {
 
 /// A tool's file, as the compiler's child reads it.
 pub(crate) fn typescript(data: &[u8]) {
-    let Some(source) =
-        data.get(..data.len().min(TYPESCRIPT_BYTES_MAX)).and_then(|data| str::from_utf8(data).ok())
-    else {
-        return;
-    };
-    let told = json!({ "name": "tool.ts", "source": source }).to_string();
-    let read = move || typescript::read(told.as_bytes());
+    let data = &data[..data.len().min(TYPESCRIPT_BYTES_MAX)];
+    let Ok(source) = str::from_utf8(data).map(str::to_owned) else { return };
     let reader = std::thread::Builder::new().stack_size(TYPESCRIPT_STACK_BYTES);
-    let heard = reader.spawn(read).expect("a thread can be started").join().expect("it never panics");
-    let heard: Value = serde_json::from_slice(&heard.expect("it was told a file")).expect("it says JSON");
-    assert!(heard["Ok"].is_object() || heard["Err"]["why"].is_string(), "{heard}");
+    let read = reader.spawn(move || typescript::read("tool", &source)).expect("a thread can be started");
+    if let Err(invalid) = read.join().expect("it never panics") {
+        assert!(!invalid.why.is_empty(), "it says why");
+    }
 }
 
 static CLOSED: LazyLock<Egress> =
