@@ -29,6 +29,8 @@ const ROUNDS: usize = 5;
 const TURN: Duration = Duration::from_millis(800);
 /// Instances that live at the same time, to see what one takes.
 const INSTANCES: u32 = 200;
+/// As many as there are languages, and once more: what one language leaves in its slots is not counted as the next one's.
+const SLOTS: u32 = 5 * INSTANCES;
 
 /// What the runs share.
 pub(crate) struct Bench {
@@ -47,7 +49,7 @@ impl Bench {
             cache_dir: dir.path().to_owned(),
             compiler: CompilerConfig::with(opg_tests::process::binary()),
             worker_threads: threads,
-            calls_in_flight_max: 2 * INSTANCES,
+            calls_in_flight_max: SLOTS,
             host: runtime.handle().clone(),
         })
         .expect("a sandbox");

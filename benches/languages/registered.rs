@@ -5,10 +5,14 @@
 
 use crate::{Bench, Calls};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use opg_host::sandbox::{Component, Sandbox};
 use opg_tests::hostile::assemble;
 
 const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+
+/// As many as the sandbox compiles at once.
+const UPLOADS_AT_ONCE: usize = 2;
 
 /// Answers `null`.
 const TOOL: &str = r#"
@@ -56,12 +60,12 @@ pub(crate) fn print(bench: &Bench) {
     for count in COUNTS {
         let (mut each, mut same) = (Calls::default(), Calls::default());
         bench.runtime.block_on(async {
-            while tools.len() < count {
-                let tool = Tool::new(tools.len());
-                // Uploaded: compiled, and kept on disk.
-                tool.find(bench).await;
-                tools.push(tool);
-            }
+            let new: Vec<Tool> = (tools.len()..count).map(Tool::new).collect();
+            // Uploaded: compiled, and kept on disk.
+            stream::iter(&new)
+                .for_each_concurrent(UPLOADS_AT_ONCE, |tool| async move { drop(tool.find(bench).await) })
+                .await;
+            tools.extend(new);
             let mut next = tools.iter().cycle();
             for _ in 0..crate::ROUNDS {
                 each.turn(async || next.next().expect("it never ends").call(bench).await).await;

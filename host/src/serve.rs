@@ -22,7 +22,7 @@ use crate::{
     registry::{
         blobs::{BlobError, Blobs},
         predefined::{Predefined, PredefinedError, Shipped},
-        recompile,
+        recompile, remake,
     },
     router,
     sandbox::{Sandbox, SandboxConfig, compiler::CompilerConfig},
@@ -160,6 +160,7 @@ pub async fn start(
     app.spawn(upkeep::run(app.clone()));
     app.spawn(recompile::run(app.clone()));
     app.spawn(sessions::log::listen::run(app.clone()));
+    app.spawn(remake::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
 }

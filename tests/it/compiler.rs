@@ -100,8 +100,8 @@ async fn without_its_compiler_a_host_says_so_and_goes_on() {
 
 #[test]
 fn the_compilers_child_can_compute_and_nothing_else() {
-    // A reader of TypeScript has a thread with a stack of its own, which is memory.
-    for (job, threads, memory_bytes) in [("component", "1", 1_u64 << 30), ("typescript", "2", 2 << 30)] {
+    // A reader of TypeScript has a thread with a stack of its own, which is memory, and one for its clock.
+    for (job, threads, memory_bytes) in [("component", "1", 1_u64 << 30), ("typescript", "3", 2 << 30)] {
         let mut child = Command::new(binary())
             .args(["compile-worker", job, "30,1073741824"])
             .env_clear()

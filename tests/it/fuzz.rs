@@ -13,7 +13,9 @@ use opg_host::{
     tools::check_definitions,
 };
 use opg_tests::{hostile, process::binary};
+use properties::VALUES;
 use proptest::prelude::*;
+use serde_json::json;
 use std::{
     net::Ipv4Addr,
     sync::{Arc, LazyLock},
@@ -21,6 +23,10 @@ use std::{
 };
 use tokio::runtime::Runtime;
 use url::Url;
+
+/// What `fuzz/` looks for in a minute or a night, here for a moment.
+#[path = "../../fuzz/properties.rs"]
+mod properties;
 
 /// Enough to find what is wrong in a pattern, short enough for every run of the tests.
 const CASES: u32 = 512;
@@ -136,6 +142,79 @@ proptest! {
         let before = std::time::Instant::now();
         let _ = check_definitions("tool", &[tool]);
         prop_assert!(before.elapsed() < Duration::from_secs(1));
+    }
+}
+
+proptest! {
+    #![proptest_config(config(CASES))]
+
+    #[test]
+    fn what_the_fuzz_targets_hold_holds_for_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        properties::manifest(&bytes);
+        properties::capability(&bytes);
+        properties::url(&bytes);
+        properties::wit_values(&bytes);
+        properties::upload(&bytes);
+        for header in [&b"\0asm\x01\0\0\0"[..], b"\0asm\x0d\0\x01\0"] {
+            properties::upload(&[header, &bytes].concat());
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_almost_is_one_makes_a_module_or_an_error(
+        manifest in r#"\{("(config|opg|memory|allowed_hosts|timeout_ms|wasm|tools)":[{}\[\]",:0-9a-z*.]{0,30},?){1,3}\}"#,
+        front in "---\n(description|model|tools|steps): [\\[\\]\"a-z0-9:&*{}\n ]{0,60}\n---\n",
+    ) {
+        properties::manifest(manifest.as_bytes());
+        properties::manifest(front.as_bytes());
+    }
+
+    #[test]
+    fn no_grant_within_a_request_opens_more_than_that(
+        granted in target(), requested in target(), host in host(), path in "/[a%2/.;*]{0,8}", name in "[A-Za/]{1,4}",
+    ) {
+        properties::capability([granted, requested, host, path, name].join("\n").as_bytes());
+    }
+
+    #[test]
+    fn a_wit_value_that_is_taken_comes_back_as_the_same(
+        at in any::<prop::sample::Index>(), length in 0..12_usize, with in "[0-9e.\"\\[\\]{}:a-cé+/=-]{0,8}",
+    ) {
+        let mut text: Vec<char> = VALUES.chars().collect();
+        let at = at.index(text.len());
+        text.splice(at..(at + length).min(text.len()), with.chars());
+        properties::wit_values(text.into_iter().collect::<String>().as_bytes());
+    }
+
+    #[test]
+    fn no_file_crashes_the_reader_of_typescript(
+        source in "((let|class|export|function|enum|type|async|=>|import) ?|[a-c<>{}()\\[\\]:;,.=!?@\"'` 0-9/*\n-]){0,60}",
+    ) {
+        properties::typescript(source.as_bytes());
+    }
+}
+
+/// Targets of all kinds that could be within each other.
+fn target() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "(GET,?|POST,?){0,2} ?(\\*\\.)?[ab]{1,2}(\\.[ab]{1,2}){0,2}(:443|:\\*|:8080)?(/[a%2/.;]{0,5}\\*?)?",
+        "[A-B]{1,2}@(\\*\\.)?[ab]{1,2}(\\.[ab]{1,2}){0,2}( (header:[ab]|query:[ab]|body))?",
+        "(read|write)(:[Aa/]{0,3}\\*?)?",
+        "(memory_mib|wall_ms|cpu_ms)=[0-9]{1,3}",
+        Just("*".to_owned()),
+    ]
+}
+
+#[test]
+fn a_value_of_each_type_of_wit_is_taken_and_none_that_its_type_cannot_hold() {
+    let mut values: serde_json::Value = serde_json::from_str(VALUES).unwrap();
+    let back = properties::there_and_back(VALUES).unwrap();
+    assert_eq!((&back["text"], &back["shape"]), (&values["text"], &values["shape"]));
+    for (name, too_large) in [("f32", json!(1e39)), ("u8", json!(256)), ("char", json!("ab"))] {
+        let fits = std::mem::replace(&mut values[name], too_large);
+        let refused = properties::there_and_back(&values.to_string()).unwrap_err();
+        assert!(refused.starts_with(&format!("`{name}`: expected")), "{refused}");
+        values[name] = fits;
     }
 }
 

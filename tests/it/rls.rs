@@ -168,6 +168,7 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into model_prices values ('x', 'a', 1, 1, 1, 1, 1, now()), ('x', 'b', 1, 1, 1, 1, 1, now());
                    insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
                      from budget_counters;
+                   insert into typescript_builds select plugin_id, app_id, version, 'r', sha256, null, now() from plugin_versions;
                    insert into plugin_kv select app_id, 'tool/x', 'k', 'v', now() from apps on conflict do nothing")
         .execute(&mut conn).await.unwrap();
     let ids: BTreeMap<String, String> = sqlx::query_as("select slug, app_id::text from apps")

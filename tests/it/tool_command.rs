@@ -290,6 +290,74 @@ async fn a_file_that_was_built_elsewhere_is_published_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_plugin_of_extism_runs_here_behind_the_same_gate_and_limits_as_on_a_server() {
+    let site = Site::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::new(home.path());
+    let write = |name: &str, text: String| fs::write(home.path().join(name), text).unwrap();
+    fs::write(home.path().join("my_kit.wasm"), guests::EXTISM_KIT).unwrap();
+    fs::create_dir(home.path().join("tests")).unwrap();
+    let cases = json!([
+        { "tool": "greet", "input": { "name": "Ann" }, "output": { "text": "Hello, Ann!", "letters": 3 } },
+        { "tool": "my-kit_fail", "input": {}, "error": "there is no such city" },
+    ]);
+    write("tests/kit.json", cases.to_string());
+    let passed = author.does(&["test", "my_kit.wasm"]).await;
+    assert!(passed.starts_with("2 passed, 0 failed"), "{passed}");
+    assert!(passed.contains("next: opg tool publish my_kit.wasm"), "{passed}");
+
+    // The same module in a manifest, which asks for things.
+    let manifest = json!({
+        "wasm": [{ "data": STANDARD.encode(guests::EXTISM_KIT) }],
+        "allowed_hosts": [site.host()],
+        "timeout_ms": 300,
+        "opg": { "tools": { "greet": { "input_schema": {
+            "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"]
+        } } } },
+    });
+    write("asks.json", manifest.to_string());
+    let run = |tool: &'static str, input: Value, more: &'static [&'static str]| {
+        let author = &author;
+        async move {
+            let input = input.to_string();
+            let args = ["test", "asks.json", "--tool", tool, "--input", &input, "--json"];
+            json_of(&author.opg(&[&args[..], more].concat()).await.stdout)
+        }
+    };
+    let misfit = run("greet", json!({}), &[]).await;
+    assert_eq!(misfit["error"]["code"], "invalid_request", "{misfit}");
+
+    let fetch = json!({ "url": site.url("/echo") });
+    let denied = run("fetch", fetch.clone(), &["--allow-private"]).await;
+    assert!(denied["error"]["detail"].as_str().unwrap().contains("not granted here"), "{denied}");
+    let private = run("fetch", fetch.clone(), &["--grant", "all"]).await;
+    assert_eq!(private["error"]["code"], "tool_failed", "{private}");
+    assert!(site.visits().is_empty(), "nothing is reached that is not granted, and nothing private unsaid");
+    let fetched = run("fetch", fetch, &["--grant", "all", "--allow-private"]).await;
+    assert_eq!((&fetched["output"]["status"], site.visits().len()), (&json!(200), 1), "{fetched}");
+
+    let spun = run("spin", json!({}), &["--grant", "all"]).await;
+    assert_eq!(spun["error"]["code"], "tool_timeout", "{spun}");
+    assert!(spun["ms"].as_f64().is_some_and(|ms| (300.0..3_000.0).contains(&ms)), "{spun}");
+    let hogged = run("hog", json!({}), &[]).await;
+    assert_eq!(hogged["error"]["code"], "tool_oom", "{hogged}");
+
+    write("paths.json", json!({ "wasm": manifest["wasm"], "allowed_paths": { "/": "/" } }).to_string());
+    write("kit.txt", String::new());
+    write("My Kit.wasm", String::new());
+    for (file, code, says) in [
+        ("paths.json", 1, "a server would refuse this"),
+        ("kit.txt", 2, "neither a `.wasm`"),
+        ("My Kit.wasm", 2, "rename the file"),
+        ("none.wasm", 1, "cannot be read"),
+    ] {
+        let refused = author.opg(&["test", file]).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(code), ""), "{file}: {}", refused.all());
+        assert!(refused.stderr.contains(says), "{file}: {}", refused.all());
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_says_what_to_do_and_the_exit_code_whose_fault_it_is() {
     let app = TestApp::start().await;
     let acme = app.tenant("acme").await;

@@ -7,9 +7,14 @@ use opg_tests::{
     site::Site,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 const TYPESCRIPT: &str = "text/typescript";
+/// How long what happens in the background may take on a busy machine, with a compiler that is not optimised.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn path(name: &str) -> String {
     format!("/v1/tenant/tools/{name}")
@@ -513,6 +518,123 @@ async fn the_same_file_gives_the_same_component() {
         made.push(app.running.app.typescript.component("same", source.clone()).await.unwrap());
     }
     assert!(made[0] == made[1]);
+}
+
+// --- another release of the runtime ---
+
+/// What the runtime says of a text that is not base64, and what another release of it might.
+const WORDS: (&str, &str) = ("the text is not base64", "this is no base64 text");
+
+/// The runtime with another text in the place of each of these: as a release that changes it.
+fn another_runtime(changes: &[(&str, &str)]) -> &'static [u8] {
+    let mut runtime = opg_predefined::JAVASCRIPT_RUNTIME.to_vec();
+    for (old, new) in changes {
+        let found: Vec<usize> = runtime
+            .windows(old.len())
+            .enumerate()
+            .filter(|(_, part)| *part == old.as_bytes())
+            .map(|(at, _)| at)
+            .collect();
+        assert!(found.len() == 1 && new.len() <= old.len(), "{old}: {found:?}");
+        // Spaces are nothing in JavaScript.
+        let new = format!("{new:width$}", width = old.len());
+        runtime[found[0]..found[0] + old.len()].copy_from_slice(new.as_bytes());
+    }
+    runtime.leak()
+}
+
+/// What the tool made of `base64.ts` says of a text that is none.
+async fn complaint(client: &Client, name: &str) -> String {
+    let ran = client.invoke(name, json!({ "text": "%", "decode": true })).await;
+    assert_eq!(ran.json()["code"], "tool_failed", "{name}: {}", ran.text());
+    ran.text()
+}
+
+/// Waits until a query gives so many rows.
+async fn rows(app: &TestApp, query: &'static str, count: usize) -> Vec<String> {
+    let began = Instant::now();
+    loop {
+        let rows = app.sql(query).await;
+        if rows.len() >= count {
+            return rows;
+        }
+        assert!(began.elapsed() < PATIENCE, "{query}: {rows:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_the_runtime_tools_are_made_anew_while_the_old_ones_serve() {
+    const BUILDS: &str = "select p.name || coalesce(b.refused, '') from typescript_builds b
+                          join plugins p using (plugin_id) order by b.made_at";
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    for name in ["never-used", "used-first", "used-last"] {
+        install(&acme, name, fixture("base64.ts")).await;
+    }
+    for name in ["used-first", "used-last"] {
+        assert!(complaint(&acme, name).await.contains(WORDS.0));
+    }
+    let before = acme.get(&path("used-last")).await.json();
+
+    let app = app.restart_with_javascript(another_runtime(&[WORDS])).await;
+    let acme = acme.elsewhere(&app.base_url());
+    let began = Instant::now();
+    for name in ["used-first", "used-last"] {
+        loop {
+            let says = complaint(&acme, name).await;
+            if says.contains(WORDS.1) {
+                break;
+            }
+            assert!(says.contains(WORDS.0) && began.elapsed() < PATIENCE, "{name}: {says}");
+        }
+    }
+    let builds = rows(&app, BUILDS, 6).await;
+    assert_eq!(builds[..3], ["never-used", "used-first", "used-last"], "at their uploads");
+    assert_eq!(builds[3..], ["used-last", "used-first", "never-used"], "the most recently used first");
+
+    // It is the version that was uploaded, and its file once more changes nothing.
+    assert_eq!(acme.get(&path("used-last")).await.json(), before);
+    let again = upload(&acme, "used-last", fixture("base64.ts")).await;
+    assert_eq!((again.status, &again.json()["version"]), (200, &json!(1)), "{}", again.text());
+    assert_eq!(again.json()["sha256"], before["sha256"]);
+
+    // A host of the old release beside it, or after it, runs what it ran.
+    let app = app.restart_with_javascript(opg_predefined::JAVASCRIPT_RUNTIME).await;
+    let acme = acme.elsewhere(&app.base_url());
+    assert!(complaint(&acme, "used-last").await.contains(WORDS.0));
+    assert_eq!(app.sql(BUILDS).await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_would_say_something_else_made_anew_stays_what_was_reviewed() {
+    const REFUSED: &str = "select refused from typescript_builds where refused is not null order by made_at";
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    install(&acme, "b64", fixture("base64.ts")).await;
+    let before = acme.get(&path("b64")).await.json();
+
+    let describes = ("description: definition.description,", "description: `Ignore ${exported}`,");
+    let app = app.restart_with_javascript(another_runtime(&[WORDS, describes])).await;
+    let acme = acme.elsewhere(&app.base_url());
+    let refused = rows(&app, REFUSED, 1).await;
+    assert!(refused[0].contains("than what was reviewed"), "{refused:?}");
+    assert!(complaint(&acme, "b64").await.contains(WORDS.0), "the old one goes on");
+    assert_eq!(acme.get(&path("b64")).await.json(), before);
+
+    // Whoever uploads the file again has it reviewed, and meanwhile nothing changes.
+    let again = upload(&acme, "b64", fixture("base64.ts")).await;
+    assert_eq!(again.json()["status"], "pending_review", "{}", again.text());
+    assert_eq!(again.json()["exports"][0]["description"], "Ignore default");
+    assert!(complaint(&acme, "b64").await.contains(WORDS.0));
+
+    // One that takes no such file any more.
+    let throws = ("const definitions = [];", "throw Error('moved on')");
+    let app = app.restart_with_javascript(another_runtime(&[WORDS, throws])).await;
+    let acme = acme.elsewhere(&app.base_url());
+    let refused = rows(&app, REFUSED, 2).await;
+    assert!(refused[1].contains("moved on"), "{refused:?}");
+    assert!(complaint(&acme, "b64").await.contains(WORDS.0), "the old one goes on");
 }
 
 #[tokio::test]

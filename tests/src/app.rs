@@ -52,6 +52,7 @@ pub struct TestApp {
     own_database: bool,
     managed: bool,
     compiler: CompilerConfig,
+    javascript: &'static [u8],
 }
 
 /// What surrounds a [`TestApp`] besides its configuration.
@@ -64,6 +65,8 @@ pub struct Setup {
     pub managed: bool,
     /// How it compiles components: with the real binary, which must have been built.
     pub compiler: CompilerConfig,
+    /// The runtime of TypeScript tools.
+    pub javascript: &'static [u8],
 }
 
 impl Default for Setup {
@@ -73,6 +76,7 @@ impl Default for Setup {
             own_database: false,
             managed: false,
             compiler: CompilerConfig::with(process::binary()),
+            javascript: opg_predefined::JAVASCRIPT_RUNTIME,
         }
     }
 }
@@ -134,7 +138,7 @@ impl TestApp {
     }
 
     async fn open(config: Config, names: DatabaseNames, dir: TempDir, setup: Setup) -> TestApp {
-        let Setup { clock, own_database, managed, compiler } = setup;
+        let Setup { clock, own_database, managed, compiler, javascript } = setup;
         let location = match location(dir.path()) {
             _ if own_database => embedded(dir.path()),
             Location::External { url, .. } if managed => {
@@ -150,10 +154,8 @@ impl TestApp {
             compiler: Some(compiler.clone()),
         };
         let running =
-            serve::start(config.clone(), &shipped(), opg_predefined::JAVASCRIPT_RUNTIME, surroundings)
-                .await
-                .expect("opg starts");
-        TestApp { running, clock, dir, config, names, own_database, managed, compiler }
+            serve::start(config.clone(), &shipped(), javascript, surroundings).await.expect("opg starts");
+        TestApp { running, clock, dir, config, names, own_database, managed, compiler, javascript }
     }
 
     /// Stops it and starts another on the same data.
@@ -164,6 +166,7 @@ impl TestApp {
             own_database: self.own_database,
             managed: self.managed,
             compiler: self.compiler,
+            javascript: self.javascript,
         };
         TestApp::open(self.config, self.names, self.dir, setup).await
     }
@@ -171,6 +174,12 @@ impl TestApp {
     /// Stops it and starts another on the same data with another configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> TestApp {
         change(&mut self.config);
+        self.restart().await
+    }
+
+    /// The same, of a release with another runtime of TypeScript tools.
+    pub async fn restart_with_javascript(mut self, javascript: &'static [u8]) -> TestApp {
+        self.javascript = javascript;
         self.restart().await
     }
 

@@ -19,7 +19,7 @@ const NOT_OURS: [&str; 3] = ["target", "node_modules", "__pycache__"];
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    test: test::Args,
+    test: test::How,
     /// Upload each build that passes its cases.
     #[arg(long)]
     publish: bool,
@@ -54,12 +54,12 @@ async fn round(args: &Args, dir: &Path, server: Option<&remote::Server>) {
         let project = Project::find(dir)?;
         let (built, project) = tokio::task::spawn_blocking(move || (build::build(&project), project)).await?;
         let artifact = built?;
-        test::test(&args.test, &project, &artifact).await?;
+        test::test(&args.test, &project.name, &artifact, test::PUBLISH).await?;
         if let Some(server) = server {
             remote::publish::upload(
                 server,
                 &project.name,
-                artifact.into(),
+                artifact,
                 super::Output { json: false, quiet: false },
             )
             .await?;

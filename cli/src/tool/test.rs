@@ -1,4 +1,5 @@
-//! `opg tool test`: the project's cases, or one input, in the server's own sandbox.
+//! `opg tool test`: the project's cases, or one input, in the server's own sandbox. Of the project as it is built, or
+//! of a file that was built elsewhere: a component or an Extism plugin.
 
 use super::{
     At, Output, Told, Wrong, build,
@@ -15,10 +16,18 @@ use std::{
     time::Duration,
 };
 
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A file that is there already: a component or an Extism plugin (`.wasm`), or a plugin's manifest (`.json`).
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
 #[derive(Clone, clap::Args)]
 // `dev` takes these beside its own.
 #[group(id = "test")]
-pub(crate) struct Args {
+pub(crate) struct How {
     #[command(flatten)]
     at: At,
     /// Run one tool once with this JSON, instead of the cases in tests/*.json; `-` reads it from stdin.
@@ -66,49 +75,62 @@ fn what_is_there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Val
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
-    let project = Project::find(&args.at.dir)?;
-    let artifact = build::build(&project)?;
-    test(args, &project, &artifact).await
+    let Some(file) = &args.file else {
+        let project = Project::find(&args.how.at.dir)?;
+        let artifact = build::build(&project)?;
+        return test(&args.how, &project.name, &artifact, PUBLISH).await;
+    };
+    let (name, artifact) = build::built(file)?;
+    if !opg_host::registry::is_name(&name) {
+        let text = format!(
+            "the tool would be called `{}`: a name is lower-case letters, digits and hyphens; rename the file",
+            text::line(&name)
+        );
+        return Err(Wrong(text).into());
+    }
+    test(&args.how, &name, &artifact, &format!("{PUBLISH} {}", file.display())).await
 }
 
-/// Tests what was built.
-pub(super) async fn test(args: &Args, project: &Project, artifact: &build::Artifact) -> anyhow::Result<()> {
+/// How a project's tool is published.
+pub(super) const PUBLISH: &str = "opg tool publish";
+
+/// Tests what was built, as a plugin of this name. `publish` is what to do where all is well.
+pub(super) async fn test(
+    how: &How,
+    name: &str,
+    artifact: &build::Artifact,
+    publish: &str,
+) -> anyhow::Result<()> {
     let local = Local::start()?;
-    let examined = local.examine(&project.name, artifact).await?;
-    let secrets = Secrets::read(&args.secret, args.secrets_file.as_deref())?;
-    let wishes = Wishes { grant: args.grant.clone(), allow_private: args.allow_private };
+    let examined = local.examine(name, artifact).await?;
+    let secrets = Secrets::read(&how.secret, how.secrets_file.as_deref())?;
+    let wishes = Wishes { grant: how.grant.clone(), allow_private: how.allow_private };
     let mut loaded = Loaded::new(examined, &wishes, secrets)?;
-    if args.output.talks() {
+    if how.output.talks() {
         let size = text::size(artifact.bytes.len() as u64);
         let names: Vec<_> = loaded.tools().iter().map(|tool| tool.name.as_str()).collect();
-        eprintln!("{}: {size}, with {}", project.name, text::line(&names.join(", ")));
+        eprintln!("{name}: {size}, with {}", text::line(&names.join(", ")));
         for wish in loaded.withheld() {
             let wish = text::line(&wish.to_string());
             eprintln!("  not granted here: {wish}   (--grant {wish}, or --grant all)");
         }
     }
-    match &args.input {
-        Some(input) => once(args, project, &local, &loaded, input).await,
-        None => cases(args, project, &local, &mut loaded).await,
+    match &how.input {
+        Some(input) => once(how, name, &local, &loaded, input).await,
+        None => cases(how, name, &local, &mut loaded, publish).await,
     }
 }
 
-async fn once(
-    args: &Args,
-    project: &Project,
-    local: &Local,
-    loaded: &Loaded,
-    input: &str,
-) -> anyhow::Result<()> {
+async fn once(how: &How, name: &str, local: &Local, loaded: &Loaded, input: &str) -> anyhow::Result<()> {
     let input = super::remote::input(input)?;
-    let tool = loaded.tool(&project.name, args.tool.as_deref())?;
+    let tool = loaded.tool(name, how.tool.as_deref())?;
     let ran = local.run(loaded, tool, &input.to_string()).await;
     let output = ran.result.as_ref().ok().map(|text| value(text));
-    if args.output.json {
+    if how.output.json {
         println!("{}", told(&ran, output.as_ref()));
     } else {
-        if args.output.talks() {
-            about(&ran);
+        if how.output.talks() {
+            about(&ran, &loaded.limits());
         }
         match (&ran.result, &output) {
             (Ok(_), Some(output)) => println!("{}", text::json(output)),
@@ -119,8 +141,14 @@ async fn once(
     if ran.result.is_ok() { Ok(()) } else { Err(Told.into()) }
 }
 
-async fn cases(args: &Args, project: &Project, local: &Local, loaded: &mut Loaded) -> anyhow::Result<()> {
-    let cases = read_cases(&project.dir)?;
+async fn cases(
+    how: &How,
+    plugin: &str,
+    local: &Local,
+    loaded: &mut Loaded,
+    publish: &str,
+) -> anyhow::Result<()> {
+    let cases = read_cases(&how.at.dir)?;
     if cases.is_empty() {
         let example = loaded.tools().first().map(|tool| text::example_input(&value(&tool.input_schema)));
         return Err(Wrong(format!(
@@ -131,38 +159,38 @@ async fn cases(args: &Args, project: &Project, local: &Local, loaded: &mut Loade
     }
     let (mut failed, mut results) = (0, vec![]);
     for (name, case) in &cases {
-        let mut grant = args.grant.clone();
+        let mut grant = how.grant.clone();
         grant.extend(case.grant.iter().cloned());
         let granted = loaded.granting(&grant).map_err(|wrong| Wrong(format!("{name}: {wrong}")))?;
         let before = loaded.set_granted(granted);
-        let tool =
-            loaded.tool(&project.name, case.tool.as_deref()).map_err(|w| Wrong(format!("{name}: {w}")))?;
+        let tool = loaded.tool(plugin, case.tool.as_deref()).map_err(|w| Wrong(format!("{name}: {w}")))?;
         let ran = local.run(loaded, tool, &case.input.to_string()).await;
+        let limits = loaded.limits();
         loaded.set_granted(before);
         let output = ran.result.as_ref().ok().map(|text| value(text));
         let problem = judge(case, &ran, output.as_ref());
         failed += usize::from(problem.is_some());
-        if args.output.json {
+        if how.output.json {
             let mut result = told(&ran, output.as_ref());
             result["case"] = json!(name);
             result["passed"] = json!(problem.is_none());
             result["problem"] = json!(problem);
             results.push(result);
-        } else if args.output.talks() || problem.is_some() {
+        } else if how.output.talks() || problem.is_some() {
             let word = if problem.is_none() { "ok    " } else { "FAILED" };
             eprintln!("{word}  {name}  {}", ms(ran.spent.wall));
             if let Some(problem) = problem {
                 eprintln!("        {}", text::lines(&problem).replace('\n', "\n        "));
-                about(&ran);
+                about(&ran, &limits);
             }
         }
     }
-    if args.output.json {
+    if how.output.json {
         println!("{}", json!({ "passed": cases.len() - failed, "failed": failed, "cases": results }));
-    } else if args.output.talks() {
+    } else if how.output.talks() {
         println!("{} passed, {failed} failed", cases.len() - failed);
         if failed == 0 {
-            println!("\nnext: opg tool publish");
+            println!("\nnext: {publish}");
         }
     }
     if failed == 0 { Ok(()) } else { Err(Told.into()) }
@@ -218,7 +246,7 @@ fn judge(case: &Case, ran: &Ran, output: Option<&Value>) -> Option<String> {
 }
 
 /// What it logged, reached for and used.
-fn about(ran: &Ran) {
+fn about(ran: &Ran, limits: &CallLimits) {
     for line in &ran.logs {
         eprintln!("  log    {:<5} {}", format!("{:?}", line.level).to_lowercase(), text::line(&line.message));
     }
@@ -228,13 +256,13 @@ fn about(ran: &Ran) {
     for (what, allowed) in &ran.reached {
         eprintln!("  reach  {} {}", text::line(what), if *allowed { "allowed" } else { "denied" });
     }
-    let (spent, limits) = (&ran.spent, CallLimits::default());
+    let spent = &ran.spent;
     eprintln!(
         "  used   {} of {} s, CPU {} of {} s, memory {} of {}",
         ms(spent.wall),
-        limits.wall.as_secs(),
+        limits.wall.as_secs_f64(),
         ms(spent.cpu),
-        limits.cpu.as_secs(),
+        limits.cpu.as_secs_f64(),
         text::size(spent.memory_bytes_peak as u64),
         text::size(limits.memory_bytes_max as u64)
     );
@@ -264,7 +292,7 @@ fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-impl Args {
+impl How {
     /// Where the project is.
     pub(super) fn at(&self) -> At {
         self.at.clone()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The limits of a call that has these by itself, of a chain that has this much time left.
 pub fn of(grants: &GuestGrants, default: CallLimits, time_left: Duration) -> CallLimits {
-    effective(grants.effective(), default, time_left)
+    of_granted(grants.effective(), default, time_left)
 }
 
 /// How long a call of a plugin with these grants may take.
@@ -16,8 +16,8 @@ pub fn wall(grants: &GuestGrants, default: Duration) -> Duration {
     of(grants, CallLimits { wall: default, ..CallLimits::default() }, Duration::MAX).wall
 }
 
-/// Of several grants of one limit the widest counts.
-fn effective<'a>(
+/// The same where all of these are effective. Of several grants of one limit the widest counts.
+pub fn of_granted<'a>(
     granted: impl Iterator<Item = &'a Capability>,
     default: CallLimits,
     time_left: Duration,
@@ -52,7 +52,7 @@ mod tests {
             let granted: Vec<_> =
                 targets.iter().map(|target| Capability::new(CapabilityKind::Limit, *target)).collect();
             let default = CallLimits { wall: Duration::from_secs(30), ..CallLimits::default() };
-            let limits = effective(granted.iter(), default, Duration::from_secs(40));
+            let limits = of_granted(granted.iter(), default, Duration::from_secs(40));
             (limits.memory_bytes_max >> 20, limits.wall.as_millis(), limits.cpu.as_millis())
         };
         assert_eq!(granted(&[]), (64, 30_000, 10_000));

@@ -9,6 +9,7 @@
 //! - [`upload`], [`review`], [`rollback`], [`remove`]: what is done to a plugin.
 //! - [`compare`], `words`: what a reviewer reads.
 //! - [`resolve`]: from a name to something that runs.
+//! - [`recompile`], [`remake`]: after a release with another engine, or another JavaScript runtime.
 //! - [`blobs`]: the bytes, by digest. [`predefined`]: what we ship.
 //! - [`markdown`]: agents written as text, run by the `default` agent.
 
@@ -18,6 +19,7 @@ pub mod compiling;
 pub mod markdown;
 pub mod predefined;
 pub mod recompile;
+pub mod remake;
 pub mod remove;
 pub mod resolve;
 pub mod review;

@@ -38,7 +38,7 @@ pub async fn remove<A: Permission<Of = AppRef>>(
     store::lock(&mut tx, allowed.app().app_id).await?;
     store::find(&mut tx, plugin).await?.ok_or(RemoveError::NotFound)?;
     if !force {
-        let users = agents_that_name(&mut tx, plugin).await?;
+        let users = agents_that_name(app, &mut tx, plugin).await?;
         if !users.is_empty() {
             return Err(RemoveError::InUse(users));
         }
@@ -54,11 +54,11 @@ pub async fn remove<A: Permission<Of = AppRef>>(
     Ok(())
 }
 
-async fn agents_that_name(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Result<Vec<String>> {
+async fn agents_that_name(app: &App, tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Result<Vec<String>> {
     if plugin.kind != PluginKind::Tool {
         return Ok(vec![]);
     }
-    let agents = store::list_active(tx, PluginKind::Agent).await?;
+    let agents = store::list_active(tx, PluginKind::Agent, app.typescript.runtime_sha256()).await?;
     let names_it = |description: &Description| match description {
         Description::Markdown(agent) => agent.tools.as_ref().is_some_and(|tools| {
             tools.named().iter().any(|tool| crate::tools::plugin_of(tool) == plugin.name)
@@ -67,7 +67,7 @@ async fn agents_that_name(tx: &mut TenantTx, plugin: &PluginName) -> sqlx::Resul
     };
     Ok(agents
         .into_iter()
-        .filter(|row| names_it(&row.version.description))
-        .map(|row| row.plugin.name)
+        .filter(|row| names_it(&row.listed.version.description))
+        .map(|row| row.listed.plugin.name)
         .collect())
 }

@@ -104,7 +104,7 @@ impl Resolved {
 pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Result<Vec<Resolved>> {
     let (rows, grants, offered) = {
         let mut tx = app.tenant_tx(proof).await?;
-        let rows = store::list_active(&mut tx, kind).await?;
+        let rows = store::list_active(&mut tx, kind, app.typescript.runtime_sha256()).await?;
         let grants = store::list_grants(&mut tx, None).await?;
         (rows, grants, store::offered_predefined(&mut tx, kind).await?)
     };
@@ -113,7 +113,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
     };
     let mut found: Vec<Resolved> = rows
         .into_iter()
-        .map(|row| {
+        .map(|store::ActiveRow { listed: row, made_anew }| {
             let name = PluginName { kind, name: row.plugin.name };
             Resolved {
                 granted: granted_to(&name).into(),
@@ -121,7 +121,7 @@ pub async fn usable(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Re
                 requested: row.version.requested.iter().map(|wish| wish.capability.clone()).collect(),
                 version: Some(row.version.version),
                 description: row.version.description.0,
-                code: Code::Blob(row.version.sha256),
+                code: Code::Blob(made_anew.unwrap_or(row.version.sha256)),
                 name,
             }
         })

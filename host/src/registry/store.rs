@@ -3,11 +3,11 @@
 use super::{Description, PluginKind, PluginName, Requested};
 use crate::{
     grants::{Capability, CapabilityKind},
-    tenants::TenantTx,
+    tenants::{ServiceTx, TenantTx},
     tools::runs,
 };
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, types::Json};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 /// A plugin.
@@ -370,13 +370,30 @@ pub(super) async fn list(
     .await
 }
 
-/// Plugins that run, with the version that does, by name.
-pub(super) async fn list_active(tx: &mut TenantTx, kind: PluginKind) -> sqlx::Result<Vec<ListedRow>> {
+/// A plugin with the version that runs.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ActiveRow {
+    /// Both.
+    #[sqlx(flatten)]
+    pub listed: ListedRow,
+    /// The component that was made of its file for this runtime.
+    pub made_anew: Option<String>,
+}
+
+/// Plugins that run, with the version that does, by name. `runtime` is the one of TypeScript tools.
+pub(super) async fn list_active(
+    tx: &mut TenantTx,
+    kind: PluginKind,
+    runtime: &str,
+) -> sqlx::Result<Vec<ActiveRow>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select {LISTED}, {VERSION} from plugins p join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+        "select {LISTED}, {VERSION}, b.sha256 as made_anew from plugins p
+         join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+         left join typescript_builds b on b.plugin_id = v.plugin_id and b.version = v.version and b.runtime = $2
          where p.kind = $1 order by p.name"
     )))
     .bind(kind.name())
+    .bind(runtime)
     .fetch_all(tx.conn())
     .await
 }
@@ -394,5 +411,109 @@ pub(super) async fn offered_predefined(
         "select {column} from apps where app_id = current_app_id()"
     )))
     .fetch_one(tx.conn())
+    .await
+}
+
+// === what is made of TypeScript files ===
+
+/// What was made of a version's file for a runtime: a component's digest, or why there is none.
+pub(super) struct Build<'a> {
+    /// The plugin and the version.
+    pub which: (Uuid, i32),
+    /// Whose they are.
+    pub app_id: Uuid,
+    /// The runtime's digest.
+    pub runtime: &'a str,
+    /// What came of it.
+    pub made: Result<String, String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Writes down a build; whether none was there and the version still is.
+pub(super) async fn keep_build(conn: &mut PgConnection, build: &Build<'_>) -> sqlx::Result<bool> {
+    sqlx::query(
+        "insert into typescript_builds (plugin_id, app_id, version, runtime, sha256, refused, made_at)
+         select plugin_id, app_id, version, $4::text, $5::text, $6::text, $7::timestamptz from plugin_versions
+         where plugin_id = $1 and app_id = $2 and version = $3
+         on conflict do nothing",
+    )
+    .bind(build.which.0)
+    .bind(build.app_id)
+    .bind(build.which.1)
+    .bind(build.runtime)
+    .bind(build.made.as_ref().ok())
+    .bind(build.made.as_ref().err())
+    .bind(build.at)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// What was made of a version's file for this runtime, if anything was: its digest, or none where it was refused.
+pub(super) async fn find_build(
+    tx: &mut TenantTx,
+    (plugin_id, version): (Uuid, i32),
+    runtime: &str,
+) -> sqlx::Result<Option<Option<String>>> {
+    sqlx::query_scalar(
+        "select sha256 from typescript_builds where plugin_id = $1 and version = $2 and runtime = $3",
+    )
+    .bind(plugin_id)
+    .bind(version)
+    .bind(runtime)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// Active versions of which nothing was made for this runtime, the most recently used first: plugin and version.
+pub(super) async fn of_other_runtimes(tx: &mut ServiceTx, runtime: &str) -> sqlx::Result<Vec<(Uuid, i32)>> {
+    sqlx::query_as(
+        "select v.plugin_id, v.version from plugins p
+         join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+         join apps a on a.app_id = p.app_id and a.status <> 'deleted'
+         where p.kind = 'tool' and v.source_sha256 is not null
+           and not exists (select from typescript_builds b
+                           where b.plugin_id = v.plugin_id and b.version = v.version and b.runtime = $1)
+         order by (select max(r.occurred_at) from tool_runs r where r.app_id = p.app_id and r.plugin_name = p.name)
+                  desc nulls last, v.created_at desc",
+    )
+    .bind(runtime)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// A version that is to be made anew.
+#[derive(FromRow)]
+pub(super) struct OldBuild {
+    /// Whose it is.
+    pub app_id: Uuid,
+    /// The plugin's name.
+    pub name: String,
+    /// The digest of its file.
+    pub source_sha256: String,
+    /// What was reviewed.
+    pub description: Json<Description>,
+    /// What it asks for.
+    pub requested: Json<Vec<Requested>>,
+}
+
+/// One of them, if it still is.
+pub(super) async fn of_other_runtime(
+    tx: &mut ServiceTx,
+    (plugin_id, version): (Uuid, i32),
+    runtime: &str,
+) -> sqlx::Result<Option<OldBuild>> {
+    sqlx::query_as(
+        "select p.app_id, p.name, v.source_sha256, v.description, v.requested from plugins p
+         join plugin_versions v on v.plugin_id = p.plugin_id and v.version = p.active_version
+         where p.plugin_id = $1 and v.version = $2
+           and not exists (select from typescript_builds b
+                           where b.plugin_id = v.plugin_id and b.version = v.version and b.runtime = $3)",
+    )
+    .bind(plugin_id)
+    .bind(version)
+    .bind(runtime)
+    .fetch_optional(tx.conn())
     .await
 }

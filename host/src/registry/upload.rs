@@ -7,7 +7,7 @@
 
 use super::{
     Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, compiling::NoTurn, is_name,
-    markdown, store,
+    markdown, remake, store,
 };
 use crate::{
     app::App,
@@ -273,15 +273,13 @@ async fn record<A: Permission<Of = AppRef>>(
         None => (insert_plugin(app, &mut tx, allowed, plugin).await?, true),
     };
     let newest = store::newest_version(&mut tx, row.plugin_id).await?;
-    let is_same = |version: &&store::VersionRow| {
-        version.sha256 == new.sha256 && version.source_sha256 == new.source_sha256
-    };
-    if let Some(same) = newest.as_ref().filter(is_same) {
-        return Ok(Uploaded {
-            active: row.active_version == Some(same.version),
-            version: same.clone(),
-            created: false,
-        });
+    if let Some(same) = &newest
+        && is_the_same(app, &mut tx, row.plugin_id, same, &new).await?
+    {
+        let (active, version) = (row.active_version == Some(same.version), same.clone());
+        keep_build(app, &mut tx, allowed, (row.plugin_id, version.version), &new).await?;
+        tx.commit().await?;
+        return Ok(Uploaded { active, version, created: false });
     }
     let tools = i64::try_from(new.description.tools().len()).unwrap_or(i64::MAX);
     let tools = store::count_tools_beside(&mut tx, row.plugin_id).await?.saturating_add(tools);
@@ -291,16 +289,17 @@ async fn record<A: Permission<Of = AppRef>>(
     let version = store::VersionRow {
         version: newest.map_or(1, |version| version.version + 1),
         format: new.format.name().to_owned(),
-        sha256: new.sha256,
-        source_sha256: new.source_sha256,
+        sha256: new.sha256.clone(),
+        source_sha256: new.source_sha256.clone(),
         size_bytes: i64::try_from(new.size_bytes).unwrap_or(i64::MAX),
-        description: sqlx::types::Json(new.description),
-        requested: sqlx::types::Json(new.requested),
+        description: sqlx::types::Json(new.description.clone()),
+        requested: sqlx::types::Json(new.requested.clone()),
         uploaded_at: app.now(),
         passed: false,
     };
     let by = allowed.caller().credential_id;
     store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;
+    keep_build(app, &mut tx, allowed, (row.plugin_id, version.version), &new).await?;
     let active = has_nothing_new(&mut tx, row.plugin_id, &version).await?;
     if active {
         let which = (row.plugin_id, version.version);
@@ -314,6 +313,45 @@ async fn record<A: Permission<Of = AppRef>>(
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     Ok(Uploaded { version, active, created })
+}
+
+/// Whether it is this version once more: the same bytes. Of a file other bytes are made for another runtime; then what
+/// this host runs for the version, or would, if a reviewer would read the same.
+async fn is_the_same(
+    app: &App,
+    tx: &mut TenantTx,
+    plugin_id: Uuid,
+    version: &store::VersionRow,
+    new: &New,
+) -> sqlx::Result<bool> {
+    if version.source_sha256 != new.source_sha256 || new.source_sha256.is_none() {
+        return Ok(version.sha256 == new.sha256 && version.source_sha256 == new.source_sha256);
+    }
+    let runtime = app.typescript.runtime_sha256();
+    let made = store::find_build(tx, (plugin_id, version.version), runtime).await?;
+    Ok(match made {
+        Some(made) => made.as_ref() == Some(&new.sha256),
+        None => remake::says_and_asks_the_same(
+            (&version.description, &version.requested),
+            (&new.description, &new.requested),
+        ),
+    })
+}
+
+/// Remembers for which runtime a file's component was made.
+async fn keep_build(
+    app: &App,
+    tx: &mut TenantTx,
+    proof: &impl InApp,
+    which: (Uuid, i32),
+    new: &New,
+) -> sqlx::Result<()> {
+    if new.source_sha256.is_some() {
+        let (runtime, made) = (app.typescript.runtime_sha256(), Ok(new.sha256.clone()));
+        let build = store::Build { which, app_id: proof.app().app_id, runtime, made, at: app.now() };
+        store::keep_build(tx.conn(), &build).await?;
+    }
+    Ok(())
 }
 
 async fn insert_plugin(

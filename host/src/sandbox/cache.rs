@@ -10,7 +10,7 @@
 //! compiling anew before somebody waits for it, the most recently used first.
 //! A file's time of change is when it was last used.
 
-use super::limits::{CODE_BYTES_MAX, CODE_CACHE_BYTES_MAX};
+use super::limits::{CODE_BYTES_MAX, CODE_CACHE_BYTES_MAX, CODE_CACHE_LOOK_EVERY_BYTES};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fs::{self, File, OpenOptions};
@@ -35,6 +35,8 @@ pub(super) struct CodeCache {
     /// Of this one.
     dir: PathBuf,
     key: [u8; KEY_BYTES],
+    /// Bytes written since the size of all was last looked at.
+    written: AtomicU64,
 }
 
 impl CodeCache {
@@ -42,7 +44,9 @@ impl CodeCache {
     pub(super) fn open(dir: &Path, engine: &Engine) -> io::Result<Self> {
         let entries = dir.join(fingerprint(engine));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&entries)?;
-        Ok(Self { root: dir.to_owned(), dir: entries, key: key(dir)? })
+        // What is there may be too much already: the first write looks.
+        let written = AtomicU64::new(CODE_CACHE_LOOK_EVERY_BYTES);
+        Ok(Self { root: dir.to_owned(), dir: entries, key: key(dir)?, written })
     }
 
     /// The machine code of the component with this digest, if we wrote it.
@@ -66,6 +70,12 @@ impl CodeCache {
         let path = self.path(digest);
         let temporary = Temporary::write(&self.dir, &[&mac, code])?;
         fs::rename(&temporary.0, path)?;
+        // To look takes as long as there are files: not each time, or thousands of uploads would take thousands squared.
+        let written = self.written.fetch_add(code.len() as u64, Ordering::Relaxed);
+        if written < CODE_CACHE_LOOK_EVERY_BYTES {
+            return Ok(());
+        }
+        self.written.store(0, Ordering::Relaxed);
         self.prune(CODE_CACHE_BYTES_MAX)
     }
 
@@ -211,7 +221,7 @@ impl Drop for Temporary {
 
 #[cfg(test)]
 mod tests {
-    use super::CodeCache;
+    use super::{CODE_CACHE_LOOK_EVERY_BYTES, CodeCache};
     use crate::sandbox::engine::new_engine;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::{Duration, UNIX_EPOCH};
@@ -300,6 +310,18 @@ mod tests {
         cache.prune(300).unwrap();
         assert!(cache.read("b").is_none());
         assert!(cache.read("a").is_some() && cache.read("c").is_some());
+    }
+
+    #[test]
+    fn room_is_made_at_the_first_write_and_then_when_much_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        let sizes = [1, CODE_CACHE_LOOK_EVERY_BYTES, 1, 1];
+        let looked = sizes.map(|bytes| {
+            cache.write("aa", &vec![0; usize::try_from(bytes).unwrap()]).unwrap();
+            cache.written.load(std::sync::atomic::Ordering::Relaxed)
+        });
+        assert_eq!(looked, [0, CODE_CACHE_LOOK_EVERY_BYTES, 0, 1]);
     }
 
     #[test]

@@ -173,15 +173,15 @@ impl Loader {
             Found::Ready(component) => return Ok(component),
             Found::Verified(interface, wasm) => (interface, wasm),
         };
-        let code = self.in_child(interface.job(), wasm).await?;
+        let code = self.in_child(interface.job(), Bytes::new(), wasm).await?;
         let (work, key) = (self.work.clone(), digest.to_owned());
         self.blocking(move || work.link_and_keep(&key, &interface, &code)).await?
     }
 
     /// On the host's runtime, whoever asks; given up with whoever waits.
-    pub(super) async fn in_child(&self, job: Job, input: Bytes) -> Result<Vec<u8>, LoadError> {
+    pub(super) async fn in_child(&self, job: Job, ours: Bytes, input: Bytes) -> Result<Vec<u8>, LoadError> {
         let work = self.work.clone();
-        AbortOnDrop(self.host.spawn(async move { work.compiler.run(job, &input).await }))
+        AbortOnDrop(self.host.spawn(async move { work.compiler.run(job, &ours, &input).await }))
             .await
             .map_err(|_| stopped())?
     }

@@ -38,6 +38,17 @@ pub(super) fn new_engine_with(calls_max: u32, code: Arc<dyn CacheStore>) -> wasm
     Engine::new(&config)
 }
 
+/// An engine for the runtime of TypeScript tools alone, to compile it and to load a file in it. It begins with a copy
+/// of its memory rather than a mapped file: where files are loaded, none can be made.
+pub(super) fn new_loading_engine(code: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    let mut config = config(1);
+    config.memory_init_cow(false);
+    if let Some(code) = code {
+        config.enable_incremental_compilation(code)?;
+    }
+    Engine::new(&config)
+}
+
 fn config(calls_max: u32) -> Config {
     let mut config = Config::new();
     config

@@ -284,6 +284,9 @@ const _: () = assert!(CODE_BYTES_MAX <= LOADED_BYTES_MAX as u64);
 /// Compiled components on disk, in bytes: some thousand tools. What was not used for longest goes.
 pub(super) const CODE_CACHE_BYTES_MAX: u64 = 4 << 30;
 
+/// After so many bytes written the size of all of it is looked at: by as much it may be over.
+pub(super) const CODE_CACHE_LOOK_EVERY_BYTES: u64 = 64 << 20;
+
 /// Machine code kept for components to have in common, in bytes: that of the
 /// runtime of TypeScript tools has some 10 MiB.
 pub(super) const SHARED_CODE_BYTES_MAX: usize = 64 * MIB;

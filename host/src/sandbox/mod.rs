@@ -35,6 +35,8 @@ mod first_slice;
 mod imports;
 mod lanes;
 mod limits;
+#[doc(hidden)]
+pub mod seams;
 mod shared_code;
 mod state;
 mod text;
@@ -274,9 +276,14 @@ impl Sandbox {
         extism::into_module(json)
     }
 
-    /// Does one job shut in, in a child: see [`compiler`].
-    pub(crate) async fn in_child(&self, job: compiler::Job, input: Bytes) -> Result<Vec<u8>, LoadError> {
-        self.0.loader.in_child(job, input).await
+    /// Does one job shut in, in a child: see [`compiler`]. `ours` is what it takes for that besides the input.
+    pub(crate) async fn in_child(
+        &self,
+        job: compiler::Job,
+        ours: Bytes,
+        input: Bytes,
+    ) -> Result<Vec<u8>, LoadError> {
+        self.0.loader.in_child(job, ours, input).await
     }
 
     /// The component with this digest, if it is ready: saves reading its bytes.
@@ -376,10 +383,10 @@ impl Sandbox {
         &self.0.engine
     }
 
-    /// An engine of the same settings, for our own runtime to be compiled and loaded in: what it compiles is
-    /// found again in the components made of it. It has no clock.
+    /// An engine for our own runtime to be compiled in: what it compiles is found again in the components made of
+    /// it. It has no clock.
     pub fn engine_for_loading(&self) -> wasmtime::Result<Engine> {
-        engine::new_engine_with(1, self.0.shared_code.to_fill())
+        engine::new_loading_engine(Some(self.0.shared_code.to_fill()))
     }
 
     /// Whether guests can be run: the clock that interrupts them is alive.

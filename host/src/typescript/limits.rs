@@ -9,14 +9,11 @@ pub const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// write has a few dozen levels.
 pub(super) const NESTING_MAX: usize = 256;
 
-/// The stack of the child's thread that reads a file. What nests without brackets
+/// The stack of the child's thread that reads a file, and loads it. What nests without brackets
 /// (`!!!!…`, `a+a+…`) the parser follows by recursion: a megabyte of it took
 /// 0.8 GB, stack and tree together, unoptimised. Addresses, not memory: an
 /// honest file touches less than a megabyte.
 pub const READER_STACK_BYTES: usize = 1 << 30;
-
-/// The stack of the thread that loads a file in the runtime: four times what guest code may have of it.
-pub(super) const LOADER_STACK_BYTES: usize = 16 << 20;
 
 /// How long a file's top level may run: it defines tools and prepares tables,
 /// a library of half a megabyte takes 0.2 s.

@@ -5,13 +5,13 @@
 //! kept beside it, to be shown.
 //!
 //! 1. `nesting`, `strip`: types off, imports checked, the lines remembered.
-//! 2. `wishes`: hosts and secrets the file names, for the person who reviews it. Both in the compiler's child.
+//! 2. `wishes`: hosts and secrets the file names, for the person who reviews it.
 //! 3. `snapshot`: the file is loaded in the runtime (`predefined/runtimes/javascript`), and what then is in
 //!    memory becomes the component: a call starts where loading ended.
 //!
 //! Rules:
-//! - The file is hostile: it is read by the compiler's child, which can be killed and can only compute; its top
-//!   level runs in a store with limits and no imports. One at a time.
+//! - The file is hostile: all of this is done by the compiler's child, which can be killed and can only compute; its
+//!   top level runs there in a store with limits and no imports. One at a time.
 //! - Every refusal names the author's line, and what to do.
 //! - The same file gives the same component, byte for byte.
 //!
@@ -31,13 +31,15 @@ pub use limits::{READER_STACK_BYTES, SOURCE_BYTES_MAX};
 pub use place::Place;
 
 use crate::sandbox::{LoadError, RequestedCapability, Sandbox, compiler::Job};
-use limits::{LOADER_STACK_BYTES, TURN_WAIT};
+use bytes::Bytes;
+use limits::TURN_WAIT;
 use serde::{Deserialize, Serialize};
 use snapshot::{Runtime, SnapshotError};
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use strip::Stripped;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
+use wasmtime::Engine;
 
 /// Why a file became no component.
 #[derive(Debug, thiserror::Error)]
@@ -69,17 +71,24 @@ pub struct Compiler(Arc<Inner>);
 
 struct Inner {
     core: &'static [u8],
+    core_sha256: String,
     sandbox: Sandbox,
-    /// Compiled when the first file comes: most hosts never see one.
-    runtime: OnceLock<Runtime>,
-    turn: Arc<Semaphore>,
+    /// For the child. Compiled when the first file comes: most hosts never see one.
+    runtime: OnceCell<Bytes>,
+    turn: Semaphore,
 }
 
 impl Compiler {
     /// Takes the core module of the runtime, and the sandbox where what is made of it will run.
     pub fn new(core: &'static [u8], sandbox: &Sandbox) -> Compiler {
-        let (runtime, turn) = (OnceLock::new(), Arc::new(Semaphore::new(1)));
-        Compiler(Arc::new(Inner { core, sandbox: sandbox.clone(), runtime, turn }))
+        let (runtime, turn) = (OnceCell::new(), Semaphore::new(1));
+        let core_sha256 = Sandbox::digest(core);
+        Compiler(Arc::new(Inner { core, core_sha256, sandbox: sandbox.clone(), runtime, turn }))
+    }
+
+    /// Which runtime it makes them of: another one makes another component of the same file.
+    pub fn runtime_sha256(&self) -> &str {
+        &self.0.core_sha256
     }
 
     /// Makes the component of a tool's file. `name` is the plugin's.
@@ -87,55 +96,28 @@ impl Compiler {
     /// # Errors
     /// [`TypeScriptError`]
     pub async fn component(&self, name: &str, source: String) -> Result<Vec<u8>, TypeScriptError> {
-        let waiting = tokio::time::timeout(TURN_WAIT, self.0.turn.clone().acquire_owned()).await;
-        let turn = waiting.map_err(|_| TypeScriptError::Busy)?.expect("the semaphore is never closed");
-        let file = File::new(name, &source);
-        let stripped = self.read_in_child(&file).await?;
-        let (compiler, name) = (self.clone(), name.to_owned());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let loader =
-            std::thread::Builder::new().name("opg-typescript".to_owned()).stack_size(LOADER_STACK_BYTES);
-        let work = move || {
-            // The turn ends with the work, not with whoever waits for it.
-            let _turn = turn;
-            // Nobody may be waiting any more.
-            drop(tell.send(compiler.load(&name, &file, &stripped)));
+        let waiting = tokio::time::timeout(TURN_WAIT, self.0.turn.acquire()).await;
+        let _turn = waiting.map_err(|_| TypeScriptError::Busy)?.expect("the semaphore is never closed");
+        let runtime = self.runtime().await?;
+        let told = serde_json::to_vec(&File::new(name, &source)).map_err(engine)?;
+        let heard = self.0.sandbox.in_child(Job::TypeScript, runtime, told.into()).await;
+        Made::parse(heard.map_err(not_made)?).ok_or_else(|| engine("the child's answer makes no sense"))?.0
+    }
+
+    /// The runtime as the child takes it. One at a time gets here, so none is compiled in vain.
+    async fn runtime(&self) -> Result<Bytes, TypeScriptError> {
+        let compile = || async {
+            let compiler = self.clone();
+            let compile = move || snapshot::pack(compiler.0.core, &compiler.0.sandbox.engine_for_loading()?);
+            let packed = tokio::task::spawn_blocking(compile).await.map_err(engine)?;
+            packed.map(Bytes::from).map_err(|error| engine(format!("{error:#}")))
         };
-        loader.spawn(work).map_err(|error| TypeScriptError::Engine(error.to_string()))?;
-        told.await.unwrap_or_else(|_| Err(TypeScriptError::Engine("it stopped unexpectedly".to_owned())))
+        self.0.runtime.get_or_try_init(compile).await.cloned()
     }
+}
 
-    async fn read_in_child(&self, file: &File) -> Result<Stripped, TypeScriptError> {
-        let engine = |error: &dyn std::fmt::Display| TypeScriptError::Engine(error.to_string());
-        let told = serde_json::to_vec(file).map_err(|error| engine(&error))?;
-        let heard = self.0.sandbox.in_child(Job::TypeScript, told.into()).await.map_err(unread)?;
-        let read: Result<Stripped, Invalid> =
-            serde_json::from_slice(&heard).map_err(|error| engine(&error))?;
-        Ok(read?)
-    }
-
-    fn load(&self, name: &str, file: &File, stripped: &Stripped) -> Result<Vec<u8>, TypeScriptError> {
-        let given = Given {
-            file: &file.name,
-            plugin: name,
-            source: &stripped.code,
-            lines: &stripped.lines,
-            capabilities: &stripped.wishes,
-            secrets: stripped.secrets.iter().map(|name| (&**name, crate::secrets::reference(name))).collect(),
-        };
-        let given = serde_json::to_vec(&given).map_err(|error| TypeScriptError::Engine(error.to_string()))?;
-        let refused = |error| refused(error, &file.name, &file.source);
-        self.runtime().map_err(refused)?.snapshot(&given).map_err(refused)
-    }
-
-    fn runtime(&self) -> Result<&Runtime, SnapshotError> {
-        if let Some(runtime) = self.0.runtime.get() {
-            return Ok(runtime);
-        }
-        // One at a time, so none is compiled in vain.
-        let runtime = Runtime::new(self.0.core, self.0.sandbox.engine_for_loading()?)?;
-        Ok(self.0.runtime.get_or_init(|| runtime))
-    }
+fn engine(cause: impl std::fmt::Display) -> TypeScriptError {
+    TypeScriptError::Engine(cause.to_string())
 }
 
 /// What the runtime is given to load. Written as it is: a file may have a million places.
@@ -149,10 +131,10 @@ struct Given<'a> {
     secrets: BTreeMap<&'a str, String>,
 }
 
-/// A file as it is read.
+/// A file as it is told to the child.
 #[derive(Serialize, Deserialize)]
 struct File {
-    name: String,
+    plugin: String,
     source: String,
 }
 
@@ -160,27 +142,101 @@ impl File {
     fn new(plugin: &str, source: &str) -> File {
         // What editors put before a file is no part of it.
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        File { name: format!("{plugin}.ts"), source: source.to_owned() }
+        File { plugin: plugin.to_owned(), source: source.to_owned() }
+    }
+
+    fn name(&self) -> String {
+        format!("{}.ts", self.plugin)
     }
 
     fn read(&self) -> Result<Stripped, Invalid> {
-        nesting::check(&self.name, &self.source)?;
-        strip::strip(&self.name, &self.source)
+        nesting::check(&self.name(), &self.source)?;
+        strip::strip(&self.name(), &self.source)
+    }
+
+    fn make(&self, runtime: &Runtime<'_>) -> Result<Vec<u8>, TypeScriptError> {
+        let stripped = self.read()?;
+        let name = self.name();
+        let given = Given {
+            file: &name,
+            plugin: &self.plugin,
+            source: &stripped.code,
+            lines: &stripped.lines,
+            capabilities: &stripped.wishes,
+            secrets: stripped.secrets.iter().map(|name| (&**name, crate::secrets::reference(name))).collect(),
+        };
+        let given = serde_json::to_vec(&given).map_err(engine)?;
+        runtime.snapshot(&given).map_err(|error| refused(error, &name, &self.source))
     }
 }
 
-/// The child's side: a file as the host tells it to what is made of it, or what is wrong with it. Takes a stack of
-/// [`READER_STACK_BYTES`].
+/// What the child makes, or why it makes nothing: one byte, and the component, what is wrong with the file as JSON, or
+/// a text.
+struct Made(Result<Vec<u8>, TypeScriptError>);
+
+impl Made {
+    const COMPONENT: u8 = 0;
+    const INVALID: u8 = 1;
+    const ENGINE: u8 = 2;
+
+    fn into_bytes(self) -> serde_json::Result<Vec<u8>> {
+        let (tag, mut bytes) = match self.0 {
+            Ok(component) => (Made::COMPONENT, component),
+            Err(TypeScriptError::Invalid(invalid)) => (Made::INVALID, serde_json::to_vec(&invalid)?),
+            Err(other) => (Made::ENGINE, other.to_string().into_bytes()),
+        };
+        bytes.insert(0, tag);
+        Ok(bytes)
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Option<Made> {
+        let tag = *bytes.first()?;
+        bytes.remove(0);
+        Some(Made(match tag {
+            Made::COMPONENT => Ok(bytes),
+            Made::INVALID => Err(serde_json::from_slice::<Invalid>(&bytes).ok()?.into()),
+            Made::ENGINE => Err(engine(String::from_utf8_lossy(&bytes))),
+            _ => return None,
+        }))
+    }
+}
+
+/// The child's side, before it shuts itself in: what loads a file, and the clock that ends it.
+pub struct Maker(Engine);
+
+impl Maker {
+    /// Takes an engine as [`Sandbox::engine_for_loading`] gives, in which nothing else runs.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn start(engine: Engine) -> std::io::Result<Maker> {
+        snapshot::start_clock(&engine)?;
+        Ok(Maker(engine))
+    }
+
+    /// Makes the component of the file that it is told, with the runtime as the host packed it; or says what is wrong
+    /// with it. Takes a stack of [`READER_STACK_BYTES`].
+    ///
+    /// # Errors
+    /// Where it is told something else.
+    pub fn make(&self, runtime: &[u8], file: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let file: File = serde_json::from_slice(file)?;
+        let runtime = Runtime::unpack(&self.0, runtime).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        Ok(Made(file.make(&runtime)).into_bytes()?)
+    }
+}
+
+/// Reads a file as the child does first: an error in words, or nothing. Takes a stack, as [`Maker::make`].
 ///
 /// # Errors
-/// Where it is told something else.
-pub fn read(told: &[u8]) -> serde_json::Result<Vec<u8>> {
-    let file: File = serde_json::from_slice(told)?;
-    serde_json::to_vec(&file.read())
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn read(plugin: &str, source: &str) -> Result<(), Invalid> {
+    File::new(plugin, source).read().map(drop)
 }
 
 /// What a child that gave no answer says of the file.
-fn unread(error: LoadError) -> TypeScriptError {
+fn not_made(error: LoadError) -> TypeScriptError {
     let invalid = |why: &str| Invalid { why: why.to_owned(), place: None }.into();
     match error {
         LoadError::Busy => TypeScriptError::Busy,

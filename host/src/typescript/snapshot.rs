@@ -1,9 +1,9 @@
 //! From JavaScript to a component: load it in the runtime, and write what then is in memory into a module.
 //!
-//! The file's top level runs here, before anybody reviewed it. So it runs in an
-//! engine and a store of its own, under limits of time and memory, and every
-//! import traps: it can compute, and nothing else. What comes out is bytes of a
-//! component, judged afterwards like any upload.
+//! The file's top level runs here, before anybody reviewed it. So it runs in the
+//! compiler's child, in an engine and a store of its own, under limits of time
+//! and memory, and every import traps: it can compute, and nothing else. What
+//! comes out is bytes of a component, judged afterwards like any upload.
 //!
 //! A pure function of its arguments, with no clock and no chance in it: the
 //! same file gives the same component.
@@ -12,10 +12,7 @@ use super::limits::{
     ANSWER_BYTES_MAX, LOAD_MEMORY_BYTES_MAX, LOAD_TABLE_ELEMENTS_MAX, LOAD_TICK, LOAD_TIME_MAX,
 };
 use serde::Deserialize;
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 use wasmtime::{
     Engine, Instance, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc,
     UpdateDeadline, Val,
@@ -53,32 +50,70 @@ pub(super) enum SnapshotError {
     Engine(#[from] wasmtime::Error),
 }
 
-/// The runtime, compiled for snapshots: once for a process.
-pub(super) struct Runtime {
-    core: &'static [u8],
-    engine: Engine,
+/// The bytes of a length in what is packed.
+const LENGTH_BYTES: usize = 8;
+
+/// The host's side: compiles the runtime's core module, once for a process. Packed for a child: `<length><core><code>`.
+pub(super) fn pack(core: &[u8], engine: &Engine) -> wasmtime::Result<Vec<u8>> {
+    let (_, instrumented) = wizer().instrument(core)?;
+    let code = Module::new(engine, instrumented)?.serialize()?;
+    Ok([&(core.len() as u64).to_le_bytes()[..], core, &code].concat())
+}
+
+/// Ticks, so that what runs in the engine can be interrupted. Returns once it does.
+pub(super) fn start_clock(engine: &Engine) -> std::io::Result<()> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let engine = engine.clone();
+    std::thread::Builder::new().name("opg-load-clock".to_owned()).spawn(move || {
+        loop {
+            engine.increment_epoch();
+            // Nobody listens to all but the first.
+            let _ = tell.send(());
+            std::thread::park_timeout(LOAD_TICK);
+        }
+    })?;
+    told.recv().map_err(std::io::Error::other)
+}
+
+/// The child's side: the runtime, ready to load a file.
+pub(super) struct Runtime<'a> {
+    core: &'a [u8],
+    engine: &'a Engine,
     module: Module,
 }
 
-impl Runtime {
-    /// Compiles the runtime's core module, with an engine that nothing else runs in.
-    pub(super) fn new(core: &'static [u8], engine: Engine) -> Result<Runtime, SnapshotError> {
-        let (_, instrumented) = wizer().instrument(core)?;
-        let module = Module::new(&engine, instrumented)?;
+impl Runtime<'_> {
+    /// Takes what [`pack`] made, with an engine of the same settings that nothing else runs in, and whose clock ticks.
+    #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
+    pub(super) fn unpack<'a>(engine: &'a Engine, packed: &'a [u8]) -> wasmtime::Result<Runtime<'a>> {
+        let part = packed.split_first_chunk::<LENGTH_BYTES>().and_then(|(length, rest)| {
+            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+        });
+        let (core, code) = part.ok_or_else(|| wasmtime::Error::msg("this is no packed runtime"))?;
+        // SAFETY: `code` is what `pack` serialized in the process that started this one, of our own runtime, and it
+        // came over a pipe that nobody else holds; the engine checks that it is for one of these settings.
+        let module = unsafe { Module::deserialize(engine, code)? };
         Ok(Runtime { core, engine, module })
     }
 
     /// Loads `given`, which is JSON for the runtime's `opg-load`, and makes a component of what comes of it.
     pub(super) fn snapshot(&self, given: &[u8]) -> Result<Vec<u8>, SnapshotError> {
-        let mut store = Store::new(&self.engine, State::new());
+        let mut store = Store::new(self.engine, State::new());
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);
         let ends = Instant::now() + LOAD_TIME_MAX;
         store.epoch_deadline_callback(move |_| {
             Ok(if Instant::now() < ends { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt })
         });
-        let loaded = self.while_ticking(|| self.load(&mut store, given));
-        let instance = match loaded {
+        let taken = self.take(&mut store, given);
+        // The process ends with this. To tidy up an instance asks the kernel for more than the child may.
+        std::mem::forget(store);
+        component(&taken?)
+    }
+
+    /// The module with what is in memory once `given` is loaded.
+    fn take(&self, store: &mut Store<State>, given: &[u8]) -> Result<Vec<u8>, SnapshotError> {
+        let instance = match self.load(store, given) {
             Ok(instance) => instance,
             Err(SnapshotError::Engine(error)) => return Err(judged(error, store.data())),
             // The file's code may have been told so, and caught it.
@@ -88,12 +123,11 @@ impl Runtime {
         // As `instrument` was: its answer borrows the bytes, so it is asked again rather than kept.
         let wizer = wizer();
         let (context, _) = wizer.instrument(self.core)?;
-        let module = at_once(wizer.snapshot(&context, &mut Taken { store: &mut store, instance }))?;
-        component(&module)
+        Ok(at_once(wizer.snapshot(&context, &mut Taken { store, instance }))?)
     }
 
     fn load(&self, store: &mut Store<State>, given: &[u8]) -> Result<Instance, SnapshotError> {
-        let mut linker = Linker::new(&self.engine);
+        let mut linker = Linker::new(self.engine);
         linker.define_unknown_imports_as_traps(&self.module)?;
         let instance = linker.instantiate(&mut *store, &self.module)?;
         let memory = instance.get_memory(&mut *store, "memory").ok_or_else(|| foreign("memory"))?;
@@ -110,26 +144,6 @@ impl Runtime {
                 place: error.line.map(|line| (line, error.column.unwrap_or(1))),
             }),
         }
-    }
-
-    /// Runs `work` while a clock ticks that can interrupt it.
-    fn while_ticking<T>(&self, work: impl FnOnce() -> T) -> T {
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let clock =
-                std::thread::Builder::new().name("opg-load-clock".to_owned()).spawn_scoped(scope, || {
-                    while !done.load(Ordering::Relaxed) {
-                        std::thread::park_timeout(LOAD_TICK);
-                        self.engine.increment_epoch();
-                    }
-                });
-            // Without the clock nothing could stop it; scoped, so that it never outlives the work.
-            let clock = clock.expect("a thread can be started");
-            let result = work();
-            done.store(true, Ordering::Relaxed);
-            clock.thread().unpark();
-            result
-        })
     }
 }
 

@@ -15,7 +15,10 @@ use super::{
 use anyhow::Context;
 use bytes::Bytes;
 use serde_json::json;
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,9 +38,12 @@ pub(super) struct Artifact {
 /// What kind of thing that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// Or the module of an Extism plugin, which the bytes tell.
     Component,
     /// A file that whoever runs it makes a component of.
     Script,
+    /// An Extism plugin in its manifest.
+    ExtismManifest,
 }
 
 impl Kind {
@@ -46,6 +52,7 @@ impl Kind {
             Kind::Component => "application/wasm",
             // JavaScript is TypeScript without types.
             Kind::Script => "text/typescript",
+            Kind::ExtismManifest => "application/vnd.extism.manifest+json",
         }
     }
 }
@@ -60,10 +67,8 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     let examined = Local::start()?.examine(&project.name, &artifact).await?;
     // A script's are the runtime's.
-    let imports = match artifact.kind {
-        Kind::Component => imports(&artifact.bytes)?,
-        Kind::Script => vec![],
-    };
+    let is_script = artifact.kind == Kind::Script;
+    let imports = if is_script { vec![] } else { imports(&artifact.bytes)? };
     if args.output.json {
         let told = json!({
             "name": project.name,
@@ -76,10 +81,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         println!("{told}");
         return Ok(());
     }
-    let built = match artifact.kind {
-        Kind::Component => "",
-        Kind::Script => ", nothing to build: the server takes it as it is",
-    };
+    let built = if is_script { ", nothing to build: the server takes it as it is" } else { "" };
     println!("{}: {}{built}", artifact.path.display(), text::size(size));
     for tool in examined.description.tools() {
         let first = tool.description.lines().next().unwrap_or_default();
@@ -101,6 +103,23 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Artifact> {
         Lang::C => c::build(project),
         Lang::Ts | Lang::Js => script::read(project),
     }
+}
+
+/// A file that was built elsewhere, and what the tool is called.
+pub(super) fn built(file: &Path) -> anyhow::Result<(String, Artifact)> {
+    let extension = file.extension().unwrap_or_default().to_string_lossy();
+    let kind = match &*extension {
+        "wasm" => Kind::Component,
+        "json" => Kind::ExtismManifest,
+        _ => {
+            let shown = file.display();
+            let text = format!("{shown} is neither a `.wasm` nor the `.json` of an Extism manifest");
+            return Err(Wrong(text).into());
+        }
+    };
+    let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-").to_ascii_lowercase();
+    Ok((name, Artifact { path: file.to_owned(), bytes: bytes.into(), kind }))
 }
 
 fn component(path: PathBuf) -> anyhow::Result<Artifact> {

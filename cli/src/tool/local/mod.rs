@@ -23,6 +23,7 @@ use opg_host::{
     egress::{Egress, EgressPolicy},
     error::FieldError,
     grants::{Capability, CapabilityKind},
+    guests::limits,
     registry::{
         PluginKind, Requested,
         upload::{self, Examined, UploadError},
@@ -105,8 +106,8 @@ impl Local {
         Ok(Local { sandbox, scripts })
     }
 
-    /// Does what the server does at upload: make a component of a script, verify, compile, `describe`, check
-    /// what it said.
+    /// Does what the server does at upload: make a component of a script, put a manifest into its module, verify,
+    /// compile, `describe`, check what it said.
     pub(super) async fn examine(&self, name: &str, artifact: &Artifact) -> anyhow::Result<Examined> {
         let refused = |cause: UploadError| anyhow::anyhow!("a server would refuse this: {cause}");
         let wasm = match artifact.kind {
@@ -115,6 +116,10 @@ impl Local {
                 let source = String::from_utf8(artifact.bytes.to_vec())?;
                 let made = self.scripts.component(name, source).await;
                 made.map_err(|cause| refused(cause.into()))?.into()
+            }
+            Kind::ExtismManifest => {
+                let module = Sandbox::module_of_extism_manifest(&artifact.bytes);
+                module.map_err(|cause| refused(cause.into()))?.into()
             }
         };
         upload::examine(&self.sandbox, PluginKind::Tool, name, wasm).await.map_err(refused)
@@ -143,10 +148,9 @@ impl Local {
         ));
         let context = CallContext { invocation_id: invocation_id(), app: APP.to_owned(), session_id: None };
         let component = &loaded.examined.component;
-        let limits = CallLimits::default();
         let called = self
             .sandbox
-            .call_tool(component, door.clone(), limits, &tool.name, input.to_owned(), context)
+            .call_tool(component, door.clone(), loaded.limits(), &tool.name, input.to_owned(), context)
             .await;
         let result = match called.result {
             Ok(Ok(output)) => Ok(output),
@@ -199,6 +203,11 @@ impl Loaded {
                 })
             }
         }
+    }
+
+    /// What a run may use: as much as any, or what it was granted in its place.
+    pub(super) fn limits(&self) -> CallLimits {
+        limits::of_granted(self.granted.iter(), CallLimits::default(), Duration::MAX)
     }
 
     pub(super) fn requested(&self) -> Vec<Capability> {

@@ -1,14 +1,9 @@
 //! `opg tool publish`: builds the project and uploads what comes out, or uploads a file that was built elsewhere.
 
 use super::{Server, ServerArgs, status_in_words, wishes, word};
-use crate::tool::{At, Output, Wrong, build, project::Project, text};
-use anyhow::Context as _;
-use bytes::Bytes;
+use crate::tool::{At, Output, build, project::Project, text};
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,56 +22,27 @@ pub(crate) struct Args {
 
 pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
     let server = args.server.connect()?;
-    let (name, file) = match &args.file {
-        Some(file) => built(file)?,
+    let (name, artifact) = match &args.file {
+        Some(file) => build::built(file)?,
         None => {
             let project = Project::find(&args.at.dir)?;
-            let file = build::build(&project)?.into();
-            (project.name, file)
+            let artifact = build::build(&project)?;
+            (project.name, artifact)
         }
     };
     let name = super::checked_name(args.name.as_deref().unwrap_or(&name))?;
-    upload(&server, &name, file, args.output).await
-}
-
-/// What is uploaded.
-pub(in crate::tool) struct Upload {
-    bytes: Bytes,
-    media_type: &'static str,
-}
-
-impl From<build::Artifact> for Upload {
-    fn from(built: build::Artifact) -> Upload {
-        Upload { bytes: built.bytes, media_type: built.kind.media_type() }
-    }
-}
-
-/// A file that is uploaded as it is, and what the tool is called.
-fn built(file: &Path) -> anyhow::Result<(String, Upload)> {
-    let extension = file.extension().unwrap_or_default().to_string_lossy();
-    let media_type = match &*extension {
-        "wasm" => "application/wasm",
-        "json" => "application/vnd.extism.manifest+json",
-        _ => {
-            let shown = file.display();
-            let text = format!("{shown} is neither a `.wasm` nor the `.json` of an Extism manifest");
-            return Err(Wrong(text).into());
-        }
-    };
-    let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let name = file.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-").to_ascii_lowercase();
-    Ok((name, Upload { bytes: bytes.into(), media_type }))
+    upload(&server, &name, artifact, args.output).await
 }
 
 /// Uploads what was built, and says what became of it.
 pub(in crate::tool) async fn upload(
     server: &Server,
     name: &str,
-    file: Upload,
+    artifact: build::Artifact,
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tenant/tools/{name}");
-    let answer = server.put(&path, file.media_type, file.bytes).await?;
+    let answer = server.put(&path, artifact.kind.media_type(), artifact.bytes).await?;
     let published = &answer.body;
     if output.json {
         println!("{published}");

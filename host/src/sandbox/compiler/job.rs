@@ -10,7 +10,7 @@ pub enum Job {
     Component,
     /// A core module to machine code.
     Module,
-    /// A TypeScript file to JavaScript: `typescript::read`.
+    /// A TypeScript file to a component: `typescript::Maker`.
     TypeScript,
 }
 
@@ -54,9 +54,10 @@ impl FromStr for Budget {
     }
 }
 
-/// What a child is told: the length of the shared code (8 bytes, little endian), the shared code, the input.
+/// What a child is told: the length of what is ours (8 bytes, little endian), that, the input.
 pub(super) struct Told<'a> {
-    pub(super) shared: &'a [u8],
+    /// Shared code for a component, the packed runtime for a TypeScript file.
+    pub(super) ours: &'a [u8],
     pub(super) input: &'a [u8],
 }
 
@@ -64,14 +65,14 @@ const HEAD_BYTES: usize = 8;
 
 impl<'a> Told<'a> {
     pub(super) fn head(&self) -> [u8; HEAD_BYTES] {
-        (self.shared.len() as u64).to_le_bytes()
+        (self.ours.len() as u64).to_le_bytes()
     }
 
     pub(super) fn parse(told: &'a [u8]) -> Option<Told<'a>> {
         let (head, rest) = told.split_at_checked(HEAD_BYTES)?;
         let length = usize::try_from(u64::from_le_bytes(head.try_into().ok()?)).ok()?;
-        let (shared, input) = rest.split_at_checked(length)?;
-        Some(Told { shared, input })
+        let (ours, input) = rest.split_at_checked(length)?;
+        Some(Told { ours, input })
     }
 }
 
@@ -112,10 +113,10 @@ mod tests {
 
     #[test]
     fn what_is_told_comes_in_two_parts() {
-        let told = Told { shared: b"code", input: b"wasm" };
-        let sent = [&told.head()[..], told.shared, told.input].concat();
+        let told = Told { ours: b"code", input: b"wasm" };
+        let sent = [&told.head()[..], told.ours, told.input].concat();
         let heard = Told::parse(&sent).unwrap();
-        assert_eq!((heard.shared, heard.input), (told.shared, told.input));
+        assert_eq!((heard.ours, heard.input), (told.ours, told.input));
         assert!(Told::parse(&sent[..10]).is_none() && Told::parse(b"").is_none());
     }
 

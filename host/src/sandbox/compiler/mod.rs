@@ -14,8 +14,9 @@
 //!   goes in through a pipe and machine code comes out of one;
 //! - it ends with whoever waits for it.
 //!
-//! TypeScript files are read in the same way: their grammar is followed by
-//! recursion, as deep as whoever wrote the file likes.
+//! TypeScript files are made components in the same way: their grammar is
+//! followed by recursion, as deep as whoever wrote the file likes, and their top
+//! level is somebody's program.
 //!
 //! What it answers is machine code on trust, as any compiler's is: the engine
 //! checks the frame, the cache adds our own digest.
@@ -96,8 +97,8 @@ impl Compiler {
         Self { config, shared, lanes: Semaphore::new(COMPILE_LANES) }
     }
 
-    /// Does one job in a child. Dropping the future kills it.
-    pub(super) async fn run(&self, job: Job, input: &[u8]) -> Result<Vec<u8>, LoadError> {
+    /// Does one job in a child, with what is ours for it and the input. Dropping the future kills it.
+    pub(super) async fn run(&self, job: Job, ours: &[u8], input: &[u8]) -> Result<Vec<u8>, LoadError> {
         let waiting = timeout(self.config.wall_max, self.lanes.acquire()).await;
         let _lane = waiting.map_err(|_| LoadError::Busy)?.expect("the semaphore is never closed");
         let mut child = self.start(job).map_err(|error| {
@@ -106,12 +107,13 @@ impl Compiler {
                 self.config.program.display()
             ))
         })?;
-        let shared = match job {
+        let packed = match job {
             Job::Component => self.shared.pack(),
             // Nothing is in a module that we have compiled before.
             Job::Module | Job::TypeScript => vec![],
         };
-        let told = job::Told { shared: &shared, input };
+        let ours = if job == Job::Component { &packed } else { ours };
+        let told = job::Told { ours, input };
         match timeout(self.config.wall_max, converse(&mut child, &told)).await {
             Ok(Ok(ended)) => self.judge(ended),
             Ok(Err(error)) => Err(LoadError::Engine(format!("the compiler cannot be talked to: {error}"))),
@@ -171,7 +173,7 @@ async fn converse(child: &mut Child, told: &job::Told<'_>) -> std::io::Result<En
     let tell = async {
         if let Some(stdin) = &mut stdin {
             // One that died early does not listen; its status says why.
-            for part in [&told.head()[..], told.shared, told.input] {
+            for part in [&told.head()[..], told.ours, told.input] {
                 if stdin.write_all(part).await.is_err() {
                     break;
                 }

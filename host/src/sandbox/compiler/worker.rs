@@ -2,7 +2,7 @@
 
 use super::job::{Answer, Budget, Job, Told};
 use crate::hardening;
-use crate::sandbox::engine::new_engine_with;
+use crate::sandbox::engine::{new_engine_with, new_loading_engine};
 use crate::sandbox::limits::{COMPONENT_BYTES_MAX, SHARED_CODE_BYTES_MAX};
 use crate::sandbox::shared_code::SharedCode;
 use crate::typescript;
@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use std::io::{Read as _, Write as _, stdin, stdout};
 use std::process::ExitCode;
 
-/// What the host may tell, in bytes: a component, and twice what is shared, for lengths and keys.
+/// What the host may tell, in bytes: a component, and twice what is shared, for lengths and keys. A runtime and a file
+/// are less.
 const TOLD_BYTES_MAX: u64 = (COMPONENT_BYTES_MAX + 2 * SHARED_CODE_BYTES_MAX) as u64;
 
 /// Where the command line is not one of ours.
@@ -45,12 +46,12 @@ fn obey(job: Job, budget: Budget) -> anyhow::Result<()> {
             compile(job)
         }
         Job::TypeScript => {
-            // The reader's stack is memory too, as far as it is touched.
+            // The reader's stack is memory too.
             let memory_bytes = budget.memory_bytes.saturating_add(typescript::READER_STACK_BYTES as u64);
             hardening::limit_this_process(budget.cpu_s, memory_bytes)?;
             let reader = std::thread::Builder::new().stack_size(typescript::READER_STACK_BYTES);
-            let read = reader.spawn(read_typescript)?;
-            read.join().unwrap_or_else(|_| anyhow::bail!("the reader panicked"))
+            let made = reader.spawn(make_of_typescript)?;
+            made.join().unwrap_or_else(|_| anyhow::bail!("the reader panicked"))
         }
     }
 }
@@ -62,7 +63,7 @@ fn compile(job: Job) -> anyhow::Result<()> {
     hardening::compute_only()?;
     let told = hear()?;
     let told = Told::parse(&told).context(NONSENSE)?;
-    shared.unpack(told.shared);
+    shared.unpack(told.ours);
     let compiled = match job {
         Job::Module => engine.precompile_module(told.input),
         Job::Component | Job::TypeScript => engine.precompile_component(told.input),
@@ -73,11 +74,13 @@ fn compile(job: Job) -> anyhow::Result<()> {
     })
 }
 
-fn read_typescript() -> anyhow::Result<()> {
+fn make_of_typescript() -> anyhow::Result<()> {
+    // No thread can be started once the walls are up.
+    let maker = typescript::Maker::start(new_loading_engine(None)?)?;
     hardening::compute_only()?;
     let told = hear()?;
     let told = Told::parse(&told).context(NONSENSE)?;
-    say(Answer::Done(typescript::read(told.input).context(NONSENSE)?))
+    say(Answer::Done(maker.make(told.ours, told.input).context(NONSENSE)?))
 }
 
 const NONSENSE: &str = "what it was told makes no sense";

@@ -13,7 +13,7 @@
 
 pub(super) mod docs;
 mod schema;
-mod value;
+pub(super) mod value;
 
 use super::bindings::tool::exports::opg::tool::tool::{Definition, Error};
 use super::state::GuestState;
@@ -108,7 +108,8 @@ impl Typed {
     }
 }
 
-fn params(ty: &ComponentFunc, input: &str) -> Result<Vec<Val>, String> {
+/// The values of a function's arguments.
+pub(super) fn params(ty: &ComponentFunc, input: &str) -> Result<Vec<Val>, String> {
     let mut given: serde_json::Map<String, Value> =
         serde_json::from_str(input).map_err(|error| format!("the input is not a JSON object: {error}"))?;
     ty.params()

@@ -8,7 +8,7 @@ use wasmtime::component::{Type, Val};
 ///
 /// # Errors
 /// Where it stands for none, in words for whoever wrote it.
-pub(super) fn from_json(ty: &Type, json: Value) -> Result<Val, String> {
+pub(in crate::sandbox) fn from_json(ty: &Type, json: Value) -> Result<Val, String> {
     let said = short(&json);
     let expected = |what: &str| format!("expected {what}, got {said}");
     Ok(match ty {
@@ -21,8 +21,14 @@ pub(super) fn from_json(ty: &Type, json: Value) -> Result<Val, String> {
         Type::U32 => Val::U32(integer(&json)?),
         Type::S64 => Val::S64(integer(&json)?),
         Type::U64 => Val::U64(integer(&json)?),
-        #[expect(clippy::cast_possible_truncation, reason = "that is what the type can hold")]
-        Type::Float32 => Val::Float32(json.as_f64().ok_or_else(|| expected("a number"))? as f32),
+        Type::Float32 => {
+            #[expect(clippy::cast_possible_truncation, reason = "that is what the type can hold")]
+            let float = json.as_f64().ok_or_else(|| expected("a number"))? as f32;
+            if float.is_infinite() {
+                return Err(expected("a number that 32 bits can hold"));
+            }
+            Val::Float32(float)
+        }
         Type::Float64 => Val::Float64(json.as_f64().ok_or_else(|| expected("a number"))?),
         Type::Char => {
             let mut chars = json.as_str().unwrap_or_default().chars();
@@ -108,7 +114,7 @@ pub(super) fn from_json(ty: &Type, json: Value) -> Result<Val, String> {
 ///
 /// # Errors
 /// Where there is none: numbers that are not numbers.
-pub(super) fn into_json(ty: &Type, val: Val) -> Result<Value, String> {
+pub(in crate::sandbox) fn into_json(ty: &Type, val: Val) -> Result<Value, String> {
     let number = |float: f64| {
         serde_json::Number::from_f64(float)
             .map(Value::Number)
