@@ -271,6 +271,7 @@ async fn assemble(
         compiling: crate::registry::compiling::Turns::default(),
         changes: crate::guests::standing::Changes::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
+        circuits: crate::sources::Circuits::default(),
         seals: crate::models::vault::Vault::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),

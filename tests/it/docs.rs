@@ -250,7 +250,8 @@ fn code_spans(file: &Path) -> Vec<String> {
 }
 
 fn is_route(text: &str) -> bool {
-    text.split_once(" /").is_some_and(|(method, _)| ["GET", "POST", "PUT", "DELETE"].contains(&method))
+    text.split_once(" /")
+        .is_some_and(|(method, _)| ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method))
 }
 
 fn is_constant(text: &str) -> bool {

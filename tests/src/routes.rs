@@ -62,7 +62,7 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        self.method == Method::POST || self.method == Method::PUT
+        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method)
     }
 
     /// Whether its body is JSON, or may be. An upload is not.
