@@ -88,6 +88,8 @@ pub struct Parts {
     pub changes: Changes,
     /// Which models providers offer.
     pub model_catalog: Catalog,
+    /// Which sources of the platform do not answer.
+    pub circuits: crate::sources::Circuits,
     /// What providers want back with calls.
     pub seals: crate::models::vault::Vault,
     /// From sessions' writers to their readers.

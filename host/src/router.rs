@@ -13,12 +13,12 @@ use crate::{
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    ops, people, prices,
+    keys, ops, people, prices,
     registry::{
         self,
         routes::{Agents, Tools},
     },
-    secrets, sessions, tenants, tools, usage,
+    secrets, sessions, sources, tenants, tools, usage,
 };
 use axum::{
     Router,
@@ -106,6 +106,21 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/platform/v1/ai/prices" => prices::routes::list, PricesRead;
     PUT "/platform/v1/ai/prices/{*id}" => prices::routes::put, PricesWrite;
     DELETE "/platform/v1/ai/prices/{*id}" => prices::routes::delete, PricesWrite;
+    GET "/platform/v1/ai/sources" => sources::routes::list_sources, SourcesRead;
+    POST "/platform/v1/ai/sources" => sources::routes::create_source, SourcesWrite;
+    GET "/platform/v1/ai/sources/{id}" => sources::routes::get_source, SourcesRead;
+    PATCH "/platform/v1/ai/sources/{id}" => sources::routes::change_source, SourcesWrite;
+    DELETE "/platform/v1/ai/sources/{id}" => sources::routes::delete_source, SourcesWrite;
+    GET "/platform/v1/ai/sources/{id}/health" => sources::routes::health, SourcesRead;
+    POST "/platform/v1/ai/sources/{id}/test" => sources::routes::test, SourcesWrite;
+    POST "/platform/v1/ai/sources/{id}/sync-models" => sources::routes::sync_models, AiModelsWrite;
+    GET "/platform/v1/ai/models" => sources::routes::list_models, AiModelsRead;
+    POST "/platform/v1/ai/models" => sources::routes::create_model, AiModelsWrite;
+    GET "/platform/v1/ai/models/{*id}" => sources::routes::get_model, AiModelsRead;
+    PATCH "/platform/v1/ai/models/{*id}" => sources::routes::change_model, AiModelsWrite;
+    DELETE "/platform/v1/ai/models/{*id}" => sources::routes::delete_model, AiModelsWrite;
+    GET "/v1/admin/tenants/{id}/ai/models" => sources::routes::get_app_models, AppModelsRead;
+    PUT "/v1/admin/tenants/{id}/ai/models" => sources::routes::put_app_models, AppModelsWrite;
 }
 
 routes! { app_routes, APP_ROUTES:
@@ -132,6 +147,11 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/tenant/agents/{name}/rollback" => registry::routes::rollback::<Agents>, AgentsWrite;
     GET "/v1/tenant/secrets" => secrets::routes::list, SecretsRead;
     PUT "/v1/tenant/secrets" => secrets::routes::put, SecretsWrite;
+    GET "/v1/keys" => keys::routes::list, KeysRead;
+    PUT "/v1/keys/{name}" => keys::routes::put, KeysWrite;
+    DELETE "/v1/keys/{name}" => keys::routes::delete, KeysWrite;
+    POST "/v1/keys/{name}/test" => keys::routes::test, KeysWrite;
+    GET "/v1/config/providers" => keys::routes::providers, ProvidersRead;
     GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
     POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
     DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;

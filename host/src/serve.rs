@@ -285,6 +285,7 @@ async fn assemble(
         compiling: crate::registry::compiling::Turns::default(),
         changes: crate::guests::standing::Changes::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
+        circuits: crate::sources::Circuits::default(),
         seals: crate::models::vault::Vault::default(),
         session_hub: sessions::log::Hub::default(),
         running_turns: sessions::turns::running::RunningTurns::default(),

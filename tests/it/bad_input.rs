@@ -374,6 +374,15 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                     request.json(&json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 1 }))
                 }
                 true if case.template.contains("/sessions/") => request.json(&session_body(case)),
+                true if case.template.ends_with("/test") => request.json(&json!({})),
+                true if case.template.ends_with("/sync-models") => {
+                    request.json(&json!({ "provider": "prov" }))
+                }
+                true if case.template.contains("/keys/") => request.json(&json!({ "key": "sk-0123456789" })),
+                true if case.template.ends_with("/ai/models") => request.json(&json!({ "models": [] })),
+                true if case.template.contains("/platform/v1/ai/") => {
+                    request.json(&json!({ "enabled": false }))
+                }
                 true => request.json(&json!({ "version": 1 })),
                 false => request,
             };

@@ -17,6 +17,7 @@ use std::{
 };
 
 const PROVIDER_KEY: &str = "canaryproviderkey7Qz";
+const SOURCE_KEY: &str = "canarysourcekey2Lp";
 const SECRET: &str = "canarysecretvalue8Rk";
 const METRICS_TOKEN: &str = "canarymetricstoken9Wd";
 const PEPPER: &str = "canarypepper5Tg";
@@ -114,6 +115,33 @@ async fn m316_no_canary_comes_out_of_anything() {
     .await;
     assert_eq!(env.status, 204, "{}", env.text());
 
+    let source = json!({ "id": "ours", "kind": "openai-compatible", "base_url": upstream.base_url(), "key": SOURCE_KEY });
+    seen.look("a source", &operator.post("/platform/v1/ai/sources", &source).await);
+    seen.look("a source that is there", &operator.post("/platform/v1/ai/sources", &source).await);
+    let dead =
+        json!({ "id": "dead", "kind": "google", "base_url": "http://127.0.0.1:1/v1", "key": SOURCE_KEY });
+    seen.look("a dead source", &operator.post("/platform/v1/ai/sources", &dead).await);
+    let model = json!({ "id": "ours/scripted", "sources": [{ "source": "dead", "order": 0 }, { "source": "ours", "order": 1 }],
+        "price": { "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 1 } });
+    let made = operator.post("/platform/v1/ai/models", &model).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    seen.look("a model", &made);
+    seen.look(
+        "what an app may use",
+        &operator.put("/v1/admin/tenants/acme/ai/models", &json!({ "models": ["*"] })).await,
+    );
+    for path in ["sources", "sources/ours", "sources/dead/health", "models"] {
+        seen.look(path, &operator.get(&format!("/platform/v1/ai/{path}")).await);
+    }
+    for path in ["sources/ours/test", "sources/dead/test", "sources/ours/sync-models"] {
+        seen.look(path, &operator.post(&format!("/platform/v1/ai/{path}"), &json!({})).await);
+    }
+    seen.look("a key", &acme.put("/v1/keys/prov", &json!({ "key": PROVIDER_KEY })).await);
+    for path in ["/v1/keys", "/v1/config/providers"] {
+        seen.look(path, &acme.get(path).await);
+    }
+    seen.look("a key's test", &acme.post("/v1/keys/dead/test", &json!({})).await);
+
     // Wrong in every way.
     wrong_requests(&acme, &operator, &mut seen).await;
     keys_in_use(&acme, &upstream, &mut seen).await;
@@ -167,6 +195,7 @@ async fn m316_no_canary_comes_out_of_anything() {
     let raw_master = "canarymasterkey4Tg";
     let canaries: BTreeMap<&str, &str> = [
         ("the provider's key", PROVIDER_KEY),
+        ("the source's key", SOURCE_KEY),
         ("the secret", SECRET),
         ("the metrics token", METRICS_TOKEN),
         ("the pepper", PEPPER),
@@ -263,6 +292,13 @@ async fn keys_in_use(acme: &Client, upstream: &ScriptedUpstream, seen: &mut Seen
     let body = |model: &str, stream: bool| json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "hello" }] });
     let leaking =
         format!("Incorrect API key provided: {PROVIDER_KEY}. Sent `Authorization: Bearer {PROVIDER_KEY}`.");
+    let of_source = format!("Incorrect API key provided: {SOURCE_KEY}");
+    for status in [400, 401, 429, 500] {
+        upstream.script(vec![Step::error(status, &of_source)]);
+        let answer = acme.post("/v1/chat/completions", &body("ours/scripted", false)).await;
+        assert_ne!(answer.status, 200);
+        seen.look(format!("a source's {status}"), &answer);
+    }
     for stream in [false, true] {
         seen.look("a good answer", &acme.post("/v1/chat/completions", &body("prov/scripted", stream)).await);
         for status in [400, 401, 403, 404, 429, 500, 503] {

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 const NOT_OURS: &[&str] = &["_sqlx_migrations"];
 /// What every tenant reads alike, and none writes.
 const SHARED: &[&str] = &["model_prices"];
+/// What no tenant's transaction sees anything of.
+const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources"];
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
 const SERVICES: &[&str] = &["device_requests"];
@@ -166,6 +168,11 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
                      select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
                    insert into model_prices values ('x', 'a', 1, 1, 1, 1, 1, now()), ('x', 'b', 1, 1, 1, 1, 1, now());
+                   insert into ai_sources (source_id, name, kind, base_url, position, weight, enabled, created_at, updated_at)
+                     select gen_random_uuid(), slug, 'google', 'x', 0, 1, true, now(), now() from apps;
+                   insert into ai_models values ('x', 'a', null, 'chat', 1, true, now()), ('x', 'b', null, 'chat', 1, true, now());
+                   insert into ai_model_sources select 'x', 'a', source_id from ai_sources;
+                   insert into app_models select app_id, '*' from apps;
                    insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
                      from budget_counters;
                    insert into typescript_builds select plugin_id, app_id, version, 'r', sha256, null, now() from plugin_versions;
@@ -194,6 +201,19 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
         }
         let total = as_role_count(&mut conn, "postgres_owner", None, &table).await;
         assert!(total >= 2, "{table}: this test puts nothing there for both tenants; add it to `fill`");
+        if OPERATORS.contains(&table.as_str()) {
+            let column = columns(&mut conn, &table).await.remove(0);
+            for statement in [
+                format!("select from {table}"),
+                format!("delete from {table}"),
+                format!("update {table} set {column} = {column}"),
+                format!("insert into {table} select * from {table}"),
+            ] {
+                let done = as_role(&mut conn, "opg_app", Some(a), &statement).await;
+                assert_eq!(done, Err(DENIED.to_owned()), "{statement}");
+            }
+            continue;
+        }
         for nobody in [None, Some(""), Some("00000000-0000-0000-0000-000000000000")] {
             assert_eq!(
                 as_role_count(&mut conn, "opg_app", nobody, &table).await,

@@ -276,7 +276,13 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
         },
     };
     let configured = a
-        .put("/v1/tenant", &json!({ "providers": { "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" } } }))
+        .put(
+            "/v1/tenant",
+            &json!({ "providers": {
+            "prov": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://prov.example/v1" },
+            "key-one": { "apiKey": "sk-0123456789abcdef", "baseUrl": "https://key.example/v1" },
+        } }),
+        )
         .await;
     assert_eq!(configured.status, 200, "{}", configured.text());
 
@@ -368,6 +374,9 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         ("/v1/tenant/commands/", vec![pair("command-one", "command-nil")]),
         ("/v1/tenant/budgets/", vec![pair("budget-one", "budget-nil")]),
         ("/platform/v1/ai/prices/", vec![pair("prov/some", "nope/some")]),
+        ("/platform/v1/ai/sources/", vec![pair("source-one", "source-nil")]),
+        ("/platform/v1/ai/models/", vec![pair("prov/some", "nope/some")]),
+        ("/v1/keys/", vec![pair("key-one", "key-nil")]),
         ("/v1/predefined/", vec![pair("tool-one", "tool-nil"), pair("agent-one", "agent-nil")]),
         ("/v1/models/", vec![pair("prov/some", "nope/some")]),
         ("/v1/sessions/", vec![pair(session_id, NEVER_WAS)]),
@@ -389,6 +398,10 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         }
         _ if case.is_upload() => request.header("content-type", "application/wasm").body(guests::WORD_COUNT),
         _ if case.template.contains("/budgets/") && case.takes_body() => request.json(&budget()),
+        Some("test") => request.json(&json!({})),
+        _ if case.template.contains("/keys/") && case.takes_body() => {
+            request.json(&json!({ "key": "sk-0123456789" }))
+        }
         _ if case.template.contains("/members/") && case.takes_body() => {
             request.json(&json!({ "role": "viewer" }))
         }

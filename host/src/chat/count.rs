@@ -23,7 +23,6 @@ pub async fn count(app: &App, allowed: &Allowed<may::ChatSend>, mut body: Value)
     }
     let request = ChatRequest::from_value(body).map_err(ChatError::Request)?;
     let (provider, model) = send::full_id(app, allowed, &request.model, default).await?;
-    let opened = gateway::open(app, allowed, &provider, &model).await?;
-    let counted = opened.count(&model, &request).await?;
+    let counted = gateway::count(app, allowed, (&provider, &model), &request).await?;
     Ok(counted.unwrap_or_else(|| tokens::in_request(&request)))
 }

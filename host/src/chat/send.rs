@@ -11,7 +11,7 @@ use crate::{
     grants::{Allowed, Denied, InApp, action::may},
     guests::{Chain, Emitted},
     models::{
-        self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
+        self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError, catalog,
         gateway::{self, GatewayError, Origin},
         openai::{
             chunks::{CompletionBuilder, Head},
@@ -210,27 +210,36 @@ fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
     read.collect::<Result<_, _>>().map_err(ChatError::History)
 }
 
-/// The provider and the model of an id. A bare name is the app's default
-/// model's, or that of the one model the app can name that is called so (row M013).
+/// The provider and the model of an id. A bare name is one of the app's aliases, its default model's, or that of
+/// the one model the app can name that is called so (row M013).
 pub(crate) async fn full_id(
     app: &App,
     allowed: &impl InApp,
     id: &ModelId,
     default_model: Option<&str>,
 ) -> Result<(String, String), ChatError> {
+    if id.provider.is_none()
+        && let Some(full) = configure::model_of_alias(app, allowed, &id.model).await?
+        && let Some((provider, model)) = full.split_once('/')
+    {
+        return Ok((provider.to_owned(), model.to_owned()));
+    }
     let unknown = match gateway::full_id(id, default_model) {
         Ok(found) => return Ok(found),
         Err(unknown) => unknown,
     };
-    let models = models::catalog::list(app, allowed).await?;
-    let mut called_so =
-        models.iter().filter_map(|model| model.id.split_once('/')).filter(|(_, name)| *name == id.model);
+    let models = catalog::list(app, allowed).await?;
+    let is_called_so = |model: &&catalog::Model| {
+        let name = model.id.split_once('/').map(|(_, name)| name);
+        name == Some(id.model.as_str()) || model.alias.as_ref() == Some(&id.model)
+    };
+    let mut called_so = models.iter().filter(is_called_so).filter_map(|model| model.id.split_once('/'));
     match (called_so.next(), called_so.next()) {
         (Some((provider, model)), None) => Ok((provider.to_owned(), model.to_owned())),
-        (Some((a, _)), Some((b, _))) => Err(ChatError::Request(RequestError {
+        (Some((a, of_a)), Some((b, of_b))) => Err(ChatError::Request(RequestError {
             message: format!(
-                "`{}` is a model of several providers; name one: `{a}/{}`, `{b}/{}`.",
-                id.model, id.model, id.model
+                "`{}` is a model of several providers; name one: `{a}/{of_a}`, `{b}/{of_b}`.",
+                id.model
             ),
             param: Some("model".into()),
             code: "model_ambiguous",

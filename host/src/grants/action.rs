@@ -79,6 +79,12 @@ actions! {
     AppBudgetsWrite "apps.budgets.write" Platform [PlatformAppsWrite];
     PricesRead "prices.read" Platform [PlatformProviders];
     PricesWrite "prices.write" Platform [PlatformProviders];
+    SourcesRead "sources.read" Platform [PlatformProviders];
+    SourcesWrite "sources.write" Platform [PlatformProviders];
+    AiModelsRead "ai_models.read" Platform [PlatformProviders];
+    AiModelsWrite "ai_models.write" Platform [PlatformProviders];
+    AppModelsRead "apps.models.read" Platform [PlatformAppsRead];
+    AppModelsWrite "apps.models.write" Platform [PlatformAppsWrite];
 
     MeRead "me.read" Person [AccountManage];
     MeWrite "me.write" Person [AccountManage];
@@ -103,6 +109,9 @@ actions! {
     TokensWrite "tokens.write" App [TokensWrite];
     PredefinedRead "predefined.read" App [ChatRead, ToolsRead, AgentsRead];
     ModelsRead "models.read" App [ChatRead];
+    ProvidersRead "providers.read" App [SessionsRead];
+    KeysRead "keys.read" App [KeysRead];
+    KeysWrite "keys.write" App [KeysWrite];
     ChatSend "chat.send" App [ChatWrite];
     SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];

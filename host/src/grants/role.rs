@@ -47,6 +47,7 @@ impl Role {
                 .without(Scope::TokensRead)
                 .without(Scope::ToolsApprove)
                 .without(Scope::TenantWrite)
+                .without(Scope::KeysWrite)
                 .without(Scope::AuditRead),
             Role::Viewer => Scopes::of(&[
                 Scope::ChatRead,
@@ -55,6 +56,7 @@ impl Role {
                 Scope::ToolsRead,
                 Scope::AgentsRead,
                 Scope::SecretsRead,
+                Scope::KeysRead,
                 Scope::UsageRead,
                 Scope::DbRead,
                 Scope::MembersRead,

@@ -51,6 +51,8 @@ scopes! {
     AgentsRun "agents:run" "run an agent";
     SecretsRead "secrets:read" "see the names of secrets";
     SecretsWrite "secrets:write" "store and remove secrets";
+    KeysRead "keys:read" "see which providers have a key";
+    KeysWrite "keys:write" "store, test and remove keys of providers";
     TokensRead "tokens:read" "see the app's credentials";
     TokensWrite "tokens:write" "create and revoke the app's credentials";
     UsageRead "usage:read" "see what was used and what it cost";
@@ -63,7 +65,7 @@ scopes! {
     PlatformAppsRead "platform:apps:read" "see every app";
     PlatformAppsWrite "platform:apps:write" "create and change apps";
     PlatformAppsDelete "platform:apps:delete" "delete apps";
-    PlatformProviders "platform:providers" "set what models cost";
+    PlatformProviders "platform:providers" "set where models are, which there are and what they cost";
     PlatformTokens "platform:tokens" "see, make and revoke one's own personal tokens";
     AccountManage "account:manage" "see and change one's own account; sessions of the console alone have it";
 }

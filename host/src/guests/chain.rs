@@ -198,11 +198,7 @@ impl Chain {
     /// Adds what a model call used.
     pub fn add_usage(&self, usage: &Usage) {
         let mut total = self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        total.prompt_tokens = total.prompt_tokens.saturating_add(usage.prompt_tokens);
-        total.completion_tokens = total.completion_tokens.saturating_add(usage.completion_tokens);
-        total.cached_tokens = total.cached_tokens.saturating_add(usage.cached_tokens);
-        total.reasoning_tokens = total.reasoning_tokens.saturating_add(usage.reasoning_tokens);
-        total.estimated |= usage.estimated;
+        *total = total.and(usage);
     }
 
     /// What its model calls used.

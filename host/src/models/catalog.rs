@@ -7,9 +7,14 @@ use super::{Kind, ModelId, providers};
 use crate::{
     app::App,
     grants::InApp,
-    tenants::{self, configure},
+    sources,
+    tenants::{
+        self, configure,
+        providers::{OpenProvider, user_of},
+    },
 };
 use futures_util::future::join_all;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -46,9 +51,21 @@ pub struct Model {
     pub created: i64,
     /// The provider.
     pub owned_by: String,
+    /// What else it may be called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
-type Lists = HashMap<(Uuid, String), Remembered>;
+/// One model, as its provider lists it.
+pub(crate) struct Listing {
+    /// The provider's own name for it.
+    pub(crate) id: String,
+    created: i64,
+}
+
+type Lists = HashMap<Key, Remembered>;
+/// Whose list it is: the app's or its user's, of which provider.
+type Key = (Uuid, Option<Uuid>, String);
 
 #[derive(Clone)]
 struct Remembered {
@@ -65,32 +82,43 @@ pub fn is_full_id(text: &str) -> bool {
     ModelId::parse(text).is_ok_and(|id| id.provider.is_some())
 }
 
-/// Every model the app can name, by id.
+/// Every model the app can name, by id: those of its own providers, and those of the platform that it may use and that
+/// none of its own providers is asked for.
 ///
 /// # Errors
 /// The database's.
 pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     let (row, configured) = configure::read(app, proof).await?;
-    let asked = configured.iter().map(|provider| of_provider(app, row.app_id, &provider.provider));
+    let user_id = user_of(proof);
+    let asked = configured.iter().map(|provider| of_provider(app, (row.app_id, user_id), &provider.provider));
     let lists = join_all(asked).await;
     let mut models: Vec<Model> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
     if app.config.demo_provider {
         models.extend(DEMO_MODELS.iter().map(|model| described(DEMO, model, 0)));
     }
+    let of_own = |provider: &str| configured.iter().any(|own| own.provider == provider);
+    let offered = sources::offered(app, row.app_id).await?;
+    models.extend(offered.into_iter().filter(|model| !of_own(&model.provider)).map(|model| {
+        let alias = model.alias.clone();
+        Model { alias, ..described(&model.provider, &model.model, 0) }
+    }));
     if let Some((provider, model)) = row.default_model.as_deref().and_then(|id| id.split_once('/')) {
         models.push(described(provider, model, 0));
     }
-    models.sort_by(|a, b| a.id.cmp(&b.id).then(b.created.cmp(&a.created)));
+    models.sort_by(|a, b| {
+        a.id.cmp(&b.id).then(b.alias.is_some().cmp(&a.alias.is_some())).then(b.created.cmp(&a.created))
+    });
     models.dedup_by(|a, b| a.id == b.id);
     Ok(models)
 }
 
 fn described(provider: &str, model: &str, created: i64) -> Model {
-    Model { id: format!("{provider}/{model}"), object: "model", created, owned_by: provider.to_owned() }
+    let id = format!("{provider}/{model}");
+    Model { id, object: "model", created, owned_by: provider.to_owned(), alias: None }
 }
 
-async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Arc<[Model]> {
-    let key = (app_id, provider.to_owned());
+async fn of_provider(app: &App, (app_id, user_id): (Uuid, Option<Uuid>), provider: &str) -> Arc<[Model]> {
+    let key = (app_id, user_id, provider.to_owned());
     let now = app.now();
     {
         let lists = app.model_catalog.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +126,7 @@ async fn of_provider(app: &App, app_id: Uuid, provider: &str) -> Arc<[Model]> {
             return known.models.clone();
         }
     }
-    let remembered = match ask(app, app_id, provider).await {
+    let remembered = match ask(app, (app_id, user_id), provider).await {
         Ok(models) => Remembered { until: now + LIST_LIFE, models: models.into() },
         Err(cause) => {
             tracing::warn!(provider, cause, "a provider did not list its models");
@@ -143,16 +171,31 @@ impl ListedModel {
         self.methods.as_ref().is_none_or(|methods| methods.iter().any(|name| known.contains(&name.as_str())))
     }
 
-    fn described(self, provider: &str) -> Model {
-        let id = self.id.strip_prefix("models/").unwrap_or(&self.id);
+    fn listing(self) -> Listing {
+        let id = self.id.strip_prefix("models/").unwrap_or(&self.id).to_owned();
         let created = self.created.or_else(|| Some(self.created_at?.timestamp()));
-        described(provider, id, created.unwrap_or_default())
+        Listing { id, created: created.unwrap_or_default() }
     }
 }
 
-async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, String> {
-    let open = tenants::providers::open(app, app_id, provider).await.map_err(|cause| cause.to_string())?;
-    let open = open.ok_or("it is not configured any more")?;
+async fn ask(
+    app: &App,
+    (app_id, user_id): (Uuid, Option<Uuid>),
+    provider: &str,
+) -> Result<Vec<Model>, String> {
+    let open = tenants::providers::open(app, app_id, user_id, provider).await;
+    let open = open.map_err(|cause| cause.to_string())?;
+    let (open, _whose) = open.ok_or("it is not configured any more")?;
+    let listed = fetch(app, &open).await?;
+    let known = listed.iter().map(|model| described(provider, &model.id, model.created));
+    Ok(known.filter(|model| is_full_id(&model.id)).collect())
+}
+
+/// Asks a provider for its models.
+///
+/// # Errors
+/// Why there are none, in words without its address.
+pub(crate) async fn fetch(app: &App, open: &OpenProvider) -> Result<Vec<Listing>, String> {
     let mut url = providers::endpoint(&open.base_url, &["models"]).ok_or("its address has no paths")?;
     // Both give a first page of a few otherwise; no provider has more than this of models.
     url.set_query(match open.kind {
@@ -160,8 +203,11 @@ async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, Stri
         Kind::Google => Some("pageSize=1000"),
         Kind::OpenaiCompatible | Kind::OpenaiResponses => None,
     });
-    let key = open.api_key.unwrap_or_default();
-    let headers = open.kind.headers(&key).map_err(|_| "its key fits into no header")?;
+    let none = SecretString::default();
+    let headers = open
+        .kind
+        .headers(open.api_key.as_ref().unwrap_or(&none))
+        .map_err(|_| "its key fits into no header")?;
     let request = app.model_egress.client().get(url).headers(headers).timeout(LIST_TIMEOUT);
     let answer = request.send().await.map_err(|cause| cause.without_url().to_string())?;
     if !answer.status().is_success() {
@@ -176,6 +222,6 @@ async fn ask(app: &App, app_id: Uuid, provider: &str) -> Result<Vec<Model>, Stri
         }
     }
     let listed: Listed = serde_json::from_slice(&body).map_err(|_| "its list could not be read")?;
-    let known = listed.data.into_iter().filter(ListedModel::answers).map(|model| model.described(provider));
-    Ok(known.filter(|model| is_full_id(&model.id)).take(LIST_MODELS_MAX).collect())
+    let known = listed.data.into_iter().filter(ListedModel::answers).map(ListedModel::listing);
+    Ok(known.take(LIST_MODELS_MAX).collect())
 }

@@ -121,6 +121,7 @@ pub(super) async fn ask(
     model: &str,
     request: &EmbeddingRequest,
 ) -> Result<Embeddings, UpstreamError> {
+    let model = upstream.name_of(model);
     let embeddings = match upstream.kind() {
         Kind::Anthropic => return Err(none_here("Anthropic")),
         Kind::OpenaiCompatible | Kind::OpenaiResponses => {

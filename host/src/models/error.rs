@@ -4,7 +4,7 @@
 //! only the *operator* can fix (a wrong key, an unpaid bill) is masked as a gateway error. A message never
 //! holds the provider's key or address.
 
-use super::RequestError;
+use super::{RequestError, Usage};
 use serde_json::Value;
 
 /// What to tell a caller to wait when a provider that limits its rate does not say, in seconds.
@@ -50,6 +50,8 @@ pub struct UpstreamError {
     pub param: Option<String>,
     /// Seconds to wait; only where waiting helps.
     pub retry_after: Option<u64>,
+    /// What it cost nevertheless, where the provider said so before it failed.
+    pub used: Option<Box<Usage>>,
 }
 
 impl UpstreamError {
@@ -96,7 +98,8 @@ impl UpstreamError {
                 (502, "provider_bad_reply", "The model provider's reply could not be read to its end.")
             }
         };
-        Self { kind, status, message: message.into(), code: code.into(), param: None, retry_after: None }
+        let (param, retry_after, used) = (None, None, None);
+        Self { kind, status, message: message.into(), code: code.into(), param, retry_after, used }
     }
 
     /// A reply that makes no sense; `what` says which rule it broke.
@@ -112,6 +115,16 @@ impl UpstreamError {
             code: error.code.to_owned(),
             param: error.param,
             ..Self::new(UpstreamErrorKind::Rejected)
+        }
+    }
+
+    /// The same to an app that has no part in it: what the operator's account lacks is the operator's affair.
+    #[must_use]
+    pub fn of_platform(self) -> Self {
+        use UpstreamErrorKind as Kind;
+        match self.kind {
+            Kind::Credentials | Kind::QuotaExhausted => Self { used: self.used, ..Self::new(Kind::Failed) },
+            _ => self,
         }
     }
 

@@ -5,21 +5,17 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
-    catalog::DEMO,
-    demo::Demo,
+    ChatRequest, Event, EventStream, ModelId, PaidBy, Price, Provider, UpstreamError, Usage,
     embeddings::{EmbeddingRequest, Embeddings},
-    providers,
+    route::{self, AnswerOf, Route},
 };
 use crate::{
     app::App,
     budgets::{self, Bounded, Hold, HoldError, Spender},
     grants::{Acting, InApp},
-    tenants::{self, providers::OpenError},
     usage::{self, Status, Use, What},
 };
 use futures_util::StreamExt;
-use secrecy::SecretString;
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -41,7 +37,9 @@ pub enum GatewayError {
     #[error("no such model: `{0}`; name it as `provider/model`, as GET /v1/models lists it")]
     UnknownModel(String),
     /// The app has no such provider.
-    #[error("the provider `{0}` is not configured for this app; add it with PUT /v1/tenant")]
+    #[error(
+        "the provider `{0}` is not configured for this app; give it a key with PUT /v1/keys/{0} or PUT /v1/tenant"
+    )]
     NotConfigured(String),
     /// Its key cannot be opened.
     #[error("the provider's key cannot be opened on this host; store it again with PUT /v1/tenant")]
@@ -60,6 +58,8 @@ pub enum GatewayError {
 /// A reply on its way, with what will be written down of it.
 pub struct Metered {
     stream: EventStream,
+    /// Where it comes from, where that is counted.
+    source: Option<AnswerOf>,
     record: Record,
 }
 
@@ -72,8 +72,12 @@ struct Record {
     provider: String,
     model: String,
     price: Option<Price>,
+    paid_by: Option<PaidBy>,
+    attempts: u16,
     started: Instant,
     usage: Usage,
+    /// What places used that were asked before and did not answer.
+    lost: Usage,
     settled: bool,
     /// What is held for it against budgets.
     hold: Option<Hold>,
@@ -103,10 +107,12 @@ pub async fn ask(
     request: &ChatRequest,
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
-    let upstream = open(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
-    match upstream.stream(model, request).await {
-        Ok(stream) => Ok(Metered { stream, record }),
+    let mut route = route::find(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let asked =
+        in_turn(&mut route, &mut record, |provider| async move { provider.stream(model, request).await });
+    match asked.await {
+        Ok((stream, source)) => Ok(Metered { stream, source, record }),
         Err(error) => {
             record.settle(Status::Failed).await;
             Err(error.into())
@@ -125,10 +131,12 @@ pub async fn embed(
     request: &EmbeddingRequest,
     origin: Origin,
 ) -> Result<Embeddings, GatewayError> {
-    let upstream = open(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
-    match upstream.embed(model, request).await {
-        Ok(embeddings) => {
+    let mut route = route::find(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let asked =
+        in_turn(&mut route, &mut record, |provider| async move { provider.embed(model, request).await });
+    match asked.await {
+        Ok((embeddings, _source)) => {
             record.usage = embeddings.usage;
             record.settle(Status::Ok).await;
             Ok(embeddings)
@@ -140,37 +148,52 @@ pub async fn embed(
     }
 }
 
-/// Opens the provider of a model, with its key.
+/// How many tokens a model would read; None where nobody counts for us. Costs nothing, and is not written down.
 ///
 /// # Errors
 /// [`GatewayError`]
-pub(crate) async fn open(
+pub async fn count(
     app: &App,
     proof: &impl InApp,
-    provider: &str,
-    model: &str,
-) -> Result<Provider, GatewayError> {
-    if provider == DEMO && app.config.demo_provider {
-        if !super::catalog::DEMO_MODELS.contains(&model) {
-            return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
-        }
-        return Ok(Provider::Demo(Demo::default()));
-    }
-    let opened =
-        tenants::providers::open(app, proof.app().app_id, provider).await.map_err(|error| match error {
-            OpenError::Sealed => GatewayError::Sealed,
-            OpenError::NoAddress => GatewayError::NotConfigured(provider.to_owned()),
-            OpenError::Db(cause) => {
-                tracing::error!(%cause, "a provider could not be looked up");
-                GatewayError::Db(cause.to_string())
+    (provider, model): (&str, &str),
+    request: &ChatRequest,
+) -> Result<Option<u64>, GatewayError> {
+    let mut route = route::find(app, proof, provider, model).await?;
+    loop {
+        let (provider, attempt) = route.next()?;
+        match provider.count(model, request).await {
+            // Who does not count for us was not asked.
+            Ok(None) => return Ok(None),
+            Ok(Some(count)) => {
+                attempt.answered();
+                return Ok(Some(count));
             }
-        })?;
-    let opened = opened.ok_or_else(|| GatewayError::NotConfigured(provider.to_owned()))?;
-    let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
-    let upstream = Upstream::new(opened.base_url, key, app.model_egress.client().clone());
-    let dialect = providers::well_known(provider).map(|known| known.dialect).unwrap_or_default();
-    let seals = app.seals.of(proof.app().app_id);
-    Ok(Provider::Upstream(upstream.with_kind(opened.kind).with_dialect(dialect).with_seals(seals)))
+            Err(error) => route.failed(attempt, error)?,
+        }
+    }
+}
+
+/// Asks each place of a route in turn, until one begins to answer.
+async fn in_turn<T, Asking>(
+    route: &mut Route,
+    record: &mut Record,
+    ask: impl Fn(Provider) -> Asking,
+) -> Result<(T, Option<AnswerOf>), UpstreamError>
+where
+    Asking: Future<Output = Result<T, UpstreamError>>,
+{
+    loop {
+        let next = route.next();
+        record.attempts = route.attempts;
+        let (provider, attempt) = next?;
+        match ask(provider).await {
+            Ok(answer) => return Ok((answer, attempt.answered())),
+            Err(error) => {
+                record.lost = record.lost.and(&error.used.as_deref().copied().unwrap_or_default());
+                route.failed(attempt, error)?;
+            }
+        }
+    }
 }
 
 impl Metered {
@@ -188,7 +211,12 @@ impl Metered {
         };
         match &next {
             Some(Ok(_)) => {}
-            Some(Err(_)) => self.record.settle(Status::Failed).await,
+            Some(Err(error)) => {
+                if let Some(source) = &self.source {
+                    source.broke_off(error);
+                }
+                self.record.settle(Status::Failed).await;
+            }
             None => self.record.settle(Status::Ok).await,
         }
         next
@@ -203,6 +231,7 @@ impl Record {
         (provider, model): (&str, &str),
         origin: Origin,
         request: &(impl Bounded + Sync),
+        paid_by: Option<PaidBy>,
     ) -> Result<Record, HoldError> {
         let terms = budgets::terms(app, proof, provider, model).await?;
         let spender = Spender::of(proof, origin.end_user.as_deref());
@@ -214,8 +243,11 @@ impl Record {
             provider: provider.to_owned(),
             model: model.to_owned(),
             price: terms.priced.map(|priced| priced.price),
+            paid_by,
+            attempts: 0,
             started: Instant::now(),
             usage: Usage::default(),
+            lost: Usage::default(),
             settled: false,
             hold,
         })
@@ -239,8 +271,10 @@ impl Record {
             what: What::Tokens {
                 provider: self.provider.clone(),
                 model: self.model.clone(),
-                usage: self.usage,
+                usage: self.usage.and(&self.lost),
                 price: self.price,
+                attempts: self.attempts,
+                paid_by: self.paid_by,
             },
             plugin: self.origin.plugin.clone(),
             session_id: self.origin.session_id,

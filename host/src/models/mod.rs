@@ -16,8 +16,10 @@
 //! Everything an app asks of a model goes through [`gateway`], which finds the provider and its key and
 //! writes down what was used.
 //!
-//! Deliberately absent: retries and fallbacks (a call costs money: the caller decides), budgets (`usage`),
-//! and the choice of model (`chat`).
+//! Where a request goes, and who is asked next where somebody does not answer, is [`route`]'s affair.
+//!
+//! Deliberately absent: retries with the same provider (a call costs money: the caller decides), budgets
+//! (`budgets`), and the choice of model (`chat`).
 
 pub mod anthropic;
 pub mod catalog;
@@ -34,6 +36,7 @@ pub mod options;
 pub mod price;
 pub mod providers;
 pub mod responses;
+pub mod route;
 pub mod sse;
 pub mod stream;
 pub mod thought;
@@ -46,6 +49,7 @@ pub use event::{Event, FinishReason, Usage};
 pub use openai::request::{ChatRequest, Message, ModelId, RequestError, Role, Tool, ToolCall, ToolChoice};
 pub use price::Price;
 pub use providers::Kind;
+pub use route::PaidBy;
 pub use stream::EventStream;
 pub use thought::Thought;
 pub use upstream::Upstream;
@@ -65,6 +69,14 @@ impl Provider {
         match self {
             Self::Upstream(upstream) => upstream.stream(model, request).await,
             Self::Demo(demo) => demo.stream(model, request).await,
+        }
+    }
+
+    /// For a request that others were asked first for, in vain.
+    pub(crate) fn after(self, spent: std::time::Duration) -> Self {
+        match self {
+            Self::Upstream(upstream) => Self::Upstream(upstream.after(spent)),
+            Self::Demo(demo) => Self::Demo(demo),
         }
     }
 

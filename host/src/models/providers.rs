@@ -148,6 +148,14 @@ pub fn well_known(id: &str) -> Option<&'static WellKnown> {
     WELL_KNOWN.iter().find(|provider| provider.id == id)
 }
 
+/// How whoever is at this address reads OpenAI's dialect.
+pub fn dialect_at(base_url: &Url) -> Dialect {
+    let here = |provider: &&WellKnown| {
+        Url::parse(provider.base_url).is_ok_and(|url| url.origin() == base_url.origin())
+    };
+    WELL_KNOWN.iter().find(here).map(|provider| provider.dialect).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +169,9 @@ mod tests {
         }
         assert_eq!(well_known("mistral").map(|provider| provider.dialect.stream_options), Some(false));
         assert_eq!(well_known("nobody"), None);
+        let at = |text: &str| dialect_at(&Url::parse(text).unwrap());
+        assert_eq!(at("https://api.mistral.ai/v2/"), STRICT);
+        assert_eq!(at("https://mistral.example/v1/"), Dialect::default());
     }
 
     #[test]

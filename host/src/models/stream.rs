@@ -83,7 +83,7 @@ impl EventStream {
     /// Waits until the first event is here, so that a failure can still become a status.
     pub async fn wait_for_first(mut self) -> Result<Self, UpstreamError> {
         match self.next().await {
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => Err(UpstreamError { used: self.order.usage.map(Box::new), ..error }),
             Some(Ok(event)) => {
                 self.first = Some(event);
                 Ok(self)

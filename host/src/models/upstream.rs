@@ -1,8 +1,8 @@
 //! The way out: one request to a provider, in its dialect.
 //!
 //! No task runs behind a reply: whoever drops the future or the stream drops the connection, before the
-//! first byte as well as after. The only retry is for a connection that could not be made, when nothing was
-//! sent; everything else is the caller's to repeat, because a model call costs money.
+//! first byte as well as after. The only retry here is for a connection that could not be made, when nothing was
+//! sent; asking somebody else is `route`'s affair, everything else the caller's, because a model call costs money.
 
 use super::error::{ErrorDetail, UpstreamError, UpstreamErrorKind};
 use super::frames::{Decode, tokens};
@@ -64,6 +64,8 @@ pub struct Upstream {
     dialect: Dialect,
     timeouts: Timeouts,
     seals: Option<Seals>,
+    /// What it calls the model, if not as we do.
+    model: Option<String>,
 }
 
 impl Upstream {
@@ -71,7 +73,7 @@ impl Upstream {
     /// redirects. An empty `api_key` sends none.
     pub fn new(base_url: Url, api_key: SecretString, http: reqwest::Client) -> Self {
         let (kind, dialect, timeouts) = Default::default();
-        Self { base_url, api_key, http, kind, dialect, timeouts, seals: None }
+        Self { base_url, api_key, http, kind, dialect, timeouts, seals: None, model: None }
     }
 
     /// For a provider that speaks another dialect than OpenAI's.
@@ -89,14 +91,33 @@ impl Upstream {
         Self { seals: Some(seals), ..self }
     }
 
+    /// For one that calls the model something else.
+    pub fn with_name_of_model(self, model: Option<String>) -> Self {
+        Self { model, ..self }
+    }
+
+    /// For a request that others were asked first for, in vain.
+    #[must_use]
+    pub fn after(self, spent: Duration) -> Self {
+        let Timeouts { head, idle, total, after_finish } = self.timeouts;
+        let (head, total) = (head.saturating_sub(spent), total.saturating_sub(spent));
+        self.with_timeouts(Timeouts { head, idle, total, after_finish })
+    }
+
+    /// Its own name for a model that we call `model`.
+    pub fn name_of<'a>(&'a self, model: &'a str) -> &'a str {
+        self.model.as_deref().unwrap_or(model)
+    }
+
     /// For a caller with less patience.
     pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
     /// Sends the request and waits for the first event, so that a failure can still become a status.
-    /// `model` is the provider's own name for the model.
+    /// `model` is the provider's own name for the model, unless it was given another.
     pub async fn stream(&self, model: &str, request: &ChatRequest) -> Result<EventStream, UpstreamError> {
+        let model = self.name_of(model);
         let filled = self.seals.as_ref().map(|seals| seals.fill(request));
         let request = filled.as_deref().unwrap_or(request);
         let body = self.body(model, request).map_err(UpstreamError::unsupported)?;
@@ -153,6 +174,7 @@ impl Upstream {
 
     /// How many tokens a model would read; None where the provider does not count.
     pub async fn count(&self, model: &str, request: &ChatRequest) -> Result<Option<u64>, UpstreamError> {
+        let model = self.name_of(model);
         let mut body = self.body(model, request).map_err(UpstreamError::unsupported)?;
         let (path, body, at) = match self.kind {
             Kind::OpenaiCompatible | Kind::OpenaiResponses => return Ok(None),

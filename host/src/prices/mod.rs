@@ -6,13 +6,17 @@
 pub mod routes;
 mod store;
 
+pub(crate) use store::PriceRow;
+
 use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, action::may, audit},
     models::{Price, catalog::is_full_id},
-    tenants::providers::is_provider_id,
+    sources,
+    tenants::{ServiceTx, providers::is_provider_id},
 };
+use chrono::{DateTime, Utc};
 
 /// The dearest price taken, in micro-dollars for a million tokens: a million dollars. More is a slip of the pen.
 pub const PRICE_MICRO_USD_PER_MTOK_MAX: u64 = 1_000_000_000_000;
@@ -41,6 +45,9 @@ pub enum PriceError {
     /// There are as many as there may be.
     #[error("there are {PRICES_MAX} prices already; delete some")]
     TooMany,
+    /// Apps may use the model.
+    #[error("apps may use `{0}`, which needs a price; change the price, or disable the model first")]
+    InUse(String),
     /// The database.
     #[error(transparent)]
     Db(#[from] sqlx::Error),
@@ -56,26 +63,43 @@ pub async fn set(
     id: &str,
     priced: Priced,
 ) -> Result<(), PriceError> {
-    let (provider, model) = check(id, &priced).map_err(PriceError::Invalid)?;
     let mut tx = app.service_tx().await?;
-    let before = store::find(&mut tx, provider, model).await?;
-    if before.is_none() && store::count(&mut tx).await? >= PRICES_MAX {
-        return Err(PriceError::TooMany);
-    }
-    let after = store::set(&mut tx, provider, model, &priced, app.now()).await?;
+    let (before, after) = put(&mut tx, id, &priced, app.now()).await?;
     let entry = audit::Entry::ok("prices.write", format!("model/{id}")).change(before.as_ref(), Some(&after));
     audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
     Ok(tx.commit().await?)
 }
 
+/// Sets the price of a model in somebody's transaction: what was there, and what is.
+///
+/// # Errors
+/// [`PriceError`]; nothing was changed then.
+pub(crate) async fn put(
+    tx: &mut ServiceTx,
+    id: &str,
+    priced: &Priced,
+    now: DateTime<Utc>,
+) -> Result<(Option<PriceRow>, PriceRow), PriceError> {
+    let (provider, model) = check(id, priced).map_err(PriceError::Invalid)?;
+    let before = store::find(tx, provider, model).await?;
+    if before.is_none() && store::count(tx).await? >= PRICES_MAX {
+        return Err(PriceError::TooMany);
+    }
+    let after = store::set(tx, provider, model, priced, now).await?;
+    Ok((before, after))
+}
+
 /// Removes the price of a model; whether there was one.
 ///
 /// # Errors
-/// The database's.
-pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) -> sqlx::Result<bool> {
+/// [`PriceError`]; nothing was changed then.
+pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) -> Result<bool, PriceError> {
     let Some((provider, model)) = id.split_once('/') else { return Ok(false) };
     let mut tx = app.service_tx().await?;
     let Some(before) = store::find(&mut tx, provider, model).await? else { return Ok(false) };
+    if sources::prices_model(&mut tx, provider, model).await? {
+        return Err(PriceError::InUse(id.to_owned()));
+    }
     store::delete(&mut tx, provider, model).await?;
     let entry = audit::Entry::ok("prices.write", format!("model/{id}")).change(Some(&before), None);
     audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
@@ -83,14 +107,17 @@ pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) ->
     Ok(true)
 }
 
-/// `provider/model`, of which the model may be anything a provider calls one.
-fn is_model(id: &str) -> bool {
-    is_full_id(id) && id.split_once('/').is_some_and(|(provider, _)| is_provider_id(provider))
+/// Whether a model of this id can have a price: `provider/model`, of which the model may be anything a provider calls
+/// one.
+pub(crate) fn is_priced_id(id: &str) -> bool {
+    id.len() <= ID_BYTES_MAX
+        && is_full_id(id)
+        && id.split_once('/').is_some_and(|(provider, _)| is_provider_id(provider))
 }
 
 fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<FieldError>> {
     let mut wrong = vec![];
-    if id.len() > ID_BYTES_MAX || !is_model(id) {
+    if !is_priced_id(id) {
         wrong.push(FieldError::new(
             "/id",
             format!("a model is `provider/model`, {ID_BYTES_MAX} bytes at the most"),

@@ -68,19 +68,21 @@ pub async fn put(
     Params(path): Params<ModelPath>,
     Json(body): Json<PriceInput>,
 ) -> ApiResult<NoContent> {
-    let price = Price {
-        input_micro_usd_per_mtok: body.input_micro_usd_per_mtok,
-        cached_input_micro_usd_per_mtok: body
-            .cached_input_micro_usd_per_mtok
-            .unwrap_or(body.input_micro_usd_per_mtok),
-        cache_write_micro_usd_per_mtok: body
-            .cache_write_micro_usd_per_mtok
-            .unwrap_or(body.input_micro_usd_per_mtok),
-        output_micro_usd_per_mtok: body.output_micro_usd_per_mtok,
-    };
-    let priced = Priced { price, output_tokens_max: body.output_tokens_max };
-    super::set(&app, &allowed, &path.id, priced).await?;
+    super::set(&app, &allowed, &path.id, body.into()).await?;
     Ok(NoContent)
+}
+
+impl From<PriceInput> for Priced {
+    fn from(input: PriceInput) -> Priced {
+        let read = input.input_micro_usd_per_mtok;
+        let price = Price {
+            input_micro_usd_per_mtok: read,
+            cached_input_micro_usd_per_mtok: input.cached_input_micro_usd_per_mtok.unwrap_or(read),
+            cache_write_micro_usd_per_mtok: input.cache_write_micro_usd_per_mtok.unwrap_or(read),
+            output_micro_usd_per_mtok: input.output_micro_usd_per_mtok,
+        };
+        Priced { price, output_tokens_max: input.output_tokens_max }
+    }
 }
 
 /// Removes one.
@@ -105,6 +107,7 @@ impl From<PriceError> for ApiError {
     fn from(error: PriceError) -> ApiError {
         match error {
             PriceError::Invalid(fields) => ApiError::invalid(fields),
+            PriceError::InUse(_) => ApiError::conflict("price_in_use", error.to_string()),
             PriceError::TooMany => ApiError::conflict("too_many_prices", error.to_string()),
             PriceError::Db(cause) => cause.into(),
         }

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 
 /// A price as it is shown.
 #[derive(Clone, Debug, FromRow, Serialize)]
-pub(super) struct PriceRow {
+pub(crate) struct PriceRow {
     #[serde(skip)]
     pub(super) provider: String,
     #[serde(skip)]

@@ -26,7 +26,12 @@ pub struct Rotated {
 /// The database's; what was done until then stays done.
 pub async fn rotate(app: &App) -> sqlx::Result<Rotated> {
     let mut done = Rotated::default();
-    for place in [super::PLACE, crate::tenants::providers::PLACE, crate::db_proxy::provision::PLACE] {
+    for place in [
+        super::PLACE,
+        crate::tenants::providers::PLACE,
+        crate::sources::PLACE,
+        crate::db_proxy::provision::PLACE,
+    ] {
         rotate_table(app, place, &mut done).await?;
     }
     Ok(done)

@@ -1,6 +1,6 @@
 //! Reading and replacing an app's configuration.
 
-use super::{AppRow, providers, providers::ProviderInput, store};
+use super::{Aliases, AppRow, providers, providers::ProviderInput, store};
 use crate::{
     app::App,
     error::FieldError,
@@ -8,8 +8,12 @@ use crate::{
     http::etag::Precondition,
     models::catalog::is_full_id,
     registry::PluginKind,
+    sources::{alias_rule, is_alias},
 };
 use std::collections::BTreeMap;
+
+/// An app's own names for models: one for each purpose it has.
+pub const ALIASES_PER_APP_MAX: usize = 100;
 
 /// The configuration that replaces what was there.
 pub struct Replacement {
@@ -23,6 +27,8 @@ pub struct Replacement {
     pub providers: BTreeMap<String, ProviderInput>,
     /// `provider/model`.
     pub default_model: Option<String>,
+    /// Its own names for models.
+    pub model_aliases: Aliases,
     /// The predefined tools it wants; none: all.
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
@@ -61,6 +67,7 @@ pub(super) fn check(
     name: &str,
     providers: &BTreeMap<String, ProviderInput>,
     default_model: Option<&str>,
+    model_aliases: &Aliases,
     predefined: &Predefined<'_>,
 ) -> Vec<FieldError> {
     let mut wrong = vec![];
@@ -70,6 +77,7 @@ pub(super) fn check(
     if default_model.is_some_and(|id| !is_full_id(id)) {
         wrong.push(FieldError::new("/defaultModel", "expected a provider id and a model id"));
     }
+    wrong.extend(check_aliases(model_aliases));
     wrong.extend(providers::check(app, providers));
     for (pointer, kind, names) in [
         ("/includePredefined/tools", PluginKind::Tool, predefined.tools),
@@ -82,6 +90,37 @@ pub(super) fn check(
         }
     }
     wrong
+}
+
+fn check_aliases(aliases: &Aliases) -> Vec<FieldError> {
+    let mut wrong = vec![];
+    if aliases.len() > ALIASES_PER_APP_MAX {
+        wrong.push(FieldError::new("/modelAliases", format!("at most {ALIASES_PER_APP_MAX} aliases")));
+    }
+    for (alias, model) in aliases {
+        let at = format!("/modelAliases/{}", alias.replace('~', "~0").replace('/', "~1"));
+        if !is_alias(alias) {
+            wrong.push(FieldError::new(&at, alias_rule()));
+        }
+        if !is_full_id(model) {
+            wrong.push(FieldError::new(&at, "expected `provider/model`"));
+        }
+    }
+    wrong
+}
+
+/// The model that the app calls so, `provider/model`.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn model_of_alias(
+    app: &App,
+    proof: &impl InApp,
+    alias: &str,
+) -> sqlx::Result<Option<String>> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let mut row = store::get_app(tx.conn(), proof.app().app_id).await?;
+    Ok(row.model_aliases.remove(alias))
 }
 
 /// The caller's app and its providers.
@@ -106,7 +145,8 @@ pub async fn replace(
 ) -> Result<(AppRow, Vec<providers::ProviderRow>), ConfigureError> {
     let predefined =
         Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
-    let mut wrong = check(app, &with.name, &with.providers, with.default_model.as_deref(), &predefined);
+    let (default_model, aliases) = (with.default_model.as_deref(), &with.model_aliases);
+    let mut wrong = check(app, &with.name, &with.providers, default_model, aliases, &predefined);
     if with.id.as_deref().is_some_and(|id| id != allowed.app().slug) {
         wrong.insert(0, FieldError::new("/id", "an id cannot be changed"));
     }
@@ -126,6 +166,7 @@ pub async fn replace(
     let after = AppRow {
         name: with.name,
         default_model: with.default_model,
+        model_aliases: with.model_aliases,
         predefined_tools: with.predefined_tools,
         predefined_agents: with.predefined_agents,
         updated_at: app.now(),

@@ -1,6 +1,6 @@
 //! Creating an app: the row, its providers, its first token, its database workspace, the audit row: all or nothing.
 
-use super::{AppRow, providers, providers::ProviderInput, slug, store};
+use super::{Aliases, AppRow, providers, providers::ProviderInput, slug, store};
 use crate::{
     app::App,
     db_proxy::provision::{ProvisionError, Workspace, provision},
@@ -25,6 +25,8 @@ pub struct NewApp {
     pub providers: BTreeMap<String, ProviderInput>,
     /// `provider/model`.
     pub default_model: Option<String>,
+    /// Its own names for models.
+    pub model_aliases: Aliases,
     /// The predefined tools it wants; none: all.
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
@@ -95,6 +97,7 @@ pub(crate) async fn create_in(
         &new.name,
         &new.providers,
         new.default_model.as_deref(),
+        &new.model_aliases,
         &new.predefined(),
     );
     if let Err(message) = slug::check(&new.slug) {
@@ -109,6 +112,7 @@ pub(crate) async fn create_in(
         name: new.name,
         status: "active".to_owned(),
         default_model: new.default_model,
+        model_aliases: new.model_aliases,
         predefined_tools: new.predefined_tools,
         predefined_agents: new.predefined_agents,
         created_at: app.now(),

@@ -24,6 +24,7 @@ use crate::app::App;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Whether there is an app of this slug.
@@ -47,6 +48,9 @@ pub(crate) async fn find_id(app: &App, slug: &str) -> sqlx::Result<Option<Uuid>>
     store::find_app(tx.conn(), slug).await.map(|found| found.map(|row| row.app_id))
 }
 
+/// Names for models, each for a `provider/model`.
+pub type Aliases = BTreeMap<String, String>;
+
 /// An app as stored.
 #[derive(Clone, Debug, FromRow)]
 pub struct AppRow {
@@ -60,6 +64,9 @@ pub struct AppRow {
     pub status: String,
     /// `provider/model`, for requests that name none.
     pub default_model: Option<String>,
+    /// Its own names for models, each for a `provider/model`.
+    #[sqlx(json)]
+    pub model_aliases: Aliases,
     /// The predefined tools it wants; none: all.
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
@@ -94,6 +101,7 @@ impl AppRow {
             "status": self.status,
             "providers": providers,
             "defaultModel": default_model,
+            "modelAliases": self.model_aliases,
             "includePredefined": { "tools": self.predefined_tools, "agents": self.predefined_agents },
             "createdAt": time(self.created_at),
             "updatedAt": time(self.updated_at),

@@ -1,4 +1,4 @@
-//! The model providers an app brings: an id, maybe a base URL, a sealed key.
+//! The model providers an app brings, and keys its users bring: an id, maybe a base URL, a sealed key.
 //!
 //! A key goes in and never comes out again: it is opened by the service role,
 //! in memory, on the way to the provider.
@@ -7,14 +7,15 @@ use super::store;
 use crate::{
     app::App,
     error::FieldError,
+    grants::InApp,
     limits::PROVIDERS_PER_APP_MAX,
-    models::{Kind, catalog, providers::well_known},
+    models::{Kind, PaidBy, catalog, providers::well_known},
     secrets::{
         Place,
         envelope::{SealError, Sealed},
     },
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 use url::Url;
 use uuid::Uuid;
+
+/// How exactly it is known when a key was last used: writing it down for each call would cost more than it tells.
+const LAST_USED_GRAIN: Duration = Duration::minutes(1);
 
 /// A provider in a request.
 #[derive(Deserialize, JsonSchema)]
@@ -121,20 +125,27 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
             }
             None => {}
         }
-        if let Some(key) = &input.api_key {
-            let text = key.expose_secret();
-            if text.is_empty()
-                || text.len() > 4096
-                || text.chars().any(|c| c.is_control() || c.is_whitespace())
-            {
-                wrong.push(FieldError::new(
-                    format!("{at}/apiKey"),
-                    "a key is 1 to 4096 characters without spaces",
-                ));
-            }
+        if let Some(Err(message)) = input.api_key.as_ref().map(check_key) {
+            wrong.push(FieldError::new(format!("{at}/apiKey"), message));
         }
     }
     wrong
+}
+
+/// Whether this may be a key.
+pub(crate) fn check_key(key: &SecretString) -> Result<(), &'static str> {
+    let text = key.expose_secret();
+    let odd = text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if odd || !(1..=4096).contains(&text.len()) {
+        return Err("a key is 1 to 4096 characters without spaces");
+    }
+    Ok(())
+}
+
+/// Whether two addresses are of one server.
+pub(crate) fn same_origin(a: &str, b: &str) -> bool {
+    let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+    origin(a) == origin(b)
 }
 
 /// Whether a provider may be called so.
@@ -145,7 +156,7 @@ pub(crate) fn is_provider_id(id: &str) -> bool {
 }
 
 /// The address is checked again on every connect: a name may come to mean a private address later.
-fn check_base_url(app: &App, text: &str) -> Result<(), String> {
+pub(crate) fn check_base_url(app: &App, text: &str) -> Result<(), String> {
     // A parser that mends a URL would have us judge another one than we store.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("expected a URL without spaces".to_owned());
@@ -193,11 +204,13 @@ pub(super) fn check_moved(
     let moved = present.iter().filter(|old| {
         let address = |base_url: Option<&str>| {
             let text = base_url.or_else(|| well_known(&old.provider).map(|known| known.base_url));
-            text.and_then(|text| Url::parse(text).ok()).map(|url| url.origin())
+            text.unwrap_or_default().to_owned()
         };
         let keeps = |new: &&ProviderInput| new.api_key.is_none() && old.last4.is_some();
         let new = wanted.get(&old.provider).filter(keeps);
-        new.is_some_and(|new| address(new.base_url.as_deref()) != address(old.base_url.as_deref()))
+        new.is_some_and(|new| {
+            !same_origin(&address(new.base_url.as_deref()), &address(old.base_url.as_deref()))
+        })
     });
     let at = |old: &ProviderRow| format!("/providers/{}/apiKey", old.provider);
     moved
@@ -235,21 +248,33 @@ pub(super) async fn replace(
 ///
 /// # Errors
 /// The database's.
-pub async fn list(app: &App, proof: &impl crate::grants::InApp) -> sqlx::Result<Vec<ProviderRow>> {
+pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<ProviderRow>> {
     let mut tx = app.tenant_tx(proof).await?;
     store::list_providers(tx.conn(), proof.app().app_id).await
 }
 
-/// Opens a provider's key, for a call to it. None: the app has no such provider.
+/// Whose keys come before the app's: nobody's, as long as every caller is the app itself.
+pub(crate) fn user_of(_proof: &impl InApp) -> Option<Uuid> {
+    None
+}
+
+/// Opens a provider's key, for a call to it: the user's, else the app's; and says whose it is. None: neither has such
+/// a provider.
 ///
 /// # Errors
 /// The database's, or the envelope's: then a master key is missing.
-pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Option<OpenProvider>, OpenError> {
+pub(crate) async fn open(
+    app: &App,
+    app_id: Uuid,
+    user_id: Option<Uuid>,
+    provider: &str,
+) -> Result<Option<(OpenProvider, PaidBy)>, OpenError> {
     let found = {
         let mut tx = app.service_tx().await?;
-        store::find_provider_envelope(tx.conn(), app_id, provider).await?
+        store::find_provider_envelope(tx.conn(), app_id, user_id, provider).await?
     };
     let Some(found) = found else { return Ok(None) };
+    let whose = if found.user_id.is_some() { PaidBy::User } else { PaidBy::App };
     let base_url = match &found.base_url {
         Some(text) => Url::parse(text).ok(),
         None => well_known(provider).and_then(|known| Url::parse(known.base_url).ok()),
@@ -265,7 +290,26 @@ pub(crate) async fn open(app: &App, app_id: Uuid, provider: &str) -> Result<Opti
             Some(app.open_sealed(PLACE, provider_key_id, &sealed).map_err(|_| OpenError::Sealed)?)
         }
     };
-    Ok(Some(OpenProvider { base_url, api_key, kind }))
+    if api_key.is_some() && found.last_used_at.is_none_or(|at| at + LAST_USED_GRAIN <= app.now()) {
+        note_use(app, provider_key_id);
+    }
+    Ok(Some((OpenProvider { base_url, api_key, kind }, whose)))
+}
+
+/// Writes down that a key was used, beside the call.
+fn note_use(app: &App, provider_key_id: Uuid) {
+    let noting = app.clone();
+    app.spawn(async move {
+        let noted = async {
+            let mut tx = noting.service_tx().await?;
+            let now = noting.now();
+            store::note_use(tx.conn(), provider_key_id, now, now - LAST_USED_GRAIN).await?;
+            tx.commit().await
+        };
+        if let Err(cause) = noted.await {
+            tracing::warn!(%cause, "when a key was used could not be written down");
+        }
+    });
 }
 
 /// Why providers could not be stored.

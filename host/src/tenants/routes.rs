@@ -1,6 +1,7 @@
 //! `/v1/admin/tenants`, `/v1/register`, `/v1/tenant`.
 
 use super::{
+    Aliases,
     configure::{self, ConfigureError, Replacement},
     create::{self, CreateError, Created, NewApp},
     delete::{self, DeleteError},
@@ -38,6 +39,9 @@ pub struct TenantInput {
     providers: BTreeMap<String, ProviderInput>,
     /// For requests that name no model.
     default_model: Option<DefaultModel>,
+    /// Its own names for models, each for a `provider/model`.
+    #[serde(default)]
+    model_aliases: Aliases,
     /// What is offered of what we ship; all, unless given.
     include_predefined: Option<IncludePredefined>,
     /// Shown by GET, ignored by PUT.
@@ -88,6 +92,7 @@ pub async fn create_tenant(
         contact_email: None,
         providers: body.providers,
         default_model: body.default_model.map(|model| model.id()),
+        model_aliases: body.model_aliases,
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
     };
@@ -233,6 +238,7 @@ pub async fn put_own(
         name: body.name.unwrap_or_else(|| slug.clone()),
         providers: body.providers,
         default_model: body.default_model.map(|model| model.id()),
+        model_aliases: body.model_aliases,
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
     };

@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
-const APP_COLUMNS: &str =
-    "app_id, slug, name, status, default_model, predefined_tools, predefined_agents, created_at, updated_at";
+const APP_COLUMNS: &str = "app_id, slug, name, status, default_model, model_aliases, predefined_tools, predefined_agents, created_at, updated_at";
 
 pub(super) async fn insert_app(
     conn: &mut PgConnection,
@@ -19,8 +18,8 @@ pub(super) async fn insert_app(
 ) -> sqlx::Result<bool> {
     sqlx::query(
         "insert into apps (app_id, slug, name, status, contact_email, default_model, predefined_tools,
-                           predefined_agents, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) on conflict (slug) do nothing",
+                           predefined_agents, created_at, updated_at, model_aliases)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) on conflict (slug) do nothing",
     )
     .bind(app.app_id)
     .bind(&app.slug)
@@ -31,6 +30,7 @@ pub(super) async fn insert_app(
     .bind(&app.predefined_tools)
     .bind(&app.predefined_agents)
     .bind(app.created_at)
+    .bind(sqlx::types::Json(&app.model_aliases))
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
@@ -79,7 +79,8 @@ pub(super) async fn list_apps(
 
 pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::Result<()> {
     sqlx::query(
-        "update apps set name = $2, default_model = $3, predefined_tools = $4, predefined_agents = $5, updated_at = $6
+        "update apps set name = $2, default_model = $3, predefined_tools = $4, predefined_agents = $5, updated_at = $6,
+                         model_aliases = $7
          where app_id = $1",
     )
     .bind(app.app_id)
@@ -88,6 +89,7 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
     .bind(&app.predefined_tools)
     .bind(&app.predefined_agents)
     .bind(app.updated_at)
+    .bind(sqlx::types::Json(&app.model_aliases))
     .execute(conn)
     .await
     .map(drop)
@@ -114,7 +116,8 @@ pub(super) async fn delete_app(
 
 pub(super) async fn list_providers(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<Vec<ProviderRow>> {
     sqlx::query_as(
-        "select provider_key_id, provider, base_url, kind, last4 from provider_keys where app_id = $1 order by provider",
+        "select provider_key_id, provider, base_url, kind, last4 from provider_keys
+         where app_id = $1 and user_id is null order by provider",
     )
     .bind(app_id)
     .fetch_all(conn)
@@ -180,8 +183,10 @@ pub(super) async fn delete_provider(conn: &mut PgConnection, provider_key_id: Uu
 #[derive(FromRow)]
 pub(super) struct ProviderEnvelope {
     pub(super) provider_key_id: Uuid,
+    pub(super) user_id: Option<Uuid>,
     pub(super) base_url: Option<String>,
     pub(super) kind: Option<String>,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) encrypted_value: Option<Vec<u8>>,
     pub(super) nonce: Option<Vec<u8>>,
     pub(super) encrypted_data_key: Option<Vec<u8>>,
@@ -190,29 +195,52 @@ pub(super) struct ProviderEnvelope {
 }
 
 impl ProviderEnvelope {
-    pub(super) fn sealed(self) -> Option<Sealed> {
+    pub(super) fn sealed(&self) -> Option<Sealed> {
         Some(Sealed {
-            ciphertext: self.encrypted_value?,
-            nonce: self.nonce?,
-            wrapped_key: self.encrypted_data_key?,
-            wrapped_nonce: self.data_key_nonce?,
+            ciphertext: self.encrypted_value.clone()?,
+            nonce: self.nonce.clone()?,
+            wrapped_key: self.encrypted_data_key.clone()?,
+            wrapped_nonce: self.data_key_nonce.clone()?,
             key_version: self.key_version?,
         })
     }
 }
 
-/// For the service role only: a tenant's transaction cannot read these columns.
+/// The user's, else the app's. For the service role only: a tenant's transaction cannot read these columns.
 pub(super) async fn find_provider_envelope(
     conn: &mut PgConnection,
     app_id: Uuid,
+    user_id: Option<Uuid>,
     provider: &str,
 ) -> sqlx::Result<Option<ProviderEnvelope>> {
     sqlx::query_as(
-        "select provider_key_id, base_url, kind, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
-         from provider_keys where app_id = $1 and provider = $2",
+        "select provider_key_id, user_id, base_url, kind, last_used_at, encrypted_value, nonce, encrypted_data_key,
+                data_key_nonce, key_version
+         from provider_keys where app_id = $1 and provider = $2 and (user_id is null or user_id = $3)
+         order by user_id nulls last limit 1",
     )
     .bind(app_id)
     .bind(provider)
+    .bind(user_id)
     .fetch_optional(conn)
     .await
+}
+
+/// Once for many calls at a time: those that come after the first find nothing to do.
+pub(super) async fn note_use(
+    conn: &mut PgConnection,
+    provider_key_id: Uuid,
+    now: DateTime<Utc>,
+    before: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update provider_keys set last_used_at = $2
+         where provider_key_id = $1 and (last_used_at is null or last_used_at <= $3)",
+    )
+    .bind(provider_key_id)
+    .bind(now)
+    .bind(before)
+    .execute(conn)
+    .await
+    .map(drop)
 }

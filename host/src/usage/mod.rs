@@ -10,7 +10,7 @@ use crate::{
     app::App,
     budgets::{self, Hold, Spender},
     grants::{Acting, InApp},
-    models::{Price, Usage},
+    models::{PaidBy, Price, Usage},
     tenants::TenantTx,
 };
 use std::time::Duration;
@@ -68,6 +68,10 @@ pub enum What {
         usage: Usage,
         /// At what price, if one is known.
         price: Option<Price>,
+        /// How many places were asked.
+        attempts: u16,
+        /// Whose key it was asked with; none: nobody's.
+        paid_by: Option<PaidBy>,
     },
     /// A tool.
     Tool,

@@ -21,18 +21,25 @@ pub(super) struct NewUse<'a> {
 
 pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<()> {
     let (kind, tokens) = match &new.what.what {
-        What::Tokens { provider, model, usage, price } => ("tokens", Some((provider, model, usage, price))),
+        What::Tokens { provider, model, usage, price, .. } => {
+            ("tokens", Some((provider, model, usage, price)))
+        }
         What::Tool => ("tool", None),
         What::Agent => ("agent", None),
     };
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let usage = tokens.map(|(_, _, usage, _)| *usage).unwrap_or_default();
     let price = tokens.and_then(|(_, _, _, price)| price.as_ref());
+    let (attempts, paid_by) = match &new.what.what {
+        What::Tokens { attempts, paid_by, .. } => (*attempts, *paid_by),
+        What::Tool | What::Agent => (1, None),
+    };
     sqlx::query(
         "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
                                    provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
-                                   price, duration_ms, status, surface, end_user)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+                                   price, duration_ms, status, surface, end_user, attempts, paid_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                 $20, $21)",
     )
     .bind(new.usage_id)
     .bind(new.app_id)
@@ -53,6 +60,8 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
     .bind(new.what.status.name())
     .bind(new.caller.surface.name())
     .bind(&new.what.end_user)
+    .bind(i16::try_from(attempts).unwrap_or(i16::MAX))
+    .bind(paid_by.map(crate::models::PaidBy::name))
     .execute(tx.conn())
     .await
     .map(drop)
@@ -88,6 +97,8 @@ pub(super) struct UseRow {
     pub(super) credential_id: Option<Uuid>,
     pub(super) request_id: String,
     pub(super) end_user: Option<String>,
+    pub(super) attempts: i16,
+    pub(super) paid_by: Option<String>,
 }
 
 /// Which uses are wanted: all of what is given must hold.
@@ -111,7 +122,7 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<UseRow>> {
     sqlx::query_as(
         "select usage_id, occurred_at, kind, plugin, provider, model, prompt_tokens, completion_tokens, cached_tokens,
-                cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user
+                cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user, attempts, paid_by
          from usage_events
          where ($1::uuid is null or usage_id < $1) and ($2::text is null or kind = $2)
            and ($3::text is null or request_id = $3)

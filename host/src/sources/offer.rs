@@ -1,0 +1,105 @@
+//! Which models of the platform an app may use.
+
+use super::{
+    PATTERNS_PER_APP_MAX, SetError,
+    store::{self, Allowances},
+};
+use crate::{
+    app::App,
+    error::FieldError,
+    grants::{Allowed, action::may, audit},
+    models::catalog::is_full_id,
+    tenants::{self, providers::is_provider_id},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// What an app may use.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppModels {
+    /// `provider/model`; `provider/*` for all of a provider; `*` for all there are, now and later.
+    models: Vec<String>,
+}
+
+/// A model of the platform that an app may use.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Offered {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) alias: Option<String>,
+}
+
+/// Sets what an app may use, from the next request on.
+///
+/// # Errors
+/// [`SetError`]; nothing was changed then.
+pub(super) async fn set(
+    app: &App,
+    allowed: &Allowed<may::AppModelsWrite>,
+    slug: &str,
+    wanted: AppModels,
+) -> Result<Allowances, SetError> {
+    let app_id = tenants::find_id(app, slug).await?.ok_or(SetError::NotFound("tenant"))?;
+    let patterns: BTreeSet<String> = wanted.models.iter().cloned().collect();
+    if patterns.len() > PATTERNS_PER_APP_MAX {
+        let message = format!("at most {PATTERNS_PER_APP_MAX}; `provider/*` stands for all of a provider");
+        return Err(SetError::Invalid(vec![FieldError::new("/models", message)]));
+    }
+    let mut tx = app.service_tx().await?;
+    let mut wrong = vec![];
+    for (position, pattern) in wanted.models.iter().enumerate() {
+        let at = format!("/models/{position}");
+        match pattern.split_once('/') {
+            None if pattern == "*" => {}
+            Some((provider, "*")) if is_provider_id(provider) => {}
+            Some((provider, model)) if is_full_id(pattern) => {
+                if !store::has_model(&mut tx, provider, model).await? {
+                    wrong.push(FieldError::new(at, "there is no such model; make it first"));
+                }
+            }
+            _ => wrong.push(FieldError::new(at, "expected `provider/model`, `provider/*` or `*`")),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(SetError::Invalid(wrong));
+    }
+    let before = store::allowances(&mut tx, app_id).await?;
+    store::set_allowances(&mut tx, app_id, &patterns.into_iter().collect::<Vec<_>>()).await?;
+    let after = store::allowances(&mut tx, app_id).await?;
+    let entry =
+        audit::Entry::ok("apps.models.write", format!("app/{slug}")).change(Some(&before), Some(&after));
+    audit::write_platform(app, &mut tx, allowed.caller(), Some(app_id), entry).await?;
+    tx.commit().await?;
+    app.changes.made(app_id);
+    Ok(after)
+}
+
+/// What an app may use, for the operator. None: there is no such app.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn get(app: &App, slug: &str) -> sqlx::Result<Option<Allowances>> {
+    let Some(app_id) = tenants::find_id(app, slug).await? else { return Ok(None) };
+    let mut tx = app.service_tx().await?;
+    store::allowances(&mut tx, app_id).await.map(Some)
+}
+
+/// The models of the platform an app may use: those with a price and a source that is on.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn offered(app: &App, app_id: Uuid) -> sqlx::Result<Vec<Offered>> {
+    let mut tx = app.service_tx().await?;
+    store::offered(&mut tx, app_id).await
+}
+
+/// Whether an app may use any model of the platform that is named after this provider.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn offers_provider(app: &App, app_id: Uuid, provider: &str) -> sqlx::Result<bool> {
+    Ok(offered(app, app_id).await?.iter().any(|model| model.provider == provider))
+}
