@@ -47,7 +47,6 @@ impl Role {
                 .without(Scope::TokensRead)
                 .without(Scope::ToolsApprove)
                 .without(Scope::TenantWrite)
-                .without(Scope::KeysWrite)
                 .without(Scope::AuditRead),
             Role::Viewer => Scopes::of(&[
                 Scope::ChatRead,

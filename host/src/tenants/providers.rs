@@ -253,9 +253,9 @@ pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<ProviderRow
     store::list_providers(tx.conn(), proof.app().app_id).await
 }
 
-/// Whose keys come before the app's: nobody's, as long as every caller is the app itself.
-pub(crate) fn user_of(_proof: &impl InApp) -> Option<Uuid> {
-    None
+/// Whose keys come before the app's: the person's who asks, if a person does.
+pub(crate) fn user_of(proof: &impl InApp) -> Option<Uuid> {
+    proof.user_id()
 }
 
 /// Opens a provider's key, for a call to it: the user's, else the app's; and says whose it is. None: neither has such
