@@ -8,7 +8,7 @@ use crate::{
     },
     app::App,
     budgets::END_USER_BYTES_MAX,
-    grants::{Allowed, Denied, action::may},
+    grants::{Allowed, Denied, InApp, action::may},
     guests::{Chain, Emitted},
     models::{
         self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError,
@@ -88,16 +88,16 @@ pub async fn send(
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
     let end_user = end_user(&request.rest)?.map(str::to_owned);
-    let asked = Asked {
-        stream: request.stream,
-        include_usage: request.include_usage,
-        prompt_tokens: models::tokens::in_request(&request),
-    };
+    let asked = Asked::of(&request);
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
             return Err(ChatError::ToolNameConflict(tool.name.clone()));
         }
+        request.refuse_more_than_one_answer("An agent").map_err(ChatError::Request)?;
+    }
+    if request.session_id.is_some() {
+        request.refuse_choices("A session").map_err(ChatError::Request)?;
     }
     // Whoever names an agent names its model with it.
     if let Some(model) = wanted.filter(|_| request.agent.is_some()) {
@@ -117,11 +117,7 @@ pub async fn send(
         check_tool_answers(&[history, request.messages.clone()].concat()).map_err(ChatError::Request)?;
     }
 
-    let head = Head {
-        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
-        created: app.now().timestamp(),
-        model: format!("{provider}/{model}"),
-    };
+    let head = head(app, &provider, &model);
     let session_id = taken.as_ref().map(|taken| taken.session_id);
     let known = taken.as_ref().map(Taken::known);
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -149,6 +145,25 @@ pub struct Asked {
     pub prompt_tokens: u64,
 }
 
+impl Asked {
+    pub(crate) fn of(request: &ChatRequest) -> Asked {
+        Asked {
+            stream: request.stream,
+            include_usage: request.include_usage,
+            prompt_tokens: models::tokens::in_request(request),
+        }
+    }
+}
+
+/// What all pieces of a new answer share.
+pub(crate) fn head(app: &App, provider: &str, model: &str) -> Head {
+    Head {
+        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
+        created: app.now().timestamp(),
+        model: format!("{provider}/{model}"),
+    }
+}
+
 /// Reads the request, with what the header and the app add to it.
 fn read(
     mut body: Value,
@@ -156,11 +171,8 @@ fn read(
     catalog: &Catalog,
     default_model: Option<&str>,
 ) -> Result<ChatRequest, ChatError> {
+    fill_model(&mut body, default_model)?;
     if let Some(object) = body.as_object_mut() {
-        if object.get("model").is_none_or(Value::is_null) {
-            let model = default_model.ok_or(ChatError::NoModel)?;
-            object.insert("model".to_owned(), json!(model));
-        }
         // Into the body before it is checked: tool messages may answer calls of the session's history.
         match (session, object.get("session_id").filter(|id| !id.is_null())) {
             (Some(header), Some(body)) if *body != json!(header) => return Err(session_conflict()),
@@ -175,6 +187,15 @@ fn read(
     ChatRequest::from_value_with_tools(body, &names).map_err(ChatError::Request)
 }
 
+/// A request without a model is for the app's default one.
+pub(crate) fn fill_model(body: &mut Value, default_model: Option<&str>) -> Result<(), ChatError> {
+    if let Some(object) = body.as_object_mut().filter(|object| object.get("model").is_none_or(Value::is_null))
+    {
+        object.insert("model".to_owned(), json!(default_model.ok_or(ChatError::NoModel)?));
+    }
+    Ok(())
+}
+
 /// The header and the body may both name the session, if they agree (row M011).
 fn session_conflict() -> ChatError {
     ChatError::Request(RequestError {
@@ -186,9 +207,14 @@ fn session_conflict() -> ChatError {
 }
 
 /// Whose request it is: OpenAI's `user`, Anthropic's `metadata.user_id`.
-pub(super) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
+pub(crate) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
     let user = rest.get("user").or_else(|| rest.get(ANTHROPIC)?.get("metadata")?.get("user_id"));
-    let user = user.and_then(Value::as_str).filter(|user| !user.is_empty());
+    checked_user(user.and_then(Value::as_str))
+}
+
+/// An end user, as the client calls them.
+pub(crate) fn checked_user(user: Option<&str>) -> Result<Option<&str>, ChatError> {
+    let user = user.filter(|user| !user.is_empty());
     if user.is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
         return Err(ChatError::Request(RequestError {
             message: format!("`user` is {END_USER_BYTES_MAX} bytes at the most."),
@@ -217,9 +243,9 @@ async fn who_answers(
 
 /// The provider and the model of an id. A bare name is the app's default
 /// model's, or that of the one model the app can name that is called so (row M013).
-pub(super) async fn full_id(
+pub(crate) async fn full_id(
     app: &App,
-    allowed: &Allowed<may::ChatSend>,
+    proof: &impl InApp,
     id: &ModelId,
     default_model: Option<&str>,
 ) -> Result<(String, String), ChatError> {
@@ -227,7 +253,7 @@ pub(super) async fn full_id(
         Ok(found) => return Ok(found),
         Err(unknown) => unknown,
     };
-    let models = models::catalog::list(app, allowed).await?;
+    let models = models::catalog::list(app, proof).await?;
     let mut called_so =
         models.iter().filter_map(|model| model.id.split_once('/')).filter(|(_, name)| *name == id.model);
     match (called_so.next(), called_so.next()) {
