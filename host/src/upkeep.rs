@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, budgets, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{ai, app::App, budgets, db_proxy, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often expired sessions are removed and idle buckets forgotten. A session past its time answers 410 either way.
@@ -27,6 +27,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = budgets::sweep::expired(&app).await {
                     tracing::error!(%cause, "what dead processes held against budgets could not be let go");
+                }
+                if let Err(cause) = ai::files::sweep(&app).await {
+                    tracing::error!(%cause, "pictures whose time is over could not be removed");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

@@ -94,6 +94,8 @@ actions! {
     PredefinedRead "predefined.read" App [ChatRead, ToolsRead, AgentsRead];
     ModelsRead "models.read" App [ChatRead];
     ChatSend "chat.send" App [ChatWrite];
+    AiRead "ai.read" App [AiRead];
+    AiInvoke "ai.invoke" App [AiInvoke];
     SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];
     UsageRead "usage.read" App [UsageRead];

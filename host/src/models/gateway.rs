@@ -5,11 +5,13 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, Price, Provider, Upstream, UpstreamError, Usage,
-    catalog::DEMO,
-    demo::Demo,
-    embeddings::{EmbeddingRequest, Embeddings},
-    providers,
+    ChatRequest, Event, EventStream, ModelId, Once, Price, Provider, Spent, Unit, Upstream, UpstreamError,
+    Usage,
+    demo::{self, Demo},
+    mock::{self, Mock},
+    providers, span,
+    speech::SpeechRequest,
+    upstream::Fetched,
 };
 use crate::{
     app::App,
@@ -18,9 +20,11 @@ use crate::{
     tenants::{self, providers::OpenError},
     usage::{self, Status, Use, What},
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use secrecy::SecretString;
 use std::time::Instant;
+use tracing::Span;
 use uuid::Uuid;
 
 /// What a call belongs to.
@@ -61,6 +65,8 @@ pub enum GatewayError {
 pub struct Metered {
     stream: EventStream,
     record: Record,
+    /// How it failed, until that is told.
+    failed: Option<UpstreamError>,
 }
 
 /// What will be written down of a call, once, however it ends: a record that is
@@ -74,7 +80,11 @@ struct Record {
     price: Option<Price>,
     started: Instant,
     usage: Usage,
+    /// What it used that is not counted in tokens.
+    units: Option<(Unit, u64)>,
     settled: bool,
+    /// What a trace says of it; ends with it.
+    span: Span,
     /// What is held for it against budgets.
     hold: Option<Hold>,
 }
@@ -105,35 +115,67 @@ pub async fn ask(
 ) -> Result<Metered, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
+    record.span = span::chat(provider, model, request);
     match upstream.stream(model, request).await {
-        Ok(stream) => Ok(Metered { stream, record }),
+        Ok(stream) => Ok(Metered { stream, record, failed: None }),
         Err(error) => {
+            span::failed(&record.span, &error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
     }
 }
 
-/// Asks for embeddings.
+/// Asks what is answered at once: embeddings, pictures and their like.
 ///
 /// # Errors
 /// [`GatewayError`]; what a failed call used is written down.
-pub async fn embed(
+pub(crate) async fn once<R: Once + Bounded>(
     app: &App,
     proof: &impl InApp,
     (provider, model): (&str, &str),
-    request: &EmbeddingRequest,
+    request: &R,
     origin: Origin,
-) -> Result<Embeddings, GatewayError> {
+) -> Result<R::Answer, GatewayError> {
     let upstream = open(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
-    match upstream.embed(model, request).await {
-        Ok(embeddings) => {
-            record.usage = embeddings.usage;
+    record.span = span::call(R::OPERATION, provider, model);
+    match request.ask(&upstream, model).await {
+        Ok((answer, Spent { usage, units })) => {
+            (record.usage, record.units) = (usage, units);
             record.settle(Status::Ok).await;
-            Ok(embeddings)
+            Ok(answer)
         }
         Err(error) => {
+            span::failed(&record.span, &error);
+            record.settle(Status::Failed).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Asks for a text to be spoken. Returns once the sound begins; from then on all of the text is charged for, as
+/// providers do.
+///
+/// # Errors
+/// [`GatewayError`]; what a failed call used is written down.
+pub async fn speak(
+    app: &App,
+    proof: &impl InApp,
+    (provider, model): (&str, &str),
+    request: &SpeechRequest,
+    origin: Origin,
+) -> Result<Sound, GatewayError> {
+    let upstream = open(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request).await?;
+    record.span = span::call("generate_content", provider, model);
+    match upstream.speak(model, request).await {
+        Ok(fetched) => {
+            record.units = Some((Unit::Characters, request.characters()));
+            Ok(Sound { fetched, record })
+        }
+        Err(error) => {
+            span::failed(&record.span, &error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
@@ -150,11 +192,17 @@ pub(crate) async fn open(
     provider: &str,
     model: &str,
 ) -> Result<Provider, GatewayError> {
-    if provider == DEMO && app.config.demo_provider {
-        if !super::catalog::DEMO_MODELS.contains(&model) {
+    if provider == demo::PROVIDER && app.config.demo_provider {
+        if !demo::MODELS.contains(&model) {
             return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
         }
         return Ok(Provider::Demo(Demo::default()));
+    }
+    if provider == mock::PROVIDER && app.config.mock_provider {
+        if !mock::MODELS.contains(&model) {
+            return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
+        }
+        return Ok(Provider::Mock(Mock::default()));
     }
     let opened =
         tenants::providers::open(app, proof.app().app_id, provider).await.map_err(|error| match error {
@@ -179,13 +227,47 @@ impl Metered {
         self.record.usage
     }
 
-    /// The next event; none after the last, when the use is written down.
+    /// The next event; none after the last, when the use is written down. Whoever stops waiting may ask again:
+    /// nothing is lost by it.
     pub async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
-        let next = self.stream.next().await;
-        self.record.usage = match &next {
-            Some(Ok(Event::Usage(usage))) => *usage,
-            _ => self.stream.usage_so_far(),
-        };
+        if self.failed.is_none() {
+            let next = self.stream.next().await;
+            self.record.usage = match &next {
+                Some(Ok(Event::Usage(usage))) => *usage,
+                _ => self.stream.usage_so_far(),
+            };
+            match next {
+                Some(Ok(event)) => {
+                    if let Event::Finish(reason) = event {
+                        span::answered(&self.record.span, reason, self.stream.answered_by());
+                    }
+                    return Some(Ok(event));
+                }
+                Some(Err(error)) => {
+                    span::failed(&self.record.span, &error);
+                    self.failed = Some(error);
+                }
+                None => {
+                    self.record.settle(Status::Ok).await;
+                    return None;
+                }
+            }
+        }
+        self.record.settle(Status::Failed).await;
+        self.failed.take().map(Err)
+    }
+}
+
+/// A sound on its way, with what will be written down of it.
+pub struct Sound {
+    fetched: Fetched,
+    record: Record,
+}
+
+impl Sound {
+    /// The next piece; none after the last, when the use is written down.
+    pub async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
+        let next = self.fetched.bytes.next().await;
         match &next {
             Some(Ok(_)) => {}
             Some(Err(_)) => self.record.settle(Status::Failed).await,
@@ -216,7 +298,9 @@ impl Record {
             price: terms.priced.map(|priced| priced.price),
             started: Instant::now(),
             usage: Usage::default(),
+            units: None,
             settled: false,
+            span: Span::none(),
             hold,
         })
     }
@@ -235,11 +319,14 @@ impl Record {
         if std::mem::replace(&mut self.settled, true) {
             return None;
         }
+        span::spent(&self.span, &Spent { usage: self.usage, units: self.units });
+        self.span = Span::none();
         let what = Use {
             what: What::Tokens {
                 provider: self.provider.clone(),
                 model: self.model.clone(),
                 usage: self.usage,
+                units: self.units,
                 price: self.price,
             },
             plugin: self.origin.plugin.clone(),

@@ -26,6 +26,8 @@ pub struct PriceInput {
     cache_write_micro_usd_per_mtok: Option<u64>,
     /// What it writes.
     output_micro_usd_per_mtok: u64,
+    /// A million images, characters or seconds, for a model that makes or hears such.
+    unit_micro_usd_per_million: Option<u64>,
     /// Its longest reply, in tokens: what is held against a budget where a request names no limit.
     output_tokens_max: Option<u64>,
 }
@@ -77,6 +79,7 @@ pub async fn put(
             .cache_write_micro_usd_per_mtok
             .unwrap_or(body.input_micro_usd_per_mtok),
         output_micro_usd_per_mtok: body.output_micro_usd_per_mtok,
+        unit_micro_usd_per_million: body.unit_micro_usd_per_million,
     };
     let priced = Priced { price, output_tokens_max: body.output_tokens_max };
     super::set(&app, &allowed, &path.id, priced).await?;
