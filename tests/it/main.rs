@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
 mod agents;
+mod ai;
 mod bad_input;
 mod budgets;
 mod canary;

@@ -5,6 +5,7 @@ pub mod hostile;
 pub mod process;
 pub mod routes;
 pub mod site;
+pub mod spans;
 pub mod upstream;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.

@@ -1,5 +1,6 @@
 //! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks OpenAI's chat and
-//! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole.
+//! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole; and OpenAI's addresses
+//! for what is no chat ([`media`]).
 //!
 //! What it does with a request: the next queued script, else the script of the request's model, else the
 //! default, which echoes the last user message, repeats the results of tools, and calls a tool where the
@@ -10,11 +11,13 @@
 mod anthropic;
 mod chat;
 mod google;
+pub mod media;
 mod responses;
 
+use crate::app::Client;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,8 +25,9 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::net::TcpListener;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -124,6 +128,8 @@ pub struct Received {
     pub hung_up: bool,
     /// The answer was sent to its end.
     pub completed: bool,
+    /// When either was seen.
+    pub ended_at: Option<Instant>,
 }
 
 /// The running server.
@@ -158,6 +164,11 @@ impl ScriptedUpstream {
             .route("/v1/messages", post(answer::<anthropic::Messages>))
             .route("/v1/messages/count_tokens", post(count_tokens))
             .route("/v1/embeddings", post(embeddings))
+            .route("/v1/images/generations", post(media::images))
+            .route("/v1/pictures/{name}", get(media::picture))
+            .route("/v1/audio/speech", post(media::speech))
+            .route("/v1/audio/transcriptions", post(media::transcriptions).layer(DefaultBodyLimit::disable()))
+            .route("/v1/moderations", post(media::moderations))
             .route("/v1/models", get(models))
             .route("/v1beta/models", get(google::models))
             .route("/v1beta/models/{model}", post(google_methods))
@@ -202,6 +213,46 @@ impl ScriptedUpstream {
     }
 }
 
+/// How long it may take from a client's going away to its provider's noticing.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// How often it is tried where it took longer: a machine that does other things keeps any of us waiting now and then;
+/// what is slow by itself is slow each time.
+const TRIES: usize = 3;
+
+impl ScriptedUpstream {
+    /// Has a client ask and go away, and panics if this provider notices that late.
+    pub async fn expect_notice_at_once(&self, client: &Client, path: &str, body: &Value, script: &[Step]) {
+        let mut took: Vec<Duration> = Vec::new();
+        while took.last().is_none_or(|last| *last >= AT_ONCE) {
+            assert!(took.len() < TRIES, "{path} {body} {script:?}: noticed after {took:?}");
+            took.push(self.noticed_after(client, path, body, script).await);
+        }
+    }
+
+    /// Asks over a connection of its own, closes it once this provider is at it, and says how long that took to get
+    /// here: from the moment the socket is closed to the moment this side ends, as it clocked it.
+    async fn noticed_after(&self, client: &Client, path: &str, body: &Value, script: &[Step]) -> Duration {
+        let before = self.received().len();
+        self.script(script.to_vec());
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: opg\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            client.token(),
+            body.len()
+        );
+        let mut socket = TcpStream::connect(client.address()).await.expect("the server listens");
+        socket.write_all(request.as_bytes()).await.expect("the server reads");
+        self.wait_until(|received| received.len() > before).await;
+        // What is said before a stall is on its way, and with a stream at the client.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let closed = Instant::now();
+        drop(socket);
+        let received = self.wait_until(|received| received[before].hung_up).await;
+        received[before].ended_at.expect("it ended").saturating_duration_since(closed)
+    }
+}
+
 impl Drop for ScriptedUpstream {
     fn drop(&mut self) {
         self.server.abort();
@@ -239,21 +290,39 @@ impl Watch {
         let mut position = 0;
         state.received.send_modify(|received| {
             position = received.len();
-            received.push(Received { path, headers, body: body.clone(), hung_up: false, completed: false });
+            received.push(Received {
+                path,
+                headers,
+                body: body.clone(),
+                hung_up: false,
+                completed: false,
+                ended_at: None,
+            });
         });
         Self { state: Arc::clone(state), position, completed: false, body }
     }
 
     fn complete(&mut self) {
         self.completed = true;
-        self.state.received.send_modify(|received| received[self.position].completed = true);
+        self.end(|received| received.completed = true);
+    }
+}
+
+impl Watch {
+    fn end(&self, mark: impl FnOnce(&mut Received)) {
+        let now = Instant::now();
+        self.state.received.send_modify(|received| {
+            let received = &mut received[self.position];
+            received.ended_at = Some(now);
+            mark(received);
+        });
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.completed {
-            self.state.received.send_modify(|received| received[self.position].hung_up = true);
+            self.end(|received| received.hung_up = true);
         }
     }
 }
