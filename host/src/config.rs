@@ -57,6 +57,8 @@ pub struct Config {
     pub allow_private_guest_http: bool,
     /// Whether the offline `demo` provider is offered (`OPG_DEMO_PROVIDER`; default: not in production).
     pub demo_provider: bool,
+    /// Whether the `mock` provider, for tests, is offered (`OPG_MOCK_PROVIDER`; default: not in production).
+    pub mock_provider: bool,
     /// Proxies whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpAddr>,
     /// What an app's tables may hold on disk, in bytes (`OPG_DATABASE_BYTES_PER_APP`, default 1 GiB).
@@ -141,6 +143,7 @@ impl Config {
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
             ("OPG_ALLOW_PRIVATE_GUEST_HTTP", self.allow_private_guest_http.to_string()),
             ("OPG_DEMO_PROVIDER", self.demo_provider.to_string()),
+            ("OPG_MOCK_PROVIDER", self.mock_provider.to_string()),
             (
                 "TRUSTED_PROXIES",
                 self.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -218,6 +221,7 @@ impl Reader {
             allow_private_upstreams: self.flag("OPG_ALLOW_PRIVATE_UPSTREAMS", false),
             allow_private_guest_http: self.flag("OPG_ALLOW_PRIVATE_GUEST_HTTP", false),
             demo_provider: self.flag("OPG_DEMO_PROVIDER", !production),
+            mock_provider: self.flag("OPG_MOCK_PROVIDER", !production),
             trusted_proxies: self.parsed("TRUSTED_PROXIES", vec![], "IP addresses, comma-separated", |v| {
                 v.split(',').map(|ip| ip.trim().parse().ok()).collect()
             }),

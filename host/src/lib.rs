@@ -10,6 +10,7 @@
 //! walks through two requests.
 
 pub mod agents;
+pub mod ai;
 pub mod app;
 pub mod budgets;
 pub mod chat;

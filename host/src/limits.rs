@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const JSON_BYTES_MAX: usize = 1 << 20;
 /// A chat request: long conversations with images inside.
 pub const CHAT_BYTES_MAX: usize = 8 << 20;
+/// A form with a sound to be written down: providers' own limit.
+pub const SOUND_BYTES_MAX: usize = 25 << 20;
 pub use crate::sandbox::COMPONENT_BYTES_MAX;
 /// A markdown agent.
 pub const MARKDOWN_BYTES_MAX: usize = 256 << 10;

@@ -7,9 +7,11 @@
 //! under `/{app}/v1`, where it must be the same one (row M008).
 
 use crate::{
-    agents,
+    agents, ai,
     app::App,
-    budgets, chat, db_proxy,
+    budgets,
+    chat::{self, completions::Completions, messages::Messages, responses::Responses},
+    db_proxy,
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
@@ -169,11 +171,20 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/predefined/agents/{name}" => registry::routes::get_predefined::<Agents>, PredefinedRead;
     GET "/v1/models" => chat::routes::list_models, ModelsRead;
     GET "/v1/models/{*id}" => chat::routes::get_model, ModelsRead;
-    POST "/v1/chat/completions" => chat::routes::completions, ChatSend;
-    POST "/v1/messages" => chat::messages::create, ChatSend;
+    POST "/v1/chat/completions" => chat::routes::create::<Completions>, ChatSend;
+    POST "/v1/messages" => chat::routes::create::<Messages>, ChatSend;
     POST "/v1/messages/count_tokens" => chat::messages::count_tokens, ChatSend;
-    POST "/v1/responses" => chat::responses::create, ChatSend;
-    POST "/v1/embeddings" => chat::embed::create, ChatSend;
+    POST "/v1/responses" => chat::routes::create::<Responses>, ChatSend;
+    POST "/v1/embeddings" => chat::routes::embed, ChatSend;
+    GET "/v1/ai/models" => ai::routes::list_models, AiRead;
+    POST "/v1/ai/chat" => ai::routes::relay::<Completions>, AiInvoke;
+    POST "/v1/ai/responses" => ai::routes::relay::<Responses>, AiInvoke;
+    POST "/v1/ai/embeddings" => ai::routes::embed, AiInvoke;
+    POST "/v1/ai/moderations" => ai::routes::moderate, AiInvoke;
+    POST "/v1/ai/image" => ai::routes::draw, AiInvoke;
+    GET "/v1/ai/files/{id}" => ai::routes::get_file, AiRead;
+    POST "/v1/ai/speech" => ai::routes::speak, AiInvoke;
+    POST "/v1/ai/transcriptions" => ai::routes::transcribe, AiInvoke;
     POST "/v1/sessions" => sessions::routes::create, SessionsWrite;
     GET "/v1/sessions" => sessions::routes::list, SessionsRead;
     GET "/v1/sessions/{id}" => sessions::routes::get, SessionsRead;

@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often turns are looked for whose host died: a part of a lease.
@@ -42,6 +42,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = people::sweep::all(&app).await {
                     tracing::error!(%cause, "what ended of people's sign-ins could not be removed");
+                }
+                if let Err(cause) = ai::files::sweep(&app).await {
+                    tracing::error!(%cause, "pictures whose time is over could not be removed");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

@@ -81,6 +81,25 @@ async fn m206_before_the_first_token() {
 }
 
 #[tokio::test]
+async fn m206_the_provider_is_let_go_within_100_ms_also_where_an_agent_asked_it() {
+    for with_agent in [false, true] {
+        let scene = Scene::start(with_agent).await;
+        for stream in [false, true] {
+            for script in [vec![Step::Stall], vec![Step::text("one two three "), Step::Stall]] {
+                opg_tests::hang_up::expect_notice_at_once(
+                    &scene.upstream,
+                    &scene.acme,
+                    CHAT,
+                    &body(stream),
+                    &script,
+                )
+                .await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn m206_in_the_middle_of_a_stream_and_what_was_said_is_charged() {
     for with_agent in [false, true] {
         let scene = Scene::start(with_agent).await;

@@ -33,7 +33,8 @@ fn m249_every_variable_has_its_default_and_an_opg_spelling_that_wins() {
     assert_eq!(config.predefined_dir, Some("/p".into()));
     assert!(config.allow_self_registration);
     assert_eq!(config.session_ttl, Duration::from_secs(7 * 24 * 60 * 60));
-    assert!(!read(&[("OPG_ENV", "production"), ("ADMIN_TOKENS", &"a".repeat(32))]).unwrap().demo_provider);
+    let production = read(&[("OPG_ENV", "production"), ("ADMIN_TOKENS", &"a".repeat(32))]).unwrap();
+    assert!(!production.demo_provider && !production.mock_provider);
 }
 
 #[test]

@@ -138,6 +138,23 @@ fn every_test_the_architecture_names_exists() {
 }
 
 #[test]
+fn every_rule_of_the_wire_names_tests_that_exist() {
+    let sources = sources();
+    let rules: Vec<_> =
+        rows("docs/wire.md").into_iter().filter(|row| row[0].parse::<u32>().is_ok()).collect();
+    let numbers: Vec<_> = rules.iter().map(|row| row[0].parse::<u32>().unwrap()).collect();
+    assert_eq!(numbers, (1..=18).collect::<Vec<_>>());
+    for rule in rules {
+        let tests: Vec<_> = rule[2].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{rule:?}");
+        for test in tests {
+            let declared = format!("fn {test}(");
+            assert!(sources.iter().any(|(_, text)| text.contains(&declared)), "there is no test `{test}`");
+        }
+    }
+}
+
+#[test]
 fn every_path_the_architecture_names_exists() {
     for span in code_spans(&root().join("ARCHITECTURE.md")) {
         let is_path = ["host/", "tests/", "docs/", "predefined/", "migrations/", "plugins/"]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests: their helpers may panic as well")]
 
 mod agents;
+mod ai;
 mod bad_input;
 mod budgets;
 mod canary;
@@ -15,8 +16,8 @@ mod crash;
 mod database;
 mod database_guest;
 mod database_managed;
-mod device;
 mod dev_upstream;
+mod device;
 mod dialects;
 mod docs;
 mod docs_generated;
@@ -25,8 +26,8 @@ mod exfil;
 mod extism;
 mod fuzz;
 mod hostile;
-mod login_command;
 mod keys;
+mod login_command;
 mod main_job;
 mod members;
 mod migrations;

@@ -85,3 +85,23 @@ async fn an_embedded_server_is_no_other_than_an_external_one() {
     assert!(!acme.get("/v1/usage/ai-logs").await.json()["data"].as_array().unwrap().is_empty());
     app.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_token_that_could_do_everything_can_do_what_is_new_and_a_narrower_one_cannot() {
+    const ADDS_SCOPES: i64 = 20_261_130_000_021;
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let narrow = acme.with_scopes(&["chat:write", "tokens:write"]).await;
+    let mut conn = app.owner().await;
+    let old = "update credentials set scopes = array_remove(array_remove(scopes, 'ai:read'), 'ai:invoke')";
+    sqlx::query(old).execute(&mut conn).await.unwrap();
+    let migration = MIGRATOR.iter().find(|migration| migration.version == ADDS_SCOPES).unwrap();
+    sqlx::raw_sql(migration.sql.clone()).execute(&mut conn).await.unwrap();
+    let forced =
+        app.sql("select relforcerowsecurity::text from pg_class where relname = 'credentials'").await;
+    assert_eq!(forced, ["true"]);
+    let app = app.restart().await;
+    let again = |token: &str| app.client(Some(token));
+    assert_eq!(again(acme.token()).get("/v1/ai/models").await.status, 200);
+    assert_eq!(again(narrow.token()).get("/v1/ai/models").await.status, 403);
+}

@@ -12,6 +12,7 @@ async fn m210_models_are_those_of_the_apps_own_providers() {
     let app = TestApp::with(|config| {
         TestApp::allow_local(config);
         config.demo_provider = false;
+        config.mock_provider = false;
     })
     .await;
     let upstream = ScriptedUpstream::start().await;
@@ -31,7 +32,11 @@ async fn m210_models_are_those_of_the_apps_own_providers() {
 
 #[tokio::test]
 async fn m210_a_provider_that_does_not_answer_contributes_the_default_model_alone() {
-    let app = TestApp::local().await;
+    let app = TestApp::with(|config| {
+        TestApp::allow_local(config);
+        config.mock_provider = false;
+    })
+    .await;
     let down = json!({ "apiKey": "key-123456", "baseUrl": "http://127.0.0.1:9/v1" });
     let acme = app
         .tenant_with(json!({

@@ -167,6 +167,7 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into app_members select app_id, user_id, 'owner', now() from apps join users on email = slug || '@example.com';
                    insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
                      select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
+                   insert into ai_files select gen_random_uuid(), app_id, 'image/png', '', now() from apps;
                    insert into model_prices values ('x', 'a', 1, 1, 1, 1, 1, now()), ('x', 'b', 1, 1, 1, 1, 1, now());
                    insert into ai_sources (source_id, name, kind, base_url, position, weight, enabled, created_at, updated_at)
                      select gen_random_uuid(), slug, 'google', 'x', 0, 1, true, now(), now() from apps;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 const AGENT: &str = "---\ndescription: Says little\n---\nYou are terse.";
+const A_FILE: &str = "0190a000-0000-7000-8000-00000000000f";
 const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
 
 /// Each request may come from another address, as a proxy says: failures are limited by address.
@@ -275,6 +276,11 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
             made.json()["id"].as_str().unwrap().to_owned()
         },
     };
+    let file = format!(
+        "insert into ai_files select '{A_FILE}', app_id, 'image/png', '', now() + interval '1 day' from apps
+         where slug = 'tenant-a'"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(file)).execute(&mut app.owner().await).await.unwrap();
     let configured = a
         .put(
             "/v1/tenant",
@@ -344,6 +350,7 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     }
     assert_eq!(a.get("/v1/tenant/budgets").await.json()["data"][0]["name"], "budget-one");
     assert_eq!(a.get("/v1/tenant/tokens").await.json()["data"][0]["id"], json!(token_id));
+    assert_eq!(a.get(&format!("/v1/ai/files/{A_FILE}")).await.status, 200);
     assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
     assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
     assert_eq!(ann.get("/v1/me").await.status, 200);
@@ -378,6 +385,7 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         ("/platform/v1/ai/models/", vec![pair("prov/some", "nope/some")]),
         ("/v1/keys/", vec![pair("key-one", "key-nil")]),
         ("/v1/predefined/", vec![pair("tool-one", "tool-nil"), pair("agent-one", "agent-nil")]),
+        ("/v1/ai/files/", vec![pair(A_FILE, NEVER_WAS)]),
         ("/v1/models/", vec![pair("prov/some", "nope/some")]),
         ("/v1/sessions/", vec![pair(session_id, NEVER_WAS)]),
         ("/v1/admin/tenants/", vec![pair("tenant-a", "tenant-z")]),

@@ -7,7 +7,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-use crate::{process, routes::fresh_ip, upstream::ScriptedUpstream};
+use crate::{process, routes::fresh_ip, spans::Capture, upstream::ScriptedUpstream};
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
@@ -27,6 +27,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Where a server for many tests is, if `opg-test-env` started one.
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
@@ -389,6 +390,11 @@ impl Client {
         Client { base_url: base_url.to_owned(), ..self.clone() }
     }
 
+    /// The host and port it calls.
+    pub fn address(&self) -> &str {
+        self.base_url.trim_start_matches("http://")
+    }
+
     /// Its token.
     pub fn token(&self) -> &str {
         self.token.as_deref().expect("this client has a token")
@@ -559,6 +565,7 @@ fn capture_logs() {
         let out = captured.clone();
         let config = LogConfig { format: LogFormat::Json, filter: "debug,sqlx=info".to_owned() };
         let subscriber = telemetry::subscriber(&config, move || out.clone()).expect("the filter is right");
+        let subscriber = subscriber.with(Capture);
         tracing::subscriber::set_global_default(subscriber).expect("a test process has one subscriber");
         captured
     });

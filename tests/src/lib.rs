@@ -1,11 +1,13 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod hang_up;
 pub mod hostile;
 pub mod process;
 pub mod routes;
 pub mod site;
 pub use opg_upstream as upstream;
+pub mod spans;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.
 pub mod guests {

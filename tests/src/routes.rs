@@ -68,9 +68,14 @@ impl Case {
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
     }
 
-    /// Whether its body is JSON, or may be. An upload is not.
+    /// Whether its body is JSON, or may be. An upload is not, nor a form.
     pub fn takes_json(&self) -> bool {
-        self.takes_body() && !self.is_upload()
+        self.takes_body() && !self.is_upload() && !self.is_form()
+    }
+
+    /// Whether its body is a form with a file.
+    pub fn is_form(&self) -> bool {
+        self.template.ends_with("/ai/transcriptions")
     }
 
     /// Whether its body is a plugin.

@@ -1,5 +1,6 @@
 //! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks OpenAI's chat and
-//! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole.
+//! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole; and OpenAI's addresses
+//! for what is no chat ([`media`]).
 //!
 //! What it does with a request: the next queued script, else the script of the request's model, else what
 //! [`chaos`] does for models of that name, else the default, which echoes the last user message, repeats the
@@ -13,6 +14,7 @@ mod anthropic;
 pub mod chaos;
 mod chat;
 mod google;
+pub mod media;
 mod responses;
 pub mod scripting;
 
@@ -27,7 +29,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -140,6 +142,8 @@ pub struct Received {
     pub hung_up: bool,
     /// The answer was sent to its end.
     pub completed: bool,
+    /// When either was seen.
+    pub ended_at: Option<Instant>,
 }
 
 /// The running server.
@@ -221,6 +225,11 @@ impl ScriptedUpstream {
             .route("/v1/messages", post(answer::<anthropic::Messages>))
             .route("/v1/messages/count_tokens", post(count_tokens))
             .route("/v1/embeddings", post(embeddings))
+            .route("/v1/images/generations", post(media::images))
+            .route("/v1/pictures/{name}", get(media::picture))
+            .route("/v1/audio/speech", post(media::speech))
+            .route("/v1/audio/transcriptions", post(media::transcriptions).layer(DefaultBodyLimit::disable()))
+            .route("/v1/moderations", post(media::moderations))
             .route("/v1/models", get(models_list))
             .route("/v1beta/models", get(google::models))
             .route("/v1beta/models/{model}", post(google_methods))
@@ -303,20 +312,23 @@ impl Watch {
 
     fn new(state: &Arc<Shared>, path: String, headers: HeaderMap, body: Value) -> Self {
         let mut number = 0;
-        let received = Received { path, headers, body: body.clone(), hung_up: false, completed: false };
+        let received =
+            Received { path, headers, body: body.clone(), hung_up: false, completed: false, ended_at: None };
         state.received.send_modify(|log| number = log.push(received, state.kept_max));
         Self { state: Arc::clone(state), number, completed: false, body }
     }
 
     fn complete(&mut self) {
         self.completed = true;
-        self.note(|received| received.completed = true);
+        self.end(|received| received.completed = true);
     }
 
-    fn note(&self, change: impl FnOnce(&mut Received)) {
+    fn end(&self, mark: impl FnOnce(&mut Received)) {
+        let now = Instant::now();
         self.state.received.send_modify(|log| {
             if let Some(received) = log.get(self.number) {
-                change(received);
+                received.ended_at = Some(now);
+                mark(received);
             }
         });
     }
@@ -325,7 +337,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.completed {
-            self.note(|received| received.hung_up = true);
+            self.end(|received| received.hung_up = true);
         }
     }
 }

@@ -4,7 +4,11 @@ use crate::{
     models::{
         ChatRequest, Message, Price, Usage,
         embeddings::{EmbeddingRequest, Input},
+        images::ImageRequest,
+        moderation::ModerationRequest,
         openai::request::Content,
+        speech::SpeechRequest,
+        transcription::TranscriptionRequest,
     },
     prices::Priced,
 };
@@ -13,6 +17,12 @@ use crate::{
 const PROMPT_OVERHEAD_TOKENS: u64 = 1_000;
 /// Tokens an image, a sound or a file takes at the most that is usual: a large image in full detail, a long document.
 const MEDIA_TOKENS_MAX: u64 = 20_000;
+/// Tokens a picture takes where models are paid by tokens: the largest in the best quality, and half as much again.
+const IMAGE_TOKENS_MAX: u64 = 10_000;
+/// Tokens a second of sound is read as where models are paid by tokens: twice what is usual.
+const SOUND_TOKENS_PER_SECOND_MAX: u64 = 25;
+/// Tokens that are written of a second of speech: as fast as anybody speaks.
+const SPEECH_TOKENS_PER_SECOND_MAX: u64 = 10;
 /// Tokens of a reply where neither the request nor the price says how long it can be.
 const OUTPUT_TOKENS_ASSUMED: u64 = 32_768;
 
@@ -24,18 +34,28 @@ pub(crate) trait Bounded {
     /// The most tokens it may use. `output_tokens_max` is the model's longest reply, if that is known.
     fn usage_at_most(&self, output_tokens_max: Option<u64>) -> Usage;
 
-    /// The most it may cost, in micro-dollars.
-    fn cost_at_most(&self, priced: &Priced) -> u64 {
-        dearest(&priced.price).cost_micro_usd(&self.usage_at_most(priced.output_tokens_max))
+    /// The most it may use of what is not counted in tokens; none where it uses no such thing.
+    fn units_at_most(&self) -> Option<u64> {
+        None
+    }
+
+    /// The most it may cost, in micro-dollars; none where the price says nothing of what it uses.
+    fn cost_at_most(&self, priced: &Priced) -> Option<u64> {
+        let (price, usage) = (dearest(&priced.price), self.usage_at_most(priced.output_tokens_max));
+        let cost = price.cost_with_units_micro_usd(&usage, self.units_at_most())?;
+        let is_priced =
+            cost > 0 || price.unit_micro_usd_per_million.is_some() || self.units_at_most().is_none();
+        is_priced.then_some(cost)
     }
 }
 
 impl Bounded for ChatRequest {
     fn usage_at_most(&self, output_tokens_max: Option<u64>) -> Usage {
         let asked = self.max_completion_tokens.or(self.max_tokens);
+        let each = asked.or(output_tokens_max).unwrap_or(OUTPUT_TOKENS_ASSUMED);
         Usage {
             prompt_tokens: prompt_tokens_at_most(self),
-            completion_tokens: asked.or(output_tokens_max).unwrap_or(OUTPUT_TOKENS_ASSUMED),
+            completion_tokens: each.saturating_mul(u64::from(self.choices)),
             ..Usage::default()
         }
     }
@@ -49,6 +69,49 @@ impl Bounded for EmbeddingRequest {
         };
         let prompt_tokens = self.input.iter().map(tokens).fold(0, u64::saturating_add);
         Usage { prompt_tokens, ..Usage::default() }
+    }
+}
+
+impl Bounded for ImageRequest {
+    fn usage_at_most(&self, _: Option<u64>) -> Usage {
+        let completion_tokens = self.count.saturating_mul(IMAGE_TOKENS_MAX);
+        Usage { prompt_tokens: bytes(&self.prompt), completion_tokens, ..Usage::default() }
+    }
+
+    fn units_at_most(&self) -> Option<u64> {
+        Some(self.count)
+    }
+}
+
+impl Bounded for SpeechRequest {
+    /// Its providers do not say how many it was.
+    fn usage_at_most(&self, _: Option<u64>) -> Usage {
+        Usage::default()
+    }
+
+    fn units_at_most(&self) -> Option<u64> {
+        Some(self.characters())
+    }
+}
+
+impl Bounded for TranscriptionRequest {
+    fn usage_at_most(&self, _: Option<u64>) -> Usage {
+        let seconds = self.seconds_at_most();
+        Usage {
+            prompt_tokens: seconds.saturating_mul(SOUND_TOKENS_PER_SECOND_MAX),
+            completion_tokens: seconds.saturating_mul(SPEECH_TOKENS_PER_SECOND_MAX),
+            ..Usage::default()
+        }
+    }
+
+    fn units_at_most(&self) -> Option<u64> {
+        Some(self.seconds_at_most())
+    }
+}
+
+impl Bounded for ModerationRequest {
+    fn usage_at_most(&self, _: Option<u64>) -> Usage {
+        Usage { prompt_tokens: self.bytes(), ..Usage::default() }
     }
 }
 
@@ -94,6 +157,7 @@ mod tests {
                 cached_input_micro_usd_per_mtok: 100_000,
                 cache_write_micro_usd_per_mtok: 900_000,
                 output_micro_usd_per_mtok: 2_000_000,
+                unit_micro_usd_per_million: None,
             },
             output_tokens_max,
         };
@@ -103,12 +167,41 @@ mod tests {
             ChatRequest::from_value(body).unwrap()
         };
         let read = 8 + PROMPT_OVERHEAD_TOKENS;
-        assert_eq!(request(json!({ "max_tokens": 5 })).cost_at_most(&priced(None)), read + 10);
-        assert_eq!(request(json!({})).cost_at_most(&priced(Some(7))), read + 14);
-        assert_eq!(request(json!({})).cost_at_most(&priced(None)), read + 2 * OUTPUT_TOKENS_ASSUMED);
+        assert_eq!(request(json!({ "max_tokens": 5 })).cost_at_most(&priced(None)), Some(read + 10));
+        assert_eq!(request(json!({})).cost_at_most(&priced(Some(7))), Some(read + 14));
+        assert_eq!(request(json!({})).cost_at_most(&priced(None)), Some(read + 2 * OUTPUT_TOKENS_ASSUMED));
         let image = json!({ "max_tokens": 5, "messages": [{ "role": "user", "content": [
             { "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } } ] }] });
         let with_image = request(image).cost_at_most(&priced(None));
-        assert_eq!(with_image, PROMPT_OVERHEAD_TOKENS + MEDIA_TOKENS_MAX + 10);
+        assert_eq!(with_image, Some(PROMPT_OVERHEAD_TOKENS + MEDIA_TOKENS_MAX + 10));
+        let three = request(json!({ "max_tokens": 5, "n": 3 })).cost_at_most(&priced(None));
+        assert_eq!(three, Some(read + 30), "each answer may be as long");
+    }
+
+    #[test]
+    fn what_is_counted_otherwise_is_held_at_its_own_price_and_never_for_nothing() {
+        let priced = |unit: Option<u64>, output: u64| Priced {
+            price: Price {
+                input_micro_usd_per_mtok: 0,
+                cached_input_micro_usd_per_mtok: 0,
+                cache_write_micro_usd_per_mtok: 0,
+                output_micro_usd_per_mtok: output,
+                unit_micro_usd_per_million: unit,
+            },
+            output_tokens_max: None,
+        };
+        let image = ImageRequest::from_value(json!({ "model": "m", "prompt": "x", "n": 3 })).unwrap();
+        assert_eq!(image.cost_at_most(&priced(Some(40_000_000_000), 0)), Some(120_000));
+        assert_eq!(image.cost_at_most(&priced(None, 1_000_000)), Some(3 * IMAGE_TOKENS_MAX));
+        assert_eq!(
+            image.cost_at_most(&priced(None, 0)),
+            None,
+            "no price of a picture is not a price of nothing"
+        );
+        assert_eq!(image.cost_at_most(&priced(Some(0), 0)), Some(0), "the operator may say that it is free");
+        let speech = json!({ "model": "m", "input": "abcd", "voice": "alloy" });
+        let speech = SpeechRequest::from_value(speech).unwrap();
+        assert_eq!(speech.cost_at_most(&priced(Some(15_000_000), 0)), Some(60));
+        assert_eq!(speech.cost_at_most(&priced(None, 1_000_000)), None);
     }
 }

@@ -128,10 +128,10 @@ pub(crate) async fn hold(
         .filter_map(|budget| Some((budget.clone(), budget.subject_of(spender)?)))
         .collect();
     let Some((first, _)) = counting.first() else { return Ok(None) };
-    let Some(priced) = &terms.priced else {
+    let Some(cost) = terms.priced.as_ref().and_then(|priced| request.cost_at_most(priced)) else {
         return Err(HoldError::NoPrice { model: format!("{provider}/{model}"), name: first.name.clone() });
     };
-    let amount = i64::try_from(request.cost_at_most(priced)).unwrap_or(i64::MAX);
+    let amount = i64::try_from(cost).unwrap_or(i64::MAX);
     let hold = Hold { app: app.clone(), acting: Acting::of(proof), hold_id: app.new_id(), settled: false };
     // Carried through also where whoever asks goes away: the hold that comes of it is then let go as it is dropped.
     let holding = app.spawn(async move {

@@ -86,7 +86,7 @@ pub(super) async fn terms(
 ) -> sqlx::Result<(Option<Priced>, Vec<Budget>)> {
     let rows = sqlx::query(
         "select p.input_micro_usd_per_mtok, p.cached_input_micro_usd_per_mtok, p.cache_write_micro_usd_per_mtok,
-                p.output_micro_usd_per_mtok, p.output_tokens_max, b.*
+                p.output_micro_usd_per_mtok, p.output_tokens_max, p.unit_micro_usd_per_million, b.*
          from (select 1) as one
          left join model_prices p on p.provider = $1 and p.model = $2
          left join budgets b on true
@@ -117,6 +117,7 @@ fn priced(row: &PgRow) -> sqlx::Result<Option<Priced>> {
         cached_input_micro_usd_per_mtok: whole(cached),
         cache_write_micro_usd_per_mtok: whole(written),
         output_micro_usd_per_mtok: whole(output),
+        unit_micro_usd_per_million: number("unit_micro_usd_per_million")?.map(whole),
     };
     Ok(Some(Priced { price, output_tokens_max: number("output_tokens_max")?.map(whole) }))
 }

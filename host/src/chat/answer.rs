@@ -1,7 +1,11 @@
 //! An answer on its way: events in order, then the end.
 
 use super::send::ChatError;
-use crate::models::{Event, openai::chunks::Head};
+use crate::models::{
+    Event,
+    gateway::{GatewayError, Metered},
+    openai::chunks::Head,
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
 
@@ -11,9 +15,19 @@ pub struct Answer {
     pub head: Head,
     /// The session it belongs to.
     pub session_id: Option<Uuid>,
-    first: Option<Result<Event, ChatError>>,
-    events: mpsc::Receiver<Result<Event, ChatError>>,
-    _making: AbortOnDrop,
+    maker: Maker,
+}
+
+/// Who makes it.
+enum Maker {
+    /// A turn: an agent, or a model in a session.
+    Turn {
+        first: Option<Result<Event, ChatError>>,
+        events: mpsc::Receiver<Result<Event, ChatError>>,
+        _making: AbortOnDrop,
+    },
+    /// A model, with nobody in between.
+    Model(Box<Metered>),
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -38,15 +52,26 @@ impl Answer {
         let making = AbortOnDrop(making);
         match events.recv().await {
             Some(Err(error)) => Err(error),
-            first => Ok(Answer { head, session_id, first, events, _making: making }),
+            first => Ok(Answer { head, session_id, maker: Maker::Turn { first, events, _making: making } }),
         }
+    }
+
+    /// The answer of a model itself, whose first event is here.
+    pub(crate) fn of_model(head: Head, reply: Metered) -> Answer {
+        Answer { head, session_id: None, maker: Maker::Model(Box::new(reply)) }
     }
 
     /// The next event; none after the last.
     pub async fn next(&mut self) -> Option<Result<Event, ChatError>> {
-        match self.first.take() {
-            Some(first) => Some(first),
-            None => self.events.recv().await,
+        match &mut self.maker {
+            Maker::Turn { first, events, .. } => match first.take() {
+                Some(first) => Some(first),
+                None => events.recv().await,
+            },
+            Maker::Model(reply) => {
+                let event = reply.next().await?;
+                Some(event.map_err(|error| GatewayError::from(error).into()))
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     models::{ChatRequest, gateway, tokens},
     tenants::configure,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The tokens of a request: its provider's count, or our estimate where it does not count. The app's own tools
 /// and instructions, which an agent adds, are not in it.
@@ -17,10 +17,7 @@ use serde_json::{Value, json};
 pub async fn count(app: &App, allowed: &Allowed<may::ChatSend>, mut body: Value) -> Result<u64, ChatError> {
     let (tenant, _providers) = configure::read(app, allowed).await?;
     let default = tenant.default_model.as_deref();
-    if let Some(object) = body.as_object_mut().filter(|object| object.get("model").is_none_or(Value::is_null))
-    {
-        object.insert("model".to_owned(), json!(default.ok_or(ChatError::NoModel)?));
-    }
+    send::fill_model(&mut body, default)?;
     let request = ChatRequest::from_value(body).map_err(ChatError::Request)?;
     let (provider, model) = send::full_id(app, allowed, &request.model, default).await?;
     let counted = gateway::count(app, allowed, (&provider, &model), &request).await?;

@@ -1,11 +1,11 @@
-//! `/v1/messages`, `/v1/messages/count_tokens`: for clients of Anthropic's API.
+//! Anthropic's messages, and counting what one would read.
 
 use super::{
     answer::Answer,
     count,
-    routes::{session_header, session_of},
+    dialect::{Dialect, Gather},
     send::{self, Asked, ChatError},
-    stream::{Encode, streamed},
+    stream::Encode,
 };
 use crate::{
     app::App,
@@ -21,33 +21,30 @@ use crate::{
         },
     },
 };
-use axum::{
-    extract::{Request, State},
-    response::{IntoResponse, Response},
-};
+use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
-/// Answers a request, whole or as a stream.
-pub async fn create(
-    State(app): State<App>,
-    allowed: Allowed<may::ChatSend>,
-    request: Request,
-) -> ApiResult<Response> {
-    let session = session_of(&request)?;
-    let body = body::read_json(request, CHAT_BYTES_MAX).await?;
-    if body.get("max_tokens").is_none_or(Value::is_null) {
-        return Err(ApiError::bad_request("missing_required_parameter", "`max_tokens` is required."));
+/// The dialect of `/v1/messages`.
+#[derive(Debug)]
+pub struct Messages;
+
+impl Dialect for Messages {
+    type Streamed = Encoder;
+    type Whole = MessageBuilder;
+
+    fn read(body: Value) -> Result<(Value, Self), ApiError> {
+        if body.get("max_tokens").is_none_or(Value::is_null) {
+            return Err(ApiError::bad_request("missing_required_parameter", "`max_tokens` is required."));
+        }
+        Ok((to_chat(body).map_err(ChatError::Request)?, Self))
     }
-    let body = to_chat(body).map_err(ChatError::Request)?;
-    let (answer, asked) = send::send(&app, &allowed, session, body).await?;
-    let headers = session_header(&answer);
-    let head = head(&answer, &asked);
-    if asked.stream {
-        let request_id = allowed.caller().request_id.clone();
-        Ok((headers, streamed(answer, Encoder { events: EventEncoder::new(head), request_id }))
-            .into_response())
-    } else {
-        Ok((headers, whole(answer, head).await?).into_response())
+
+    fn streamed(self, answer: &Answer, asked: &Asked, request_id: &str) -> Encoder {
+        Encoder { events: EventEncoder::new(head(answer, asked)), request_id: request_id.to_owned() }
+    }
+
+    fn whole(self, answer: &Answer, asked: &Asked) -> MessageBuilder {
+        MessageBuilder::new(head(answer, asked))
     }
 }
 
@@ -69,16 +66,19 @@ fn head(answer: &Answer, asked: &Asked) -> Head {
     }
 }
 
-async fn whole(mut answer: Answer, head: Head) -> ApiResult<Json<Value>> {
-    let mut builder = MessageBuilder::new(head);
-    while let Some(event) = answer.next().await {
-        builder.push(&event?);
+impl Gather for MessageBuilder {
+    fn push(&mut self, event: &Event) {
+        MessageBuilder::push(self, event);
     }
-    let message = builder.message();
-    message.map(Json).ok_or_else(|| ApiError::internal("an answer ended unfinished", "no finish event"))
+
+    fn whole(self) -> Option<Value> {
+        self.message()
+    }
 }
 
-struct Encoder {
+/// Writes the events; its errors name the request.
+#[derive(Debug)]
+pub struct Encoder {
     events: EventEncoder,
     request_id: String,
 }

@@ -1,7 +1,7 @@
 //! Chat: one request, answered by an agent or by a model.
 //!
-//! It comes in OpenAI's chat shape ([`routes`]), in Anthropic's ([`messages`]) or in that of OpenAI's responses
-//! ([`responses`]), is turned into the first, and is answered in its own.
+//! It comes in OpenAI's chat shape ([`completions`]), in Anthropic's ([`messages`]) or in that of OpenAI's responses
+//! ([`responses`]), is turned into the first, and is answered in its own: [`dialect`].
 //!
 //! An agent runs when the request names one, when the app uploaded a `default`,
 //! or when the app has tools; otherwise the request goes to the model as it is
@@ -13,10 +13,12 @@
 //! stream owns the run, and dropping it drops the guest and the upstream call.
 
 pub mod answer;
+pub mod completions;
 pub mod count;
+pub mod dialect;
 pub mod embed;
 pub mod messages;
 pub mod responses;
 pub mod routes;
 pub mod send;
-mod stream;
+pub mod stream;

@@ -1,17 +1,13 @@
-//! `/v1/responses`: for clients of OpenAI's responses API.
+//! OpenAI's responses.
 
 use super::{
     answer::Answer,
-    routes::{session_header, session_of},
-    send::{self, ChatError},
-    stream::{Encode, streamed},
+    dialect::{Dialect, Gather},
+    send::{self, Asked, ChatError},
+    stream::Encode,
 };
 use crate::{
-    app::App,
-    error::{ApiError, ApiResult},
-    grants::{Allowed, action::may},
-    http::{Json, body},
-    limits::CHAT_BYTES_MAX,
+    error::ApiError,
     models::{
         Event,
         openai::chunks::KEEP_ALIVE,
@@ -21,46 +17,49 @@ use crate::{
         },
     },
 };
-use axum::{
-    extract::{Request, State},
-    response::{IntoResponse, Response},
-};
 use serde_json::Value;
 
-/// Answers a request, whole or as a stream.
-pub async fn create(
-    State(app): State<App>,
-    allowed: Allowed<may::ChatSend>,
-    request: Request,
-) -> ApiResult<Response> {
-    let session = session_of(&request)?;
-    let body = body::read_json(request, CHAT_BYTES_MAX).await?;
-    let (body, echo) = to_chat(body).map_err(ChatError::Request)?;
-    let (answer, asked) = send::send(&app, &allowed, session, body).await?;
-    let headers = session_header(&answer);
-    let encoder = ResponseEncoder::new(head(&answer, echo));
-    if asked.stream {
-        Ok((headers, streamed(answer, encoder)).into_response())
-    } else {
-        Ok((headers, whole(answer, encoder).await?).into_response())
+/// The dialect of `/v1/responses`.
+#[derive(Debug)]
+pub struct Responses(Echo);
+
+impl Dialect for Responses {
+    type Streamed = ResponseEncoder;
+    type Whole = ResponseEncoder;
+
+    fn read(body: Value) -> Result<(Value, Self), ApiError> {
+        let (body, echo) = to_chat(body).map_err(ChatError::Request)?;
+        Ok((body, Self(echo)))
+    }
+
+    fn streamed(self, answer: &Answer, _asked: &Asked, _request_id: &str) -> ResponseEncoder {
+        self.encoder(answer)
+    }
+
+    fn whole(self, answer: &Answer, _asked: &Asked) -> ResponseEncoder {
+        self.encoder(answer)
     }
 }
 
-fn head(answer: &Answer, echo: Echo) -> Head {
-    Head {
-        id: answer.head.id.trim_start_matches(send::ID_PREFIX).to_owned(),
-        created: answer.head.created,
-        model: answer.head.model.clone(),
-        echo,
+impl Responses {
+    fn encoder(self, answer: &Answer) -> ResponseEncoder {
+        ResponseEncoder::new(Head {
+            id: answer.head.id.trim_start_matches(send::ID_PREFIX).to_owned(),
+            created: answer.head.created,
+            model: answer.head.model.clone(),
+            echo: self.0,
+        })
     }
 }
 
-async fn whole(mut answer: Answer, mut encoder: ResponseEncoder) -> ApiResult<Json<Value>> {
-    while let Some(event) = answer.next().await {
-        encoder.event(&event?);
+impl Gather for ResponseEncoder {
+    fn push(&mut self, event: &Event) {
+        drop(ResponseEncoder::event(self, event));
     }
-    let response = encoder.into_response();
-    response.map(Json).ok_or_else(|| ApiError::internal("an answer ended unfinished", "no finish event"))
+
+    fn whole(self) -> Option<Value> {
+        self.into_response()
+    }
 }
 
 impl Encode for ResponseEncoder {

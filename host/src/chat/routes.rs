@@ -1,22 +1,20 @@
-//! `/v1/chat/completions`, `/v1/models`
+//! `/v1/chat/completions`, `/v1/messages`, `/v1/responses`, `/v1/embeddings`, `/v1/models`
 
 use super::{
     answer::Answer,
-    send::{self, ChatError},
-    stream::{Encode, streamed},
+    dialect::{Dialect, Gather},
+    embed,
+    send::{self, Asked, ChatError},
+    stream::streamed,
 };
 use crate::{
     agents::{ChooseError, run::RunError},
     app::App,
     error::{ApiError, ApiResult},
-    grants::{Allowed, action::may},
+    grants::{Allowed, Caller, action::may},
     http::{Json, Params, body},
     limits::CHAT_BYTES_MAX,
-    models::{
-        Event, catalog,
-        gateway::GatewayError,
-        openai::chunks::{ChunkEncoder, CompletionBuilder, ErrorBody, KEEP_ALIVE},
-    },
+    models::{catalog, gateway::GatewayError},
 };
 use axum::{
     extract::{Request, State},
@@ -30,74 +28,65 @@ use serde_json::{Value, json};
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-opg-session-id");
 
-/// Answers a chat request, whole or as a stream.
-pub async fn completions(
+/// Answers a chat request in the dialect it came in, whole or as a stream.
+pub async fn create<D: Dialect>(
     State(app): State<App>,
     allowed: Allowed<may::ChatSend>,
     request: Request,
 ) -> ApiResult<Response> {
     let session = session_of(&request)?;
-    let body = body::read_json(request, CHAT_BYTES_MAX).await?;
+    let (body, dialect) = D::read(body::read_json(request, CHAT_BYTES_MAX).await?)?;
     let (answer, asked) = send::send(&app, &allowed, session, body).await?;
+    respond(answer, asked, dialect, allowed.caller()).await
+}
+
+/// Writes an answer as it was asked for.
+pub(crate) async fn respond<D: Dialect>(
+    answer: Answer,
+    asked: Asked,
+    dialect: D,
+    caller: &Caller,
+) -> ApiResult<Response> {
     let headers = session_header(&answer);
     if asked.stream {
-        let encoder = ChunkEncoder::new(answer.head.clone(), asked.include_usage);
-        Ok((headers, streamed(answer, encoder)).into_response())
-    } else {
-        Ok((headers, whole(answer).await?).into_response())
+        let encoder = dialect.streamed(&answer, &asked, &caller.request_id);
+        return Ok((headers, streamed(answer, encoder)).into_response());
     }
+    let gathering = dialect.whole(&answer, &asked);
+    Ok((headers, Json(whole(answer, gathering).await?)).into_response())
+}
+
+async fn whole(mut answer: Answer, mut gathering: impl Gather) -> ApiResult<Value> {
+    while let Some(event) = answer.next().await {
+        gathering.push(&event?);
+    }
+    gathering.whole().ok_or_else(|| ApiError::internal("an answer ended unfinished", "no finish event"))
+}
+
+/// Turns texts into vectors.
+pub async fn embed(
+    State(app): State<App>,
+    allowed: Allowed<may::ChatSend>,
+    request: Request,
+) -> ApiResult<Json<Value>> {
+    let body = body::read_json(request, CHAT_BYTES_MAX).await?;
+    Ok(Json(embed::embed(&app, &allowed, body).await?))
 }
 
 /// The session the header names.
-pub(super) fn session_of(request: &Request) -> ApiResult<Option<String>> {
+pub(crate) fn session_of(request: &Request) -> ApiResult<Option<String>> {
     match request.headers().get(SESSION_ID) {
         None => Ok(None),
         Some(value) => Ok(Some(value.to_str().map_err(|_| ApiError::not_found("session"))?.to_owned())),
     }
 }
 
-pub(super) fn session_header(answer: &Answer) -> HeaderMap {
+fn session_header(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(id) = answer.session_id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(SESSION_ID, id);
     }
     headers
-}
-
-async fn whole(mut answer: Answer) -> ApiResult<Json<Value>> {
-    let mut builder = CompletionBuilder::default();
-    while let Some(event) = answer.next().await {
-        builder.push(&event?);
-    }
-    let completion = builder.completion(&answer.head);
-    completion.map(Json).ok_or_else(|| ApiError::internal("an answer ended unfinished", "no finish event"))
-}
-
-impl Encode for ChunkEncoder {
-    const SILENCE: &'static str = KEEP_ALIVE;
-
-    fn event(&mut self, event: &Event) -> String {
-        ChunkEncoder::event(self, event)
-    }
-
-    fn done(&mut self) -> String {
-        ChunkEncoder::done(self)
-    }
-
-    fn error(&mut self, error: &ApiError) -> String {
-        ChunkEncoder::error(self, &error_body(error))
-    }
-}
-
-fn error_body(error: &ApiError) -> ErrorBody {
-    let object = &error.openai()["error"];
-    let text = |name: &str| object[name].as_str().map(str::to_owned);
-    ErrorBody {
-        message: text("message").unwrap_or_default(),
-        kind: text("type").unwrap_or_default(),
-        param: text("param"),
-        code: text("code"),
-    }
 }
 
 /// Lists the models the app can name, as the client's API lists them.

@@ -93,16 +93,16 @@ pub async fn send(
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
     let end_user = end_user(&request.rest)?.map(str::to_owned);
-    let asked = Asked {
-        stream: request.stream,
-        include_usage: request.include_usage,
-        prompt_tokens: models::tokens::in_request(&request),
-    };
+    let asked = Asked::of(&request);
     if agent.is_some() {
         let clash = request.tools.iter().find(|tool| catalog.find(&tool.name).is_some());
         if let Some(tool) = clash {
             return Err(ChatError::ToolNameConflict(tool.name.clone()));
         }
+        request.refuse_more_than_one_answer("An agent").map_err(ChatError::Request)?;
+    }
+    if request.session_id.is_some() {
+        request.refuse_choices("A session").map_err(ChatError::Request)?;
     }
     // Whoever names an agent names its model with it.
     if let Some(model) = wanted.filter(|_| request.agent.is_some()) {
@@ -122,11 +122,7 @@ pub async fn send(
         check_tool_answers(&[history, request.messages.clone()].concat()).map_err(ChatError::Request)?;
     }
 
-    let head = Head {
-        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
-        created: app.now().timestamp(),
-        model: format!("{provider}/{model}"),
-    };
+    let head = head(app, &provider, &model);
     let session_id = taken.as_ref().map(|taken| taken.session_id);
     let known = taken.as_ref().map(Taken::known);
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -154,6 +150,25 @@ pub struct Asked {
     pub prompt_tokens: u64,
 }
 
+impl Asked {
+    pub(crate) fn of(request: &ChatRequest) -> Asked {
+        Asked {
+            stream: request.stream,
+            include_usage: request.include_usage,
+            prompt_tokens: models::tokens::in_request(request),
+        }
+    }
+}
+
+/// What all pieces of a new answer share.
+pub(crate) fn head(app: &App, provider: &str, model: &str) -> Head {
+    Head {
+        id: format!("{ID_PREFIX}{}", app.new_id().simple()),
+        created: app.now().timestamp(),
+        model: format!("{provider}/{model}"),
+    }
+}
+
 /// Reads the request, with what the header and the app add to it.
 fn read(
     mut body: Value,
@@ -161,11 +176,8 @@ fn read(
     catalog: &Catalog,
     default_model: Option<&str>,
 ) -> Result<ChatRequest, ChatError> {
+    fill_model(&mut body, default_model)?;
     if let Some(object) = body.as_object_mut() {
-        if object.get("model").is_none_or(Value::is_null) {
-            let model = default_model.ok_or(ChatError::NoModel)?;
-            object.insert("model".to_owned(), json!(model));
-        }
         // Into the body before it is checked: tool messages may answer calls of the session's history.
         match (session, object.get("session_id").filter(|id| !id.is_null())) {
             (Some(header), Some(body)) if *body != json!(header) => return Err(session_conflict()),
@@ -180,6 +192,15 @@ fn read(
     ChatRequest::from_value_with_tools(body, &names).map_err(ChatError::Request)
 }
 
+/// A request without a model is for the app's default one.
+pub(crate) fn fill_model(body: &mut Value, default_model: Option<&str>) -> Result<(), ChatError> {
+    if let Some(object) = body.as_object_mut().filter(|object| object.get("model").is_none_or(Value::is_null))
+    {
+        object.insert("model".to_owned(), json!(default_model.ok_or(ChatError::NoModel)?));
+    }
+    Ok(())
+}
+
 /// The header and the body may both name the session, if they agree (row M011).
 fn session_conflict() -> ChatError {
     ChatError::Request(RequestError {
@@ -191,9 +212,14 @@ fn session_conflict() -> ChatError {
 }
 
 /// Whose request it is: OpenAI's `user`, Anthropic's `metadata.user_id`.
-pub(super) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
+pub(crate) fn end_user(rest: &Map<String, Value>) -> Result<Option<&str>, ChatError> {
     let user = rest.get("user").or_else(|| rest.get(ANTHROPIC)?.get("metadata")?.get("user_id"));
-    let user = user.and_then(Value::as_str).filter(|user| !user.is_empty());
+    checked_user(user.and_then(Value::as_str))
+}
+
+/// An end user, as the client calls them.
+pub(crate) fn checked_user(user: Option<&str>) -> Result<Option<&str>, ChatError> {
+    let user = user.filter(|user| !user.is_empty());
     if user.is_some_and(|user| user.len() > END_USER_BYTES_MAX) {
         return Err(ChatError::Request(RequestError {
             message: format!("`user` is {END_USER_BYTES_MAX} bytes at the most."),
@@ -214,12 +240,12 @@ fn messages_of(history: &[Value]) -> Result<Vec<Message>, ChatError> {
 /// the one model the app can name that is called so (row M013).
 pub(crate) async fn full_id(
     app: &App,
-    allowed: &impl InApp,
+    proof: &impl InApp,
     id: &ModelId,
     default_model: Option<&str>,
 ) -> Result<(String, String), ChatError> {
     if id.provider.is_none()
-        && let Some(full) = configure::model_of_alias(app, allowed, &id.model).await?
+        && let Some(full) = configure::model_of_alias(app, proof, &id.model).await?
         && let Some((provider, model)) = full.split_once('/')
     {
         return Ok((provider.to_owned(), model.to_owned()));
@@ -228,7 +254,7 @@ pub(crate) async fn full_id(
         Ok(found) => return Ok(found),
         Err(unknown) => unknown,
     };
-    let models = catalog::list(app, allowed).await?;
+    let models = catalog::list(app, proof).await?;
     let is_called_so = |model: &&catalog::Model| {
         let name = model.id.split_once('/').map(|(_, name)| name);
         name == Some(id.model.as_str()) || model.alias.as_ref() == Some(&id.model)

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, header};
 use std::{convert::Infallible, time::Duration};
 
 /// Writes the frames of one dialect.
-pub(super) trait Encode: Send + 'static {
+pub trait Encode: Send + 'static {
     /// What to send when nothing was said for a while.
     const SILENCE: &'static str;
 

@@ -113,6 +113,8 @@ actions! {
     KeysRead "keys.read" App [KeysRead];
     KeysWrite "keys.write" App [KeysWrite];
     ChatSend "chat.send" App [ChatWrite];
+    AiRead "ai.read" App [AiRead];
+    AiInvoke "ai.invoke" App [AiInvoke];
     SessionsUse "sessions.use" App [SessionsWrite];
     SessionsDelete "sessions.delete" App [SessionsWrite];
     SessionsRead "sessions.read" App [SessionsRead];

@@ -308,7 +308,11 @@ async fn look_up_person(app: &App, token: &str, named: Option<&str>) -> sqlx::Re
 }
 
 /// A person's credential as a caller, in the app that is named, where they are a member of it.
-async fn of_person(tx: &mut ServiceTx, row: FoundPerson, named: Option<&str>) -> sqlx::Result<Option<Caller>> {
+async fn of_person(
+    tx: &mut ServiceTx,
+    row: FoundPerson,
+    named: Option<&str>,
+) -> sqlx::Result<Option<Caller>> {
     let Some(kind) = CredentialKind::parse(&row.kind) else { return Ok(None) };
     let member = store::find_membership(tx, row.user_id, named, row.app_ids.as_deref()).await?;
     let scopes = Scopes::parse_known(&row.scopes);

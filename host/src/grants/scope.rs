@@ -38,6 +38,8 @@ macro_rules! scopes {
 scopes! {
     ChatRead "chat:read" "see models and predefined tools and agents";
     ChatWrite "chat:write" "send chat requests, which spend money";
+    AiRead "ai:read" "see models, what they cost, and pictures they made";
+    AiInvoke "ai:invoke" "ask models themselves, which spends money";
     SessionsRead "sessions:read" "see sessions and their messages";
     SessionsWrite "sessions:write" "create, use and delete sessions";
     TenantRead "tenant:read" "see the app's configuration";

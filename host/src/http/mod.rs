@@ -5,6 +5,7 @@ pub mod body;
 pub mod context;
 pub mod etag;
 pub mod extract;
+pub mod multipart;
 pub mod page;
 pub mod rate_limit;
 pub mod render;

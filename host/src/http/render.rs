@@ -68,14 +68,15 @@ impl Shape {
     /// The shape of a path under `/v1` or `/<app>/v1`.
     pub fn of(path: &str) -> Shape {
         let rest = path.strip_prefix("/v1/").or_else(|| {
-            let (_app, rest) = path.strip_prefix('/')?.split_once('/')?;
-            rest.strip_prefix("v1/")
+            let (app, rest) = path.strip_prefix('/')?.split_once('/')?;
+            // The operator's routes stand there as well, and are nobody's dialect.
+            rest.strip_prefix("v1/").filter(|_| app != "platform")
         });
         let is_under = |prefix: &&str| {
             rest.and_then(|rest| rest.strip_prefix(prefix))
                 .is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
         };
-        if ["chat/completions", "models", "embeddings", "responses"].iter().any(is_under) {
+        if ["chat/completions", "models", "embeddings", "responses", "ai"].iter().any(is_under) {
             Shape::OpenAi
         } else if is_under(&"messages") {
             Shape::Anthropic

@@ -15,7 +15,7 @@ use crate::{
     limits::PROVIDERS_PER_APP_MAX,
     models::{
         Kind,
-        catalog::{self, DEMO},
+        catalog::{self, is_built_in},
         providers::well_known,
     },
     secrets::envelope::SealError,
@@ -173,7 +173,7 @@ async fn place(
     provider: &str,
 ) -> Result<Option<Standing>, KeyError> {
     let own = providers::list(app, allowed).await?.into_iter().find(|row| row.provider == provider);
-    let known = well_known(provider).filter(|_| provider != DEMO);
+    let known = well_known(provider).filter(|_| !is_built_in(provider));
     let kind = own.as_ref().map_or_else(|| Kind::of_id(provider), providers::ProviderRow::speaks);
     let (base_url, dialect) = own.map_or((None, None), |row| (row.base_url, row.kind));
     let text = base_url.as_deref().or_else(|| known.map(|known| known.base_url));

@@ -6,7 +6,7 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
     http::{Json, NoContent, Params},
-    models::catalog::{self, DEMO},
+    models::catalog::{self, is_built_in},
     sources::routes::Empty,
     tenants::configure,
 };
@@ -90,7 +90,7 @@ pub async fn providers(
         providers.push(json!({
             "id": id,
             "name": id,
-            "source": match own { Some(_) => "app", None if id == DEMO => "built-in", None => "platform" },
+            "source": match own { Some(_) => "app", None if is_built_in(id) => "built-in", None => "platform" },
             "has_key": own.is_some_and(|own| own.last4.is_some()),
             "models": by_name,
         }));

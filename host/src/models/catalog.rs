@@ -3,7 +3,7 @@
 //! A provider is asked for its list, and the answer remembered for a while; one
 //! that does not answer contributes the app's default model alone.
 
-use super::{Kind, ModelId, providers};
+use super::{Kind, ModelId, demo, mock, providers};
 use crate::{
     app::App,
     grants::InApp,
@@ -23,10 +23,6 @@ use std::{
 };
 use uuid::Uuid;
 
-/// The id of the provider that is built in.
-pub const DEMO: &str = "demo";
-/// The models of the demo provider.
-pub const DEMO_MODELS: &[&str] = &["assistant", "slow", "error"];
 /// How long a provider's list is believed.
 const LIST_LIFE: chrono::Duration = chrono::Duration::minutes(5);
 /// How long a provider may take to give its list.
@@ -94,7 +90,10 @@ pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     let lists = join_all(asked).await;
     let mut models: Vec<Model> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
     if app.config.demo_provider {
-        models.extend(DEMO_MODELS.iter().map(|model| described(DEMO, model, 0)));
+        models.extend(demo::MODELS.iter().map(|model| described(demo::PROVIDER, model, 0)));
+    }
+    if app.config.mock_provider {
+        models.extend(mock::MODELS.iter().map(|model| described(mock::PROVIDER, model, 0)));
     }
     let of_own = |provider: &str| configured.iter().any(|own| own.provider == provider);
     let offered = sources::offered(app, row.app_id).await?;
@@ -110,6 +109,11 @@ pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     });
     models.dedup_by(|a, b| a.id == b.id);
     Ok(models)
+}
+
+/// Whether a provider of this name is built in, and so nobody's to configure.
+pub fn is_built_in(provider: &str) -> bool {
+    [demo::PROVIDER, mock::PROVIDER].contains(&provider)
 }
 
 fn described(provider: &str, model: &str, created: i64) -> Model {

@@ -13,6 +13,8 @@ pub const RETRY_AFTER_DEFAULT_S: u64 = 5;
 pub const RETRY_AFTER_MAX_S: u64 = 86_400;
 /// How much of a provider's own message we pass on, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 1_000;
+/// The code of a 404 whose provider gave none.
+const NOT_FOUND: &str = "not_found";
 /// How much of a provider's error code we pass on, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
@@ -128,6 +130,23 @@ impl UpstreamError {
         }
     }
 
+    /// A provider that does not make what is asked of it, whatever the model (row M108).
+    pub fn no_capability(what: &str) -> Self {
+        Self {
+            status: 404,
+            code: "capability_unavailable".into(),
+            message: format!("The provider of this model makes no {what}; name a model of another."),
+            param: Some("model".into()),
+            ..Self::new(UpstreamErrorKind::Rejected)
+        }
+    }
+
+    /// What went wrong at an address that not every provider has: one that is not there, and says nothing of a
+    /// model, is a provider without it.
+    pub fn of_endpoint(self, what: &str) -> Self {
+        if self.status == 404 && self.code == NOT_FOUND { Self::no_capability(what) } else { self }
+    }
+
     /// Whether the same request may succeed later without anyone acting.
     pub fn should_retry(&self) -> bool {
         use UpstreamErrorKind as Kind;
@@ -158,7 +177,7 @@ impl UpstreamError {
     fn rejected(status: u16, detail: ErrorDetail) -> Self {
         let base = Self::new(UpstreamErrorKind::Rejected);
         let (code, message) = match status {
-            404 => ("not_found", "The model provider does not know this model."),
+            404 => (NOT_FOUND, "The model provider does not know this model."),
             413 => ("request_too_large", "The request is too large for the model provider."),
             _ => (base.code.as_str(), base.message.as_str()),
         };

@@ -2,8 +2,7 @@
 //!
 //! A decoder turns a provider's reply into [`Event`]s, [`EventStream`](super::EventStream) puts them in
 //! order, and encoders turn them into what a client or a guest reads. Nothing else knows a wire format.
-//! Deliberately absent: alternatives (`n` is always 1), log probabilities and audio; a request that asks
-//! for them is refused instead of answered with less.
+//! Deliberately absent: audio; a request that asks for it is refused instead of answered with less.
 
 use super::Thought;
 use serde_json::{Value, json};
@@ -20,6 +19,20 @@ pub enum Event {
     Thought(Thought),
     /// A piece of why the model will not answer, from a provider that keeps it apart from the text.
     Refusal(String),
+    /// How likely the tokens of the next piece were, for a request that asked: in OpenAI's chat words.
+    Logprobs {
+        /// Each with its `token`, `logprob`, `bytes` and `top_logprobs`.
+        tokens: Vec<Value>,
+        /// Whether they are of a refusal.
+        of_refusal: bool,
+    },
+    /// Something of another answer to the same request, for one that asked for several.
+    Alternative {
+        /// Which: 1, 2, …; the first answer's events stand by themselves.
+        index: u32,
+        /// Never one of these, and never the usage, which all share.
+        event: Box<Event>,
+    },
     /// A piece of a tool call.
     ToolCall {
         /// Which call of this reply: 0, 1, 2, …
@@ -37,6 +50,21 @@ pub enum Event {
     Finish(FinishReason),
     /// What the reply used, in total; once, after [`Event::Finish`].
     Usage(Usage),
+}
+
+/// Probabilities as OpenAI's chat dialect has them, from those of either of its dialects; what is none is left out.
+pub(super) fn logprobs(items: &[Value]) -> Vec<Value> {
+    let one = |item: &Value| {
+        let (token, logprob) = (item.get("token")?.as_str()?, item.get("logprob")?.as_f64()?);
+        Some(json!({ "token": token, "logprob": logprob, "bytes": item.get("bytes") }))
+    };
+    let whole = |item: &Value| {
+        let mut all = one(item)?;
+        let top = item.get("top_logprobs").and_then(Value::as_array).into_iter().flatten();
+        all["top_logprobs"] = top.filter_map(one).collect();
+        Some(all)
+    };
+    items.iter().filter_map(whole).collect()
 }
 
 /// Why a model stopped.
@@ -119,6 +147,9 @@ impl Event {
         let value = match self {
             Self::Text(text) | Self::Refusal(text) => json!({ "type": "text", "text": text }),
             Self::Thought(thought) => json!({ "type": "thought", "detail": thought.to_detail() }),
+            // Of requests that guests cannot make.
+            Self::Logprobs { .. } => json!({ "type": "logprobs" }),
+            Self::Alternative { .. } => json!({ "type": "alternative" }),
             Self::Reasoning(text) => json!({ "type": "reasoning", "text": text }),
             Self::ToolCall { index, id, name, arguments, extra_content } => {
                 let mut value = json!({ "type": "tool_call", "index": index });

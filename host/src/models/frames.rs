@@ -4,6 +4,7 @@
 //! plain JSON, and errors with either. What cannot be understood is an error, never silence.
 
 use super::Event;
+use super::anthropic::paused::Paused;
 use super::error::{ErrorDetail, UpstreamError};
 use super::sse::{Frame, SseReader};
 use serde_json::Value;
@@ -12,6 +13,8 @@ use std::mem;
 
 /// The largest reply, in bytes, of all frames or of one whole JSON answer.
 pub const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How much of a model's name is kept, in characters.
+const MODEL_CHARS_MAX: usize = 256;
 /// What one reply can have used, in tokens: a thousand times the largest context there is. A provider's word
 /// is held where no sum of a ledger's lifetime can overflow.
 const TOKENS_MAX: u64 = 1_000_000_000;
@@ -30,6 +33,11 @@ pub trait Read: Debug + Default + Send {
 
     /// The stream said `[DONE]`.
     fn done(&mut self, events: &mut Vec<Event>);
+
+    /// Where the reply was no end but a pause: what to send back. Reading then goes on with what that is answered.
+    fn take_paused(&mut self) -> Option<Paused> {
+        None
+    }
 }
 
 /// What a reply's bytes are given to.
@@ -45,6 +53,12 @@ pub trait Decode: Debug + Send {
 
     /// Whatever follows does not count.
     fn is_done(&self) -> bool;
+
+    /// As [`Read::take_paused`].
+    fn take_paused(&mut self) -> Option<Paused>;
+
+    /// What the provider calls the model that answers, once it said so.
+    fn model(&self) -> Option<&str>;
 }
 
 /// Decodes one reply.
@@ -53,6 +67,8 @@ pub struct Decoder<R> {
     form: Form,
     bytes: usize,
     reader: R,
+    /// Told once, the first time the provider names it.
+    model: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +114,7 @@ impl<R: Read> Decode for Decoder<R> {
             Form::Json(body) => {
                 let value = serde_json::from_slice(&body)
                     .map_err(|_| UpstreamError::bad_reply("it is not valid JSON"))?;
+                self.note_model(&value);
                 self.reader.read(&value, events)
             }
             Form::Sse(mut reader) => {
@@ -116,9 +133,24 @@ impl<R: Read> Decode for Decoder<R> {
     fn is_done(&self) -> bool {
         self.reader.is_done()
     }
+
+    fn take_paused(&mut self) -> Option<Paused> {
+        let paused = self.reader.take_paused()?;
+        self.form = Form::default();
+        Some(paused)
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 impl<R: Read> Decoder<R> {
+    /// For a reader that was told something.
+    pub fn with(reader: R) -> Self {
+        Self { reader, ..Self::default() }
+    }
+
     fn read_frames(&mut self, frames: Vec<Frame>, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
         for frame in frames {
             let data = frame.data.trim();
@@ -134,9 +166,19 @@ impl<R: Read> Decoder<R> {
             if frame.event == "error" {
                 return Err(embedded_error(ErrorDetail::find(&value).unwrap_or_default()));
             }
+            self.note_model(&value);
             self.reader.read(&value, events)?;
         }
         Ok(())
+    }
+
+    /// Every dialect names the model that answers, each in its own place.
+    fn note_model(&mut self, value: &Value) {
+        if self.model.is_none() {
+            let places = ["/model", "/message/model", "/response/model", "/modelVersion"];
+            let named = places.iter().find_map(|place| value.pointer(place)?.as_str());
+            self.model = named.map(|name| name.chars().take(MODEL_CHARS_MAX).collect());
+        }
     }
 }
 

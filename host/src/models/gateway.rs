@@ -5,9 +5,12 @@
 //! it is broken off. The key is opened here, in memory, and goes nowhere else.
 
 use super::{
-    ChatRequest, Event, EventStream, ModelId, PaidBy, Price, Provider, UpstreamError, Usage,
-    embeddings::{EmbeddingRequest, Embeddings},
+    ChatRequest, Event, EventStream, ModelId, Once, PaidBy, Price, Provider, Spent, Unit, UpstreamError,
+    Usage,
     route::{self, AnswerOf, Route},
+    span,
+    speech::SpeechRequest,
+    upstream::Fetched,
 };
 use crate::{
     app::App,
@@ -15,8 +18,10 @@ use crate::{
     grants::{Acting, InApp},
     usage::{self, Status, Use, What},
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::time::Instant;
+use tracing::Span;
 use uuid::Uuid;
 
 /// What a call belongs to.
@@ -61,6 +66,8 @@ pub struct Metered {
     /// Where it comes from, where that is counted.
     source: Option<AnswerOf>,
     record: Record,
+    /// How it failed, until that is told.
+    failed: Option<UpstreamError>,
 }
 
 /// What will be written down of a call, once, however it ends: a record that is
@@ -78,7 +85,11 @@ struct Record {
     usage: Usage,
     /// What places used that were asked before and did not answer.
     lost: Usage,
+    /// What it used that is not counted in tokens.
+    units: Option<(Unit, u64)>,
     settled: bool,
+    /// What a trace says of it; ends with it.
+    span: Span,
     /// What is held for it against budgets.
     hold: Option<Hold>,
 }
@@ -109,39 +120,73 @@ pub async fn ask(
 ) -> Result<Metered, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    record.span = span::chat(provider, model, request);
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { provider.stream(model, request).await });
     match asked.await {
-        Ok((stream, source)) => Ok(Metered { stream, source, record }),
+        Ok((stream, source)) => Ok(Metered { stream, source, record, failed: None }),
         Err(error) => {
+            span::failed(&record.span, &error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
     }
 }
 
-/// Asks for embeddings.
+/// Asks what is answered at once: embeddings, pictures and their like.
 ///
 /// # Errors
 /// [`GatewayError`]; what a failed call used is written down.
-pub async fn embed(
+pub(crate) async fn once<R: Once + Bounded>(
     app: &App,
     proof: &impl InApp,
     (provider, model): (&str, &str),
-    request: &EmbeddingRequest,
+    request: &R,
     origin: Origin,
-) -> Result<Embeddings, GatewayError> {
+) -> Result<R::Answer, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    record.span = span::call(R::OPERATION, provider, model);
     let asked =
-        in_turn(&mut route, &mut record, |provider| async move { provider.embed(model, request).await });
+        in_turn(&mut route, &mut record, |provider| async move { request.ask(&provider, model).await });
     match asked.await {
-        Ok((embeddings, _source)) => {
-            record.usage = embeddings.usage;
+        Ok(((answer, Spent { usage, units }), _source)) => {
+            (record.usage, record.units) = (usage, units);
             record.settle(Status::Ok).await;
-            Ok(embeddings)
+            Ok(answer)
         }
         Err(error) => {
+            span::failed(&record.span, &error);
+            record.settle(Status::Failed).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Asks for a text to be spoken. Returns once the sound begins; from then on all of the text is charged for, as
+/// providers do.
+///
+/// # Errors
+/// [`GatewayError`]; what a failed call used is written down.
+pub async fn speak(
+    app: &App,
+    proof: &impl InApp,
+    (provider, model): (&str, &str),
+    request: &SpeechRequest,
+    origin: Origin,
+) -> Result<Sound, GatewayError> {
+    let mut route = route::find(app, proof, provider, model).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    record.span = span::call("generate_content", provider, model);
+    let asked =
+        in_turn(&mut route, &mut record, |provider| async move { provider.speak(model, request).await });
+    match asked.await {
+        Ok((fetched, source)) => {
+            record.units = Some((Unit::Characters, request.characters()));
+            Ok(Sound { fetched, source, record })
+        }
+        Err(error) => {
+            span::failed(&record.span, &error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
@@ -202,13 +247,52 @@ impl Metered {
         self.record.usage
     }
 
-    /// The next event; none after the last, when the use is written down.
+    /// The next event; none after the last, when the use is written down. Whoever stops waiting may ask again:
+    /// nothing is lost by it.
     pub async fn next(&mut self) -> Option<Result<Event, UpstreamError>> {
-        let next = self.stream.next().await;
-        self.record.usage = match &next {
-            Some(Ok(Event::Usage(usage))) => *usage,
-            _ => self.stream.usage_so_far(),
-        };
+        if self.failed.is_none() {
+            let next = self.stream.next().await;
+            self.record.usage = match &next {
+                Some(Ok(Event::Usage(usage))) => *usage,
+                _ => self.stream.usage_so_far(),
+            };
+            match next {
+                Some(Ok(event)) => {
+                    if let Event::Finish(reason) = event {
+                        span::answered(&self.record.span, reason, self.stream.answered_by());
+                    }
+                    return Some(Ok(event));
+                }
+                Some(Err(error)) => {
+                    if let Some(source) = &self.source {
+                        source.broke_off(&error);
+                    }
+                    span::failed(&self.record.span, &error);
+                    self.failed = Some(error);
+                }
+                None => {
+                    self.record.settle(Status::Ok).await;
+                    return None;
+                }
+            }
+        }
+        self.record.settle(Status::Failed).await;
+        self.failed.take().map(Err)
+    }
+}
+
+/// A sound on its way, with what will be written down of it.
+pub struct Sound {
+    fetched: Fetched,
+    /// Where it comes from, where that is counted.
+    source: Option<AnswerOf>,
+    record: Record,
+}
+
+impl Sound {
+    /// The next piece; none after the last, when the use is written down.
+    pub async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
+        let next = self.fetched.bytes.next().await;
         match &next {
             Some(Ok(_)) => {}
             Some(Err(error)) => {
@@ -248,7 +332,9 @@ impl Record {
             started: Instant::now(),
             usage: Usage::default(),
             lost: Usage::default(),
+            units: None,
             settled: false,
+            span: Span::none(),
             hold,
         })
     }
@@ -267,11 +353,14 @@ impl Record {
         if std::mem::replace(&mut self.settled, true) {
             return None;
         }
+        span::spent(&self.span, &Spent { usage: self.usage.and(&self.lost), units: self.units });
+        self.span = Span::none();
         let what = Use {
             what: What::Tokens {
                 provider: self.provider.clone(),
                 model: self.model.clone(),
                 usage: self.usage.and(&self.lost),
+                units: self.units,
                 price: self.price,
                 attempts: self.attempts,
                 paid_by: self.paid_by,

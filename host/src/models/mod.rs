@@ -30,17 +30,24 @@ pub mod event;
 pub mod frames;
 pub mod gateway;
 pub mod google;
+pub mod images;
 pub mod media;
+pub mod mock;
+pub mod moderation;
+pub mod offline;
 pub mod openai;
 pub mod options;
 pub mod price;
 pub mod providers;
 pub mod responses;
 pub mod route;
+mod span;
+pub mod speech;
 pub mod sse;
 pub mod stream;
 pub mod thought;
 pub mod tokens;
+pub mod transcription;
 pub mod upstream;
 pub mod vault;
 
@@ -61,6 +68,8 @@ pub enum Provider {
     Upstream(Upstream),
     /// Built in, offline, deterministic.
     Demo(demo::Demo),
+    /// Built in, for tests of whatever asks models.
+    Mock(mock::Mock),
 }
 
 impl Provider {
@@ -69,6 +78,7 @@ impl Provider {
         match self {
             Self::Upstream(upstream) => upstream.stream(model, request).await,
             Self::Demo(demo) => demo.stream(model, request).await,
+            Self::Mock(mock) => mock.stream(model, request).await,
         }
     }
 
@@ -76,27 +86,134 @@ impl Provider {
     pub(crate) fn after(self, spent: std::time::Duration) -> Self {
         match self {
             Self::Upstream(upstream) => Self::Upstream(upstream.after(spent)),
-            Self::Demo(demo) => Self::Demo(demo),
+            other => other,
         }
     }
 
-    /// Asks for embeddings; `model` is the provider's own name for it.
-    pub async fn embed(
+    /// The provider, where it has OpenAI's addresses for what is no chat: pictures, speech and their like.
+    fn of_openai(&self, what: &str) -> Result<&Upstream, UpstreamError> {
+        match self {
+            Self::Upstream(upstream) => match upstream.kind() {
+                Kind::OpenaiCompatible | Kind::OpenaiResponses => Ok(upstream),
+                Kind::Anthropic | Kind::Google => Err(UpstreamError::no_capability(what)),
+            },
+            Self::Demo(_) | Self::Mock(_) => Err(UpstreamError::no_capability(what)),
+        }
+    }
+
+    /// Asks for a text to be spoken. Returns once the head of a good answer is here.
+    pub async fn speak(
         &self,
         model: &str,
-        request: &embeddings::EmbeddingRequest,
-    ) -> Result<embeddings::Embeddings, UpstreamError> {
-        match self {
-            Self::Upstream(upstream) => embeddings::ask(upstream, model, request).await,
-            Self::Demo(_) => Err(embeddings::none_here("The demo provider")),
-        }
+        request: &speech::SpeechRequest,
+    ) -> Result<upstream::Fetched, UpstreamError> {
+        speech::ask(self.of_openai("speech")?, model, request).await
     }
 
     /// How many tokens a model would read; None where its provider does not count for us.
     pub async fn count(&self, model: &str, request: &ChatRequest) -> Result<Option<u64>, UpstreamError> {
         match self {
             Self::Upstream(upstream) => upstream.count(model, request).await,
-            Self::Demo(_) => Ok(None),
+            Self::Demo(_) | Self::Mock(_) => Ok(None),
         }
+    }
+}
+
+/// A request that is asked once and answered whole.
+pub trait Once: Sync {
+    /// The answer.
+    type Answer: Send;
+
+    /// What a trace calls it.
+    const OPERATION: &'static str = "generate_content";
+
+    /// Asks; `model` is the provider's own name for it.
+    fn ask(
+        &self,
+        provider: &Provider,
+        model: &str,
+    ) -> impl Future<Output = Result<(Self::Answer, Spent), UpstreamError>> + Send;
+}
+
+/// What an answer used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Of tokens.
+    pub usage: Usage,
+    /// Of what is counted otherwise.
+    pub units: Option<(Unit, u64)>,
+}
+
+/// What is not counted in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Pictures that were made.
+    Images,
+    /// Characters that were spoken.
+    Characters,
+    /// Seconds that were listened to.
+    Seconds,
+}
+
+impl Unit {
+    /// The word in the ledger.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Characters => "characters",
+            Self::Seconds => "seconds",
+        }
+    }
+}
+
+impl From<Usage> for Spent {
+    fn from(usage: Usage) -> Self {
+        Self { usage, units: None }
+    }
+}
+
+impl Once for embeddings::EmbeddingRequest {
+    type Answer = embeddings::Embeddings;
+
+    const OPERATION: &'static str = "embeddings";
+
+    async fn ask(&self, provider: &Provider, model: &str) -> Result<(Self::Answer, Spent), UpstreamError> {
+        let embeddings = match provider {
+            Provider::Upstream(upstream) => embeddings::ask(upstream, model, self).await?,
+            Provider::Demo(_) => return Err(embeddings::none_here("The demo provider")),
+            Provider::Mock(_) => return Err(embeddings::none_here("The mock provider")),
+        };
+        let spent = embeddings.usage.into();
+        Ok((embeddings, spent))
+    }
+}
+
+impl Once for images::ImageRequest {
+    type Answer = images::Images;
+
+    async fn ask(&self, provider: &Provider, model: &str) -> Result<(Self::Answer, Spent), UpstreamError> {
+        let images = images::ask(provider.of_openai("pictures")?, model, self).await?;
+        let units = Some((Unit::Images, images.images.len() as u64));
+        let spent = Spent { usage: images.usage, units };
+        Ok((images, spent))
+    }
+}
+
+impl Once for transcription::TranscriptionRequest {
+    type Answer = transcription::Transcript;
+
+    async fn ask(&self, provider: &Provider, model: &str) -> Result<(Self::Answer, Spent), UpstreamError> {
+        let transcript = transcription::ask(provider.of_openai("transcripts")?, model, self).await?;
+        let spent = Spent { usage: transcript.usage, units: Some((Unit::Seconds, transcript.seconds)) };
+        Ok((transcript, spent))
+    }
+}
+
+impl Once for moderation::ModerationRequest {
+    type Answer = serde_json::Value;
+
+    async fn ask(&self, provider: &Provider, model: &str) -> Result<(Self::Answer, Spent), UpstreamError> {
+        let (answer, usage) = moderation::ask(provider.of_openai("judgements")?, model, self).await?;
+        Ok((answer, usage.into()))
     }
 }

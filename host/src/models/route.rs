@@ -7,9 +7,9 @@
 
 use super::{
     Provider, Upstream, UpstreamError, UpstreamErrorKind,
-    catalog::{DEMO, DEMO_MODELS},
-    demo::Demo,
+    demo::{self, Demo},
     gateway::GatewayError,
+    mock::{self, Mock},
     providers,
     upstream::HEAD_TIMEOUT_MS,
 };
@@ -111,11 +111,11 @@ pub(crate) async fn find(
     model: &str,
 ) -> Result<Route, GatewayError> {
     let app_id = proof.app().app_id;
-    if provider == DEMO && app.config.demo_provider {
-        if !DEMO_MODELS.contains(&model) {
+    if let Some((built_in, models)) = built_in(app, provider) {
+        if !models.contains(&model) {
             return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
         }
-        return Ok(Route::of(app, app_id, None, vec![Hop::Ready(Provider::Demo(Demo::default()))]));
+        return Ok(Route::of(app, app_id, None, vec![Hop::Ready(built_in)]));
     }
     let user_id = tenants::providers::user_of(proof);
     let own = tenants::providers::open(app, app_id, user_id, provider).await;
@@ -135,6 +135,15 @@ pub(crate) async fn find(
     }
     let hops = planned.into_iter().map(Hop::Source).collect();
     Ok(Route::of(app, app_id, Some(PaidBy::Platform), hops))
+}
+
+/// A provider that needs no key and no network, and its models, where it is offered.
+fn built_in(app: &App, provider: &str) -> Option<(Provider, &'static [&'static str])> {
+    match provider {
+        demo::PROVIDER if app.config.demo_provider => Some((Provider::Demo(Demo::default()), &demo::MODELS)),
+        mock::PROVIDER if app.config.mock_provider => Some((Provider::Mock(Mock::default()), &mock::MODELS)),
+        _ => None,
+    }
 }
 
 fn refused(error: OpenError, provider: &str) -> GatewayError {

@@ -12,8 +12,9 @@
 
 use super::{Event, FinishReason, UpstreamError, Usage, error::UpstreamErrorKind};
 use futures_util::{Stream, StreamExt};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 /// Tool calls in one reply; a model that makes more is broken.
@@ -40,6 +41,10 @@ pub struct ReplyTo {
     pub completion_tokens_max: Option<u64>,
     /// Messages in the conversation: makes an id for a call whose provider gave none.
     pub messages: usize,
+    /// Answers beside the first.
+    pub alternatives: u32,
+    /// Whether the probabilities of tokens are wanted.
+    pub logprobs: bool,
 }
 
 type Watcher = Box<dyn FnMut(&Event) + Send>;
@@ -52,6 +57,8 @@ pub struct EventStream {
     ready: VecDeque<Result<Event, UpstreamError>>,
     /// What [`EventStream::wait_for_first`] waited for.
     first: Option<Event>,
+    /// What the provider calls the model that answers, once it said so.
+    answered_by: Arc<OnceLock<String>>,
 }
 
 impl std::fmt::Debug for EventStream {
@@ -72,7 +79,18 @@ impl EventStream {
             order: Order::new(reply_to),
             ready: VecDeque::new(),
             first: None,
+            answered_by: Arc::default(),
         }
+    }
+
+    /// What the provider calls the model that answers, once it said so.
+    pub fn answered_by(&self) -> Option<&str> {
+        self.answered_by.get().map(String::as_str)
+    }
+
+    /// Learns from whoever reads the reply which model answers.
+    pub fn learning(self, answered_by: Arc<OnceLock<String>>) -> Self {
+        Self { answered_by, ..self }
     }
 
     /// Shows every event, in order, before it is handed over.
@@ -137,9 +155,19 @@ impl Stream for EventStream {
 
 type Ready = VecDeque<Result<Event, UpstreamError>>;
 
+/// What another answer says, marked as its own; what all used is said once.
+fn of_other(index: u32, own: Ready) -> impl Iterator<Item = Result<Event, UpstreamError>> {
+    own.into_iter().filter(|item| !matches!(item, Ok(Event::Usage(_)))).map(move |item| {
+        let event = Box::new(item?);
+        Ok(Event::Alternative { index, event })
+    })
+}
+
 #[derive(Debug)]
 struct Order {
     reply_to: ReplyTo,
+    /// Of the answers beside this one, by their number.
+    others: BTreeMap<u32, Order>,
     calls: Vec<Call>,
     /// Two calls with one id could not be answered apart.
     ids: HashSet<String>,
@@ -161,7 +189,15 @@ struct Call {
 
 impl Order {
     fn new(reply_to: ReplyTo) -> Self {
-        Self { reply_to, calls: Vec::new(), ids: HashSet::new(), finish: None, usage: None, chars: 0 }
+        Self {
+            reply_to,
+            others: BTreeMap::new(),
+            calls: Vec::new(),
+            ids: HashSet::new(),
+            finish: None,
+            usage: None,
+            chars: 0,
+        }
     }
 
     fn push(&mut self, event: Event, ready: &mut Ready) -> Result<(), UpstreamError> {
@@ -181,6 +217,9 @@ impl Order {
                 ready.push_back(Ok(Event::Refusal(text)));
             }
             Event::Thought(thought) => ready.push_back(Ok(Event::Thought(thought))),
+            Event::Logprobs { tokens, .. } if tokens.is_empty() || !self.reply_to.logprobs => {}
+            event @ Event::Logprobs { .. } => ready.push_back(Ok(event)),
+            Event::Alternative { index, event } => return self.push_other(index, *event, ready),
             Event::ToolCall { index, id, name, arguments, extra_content } => {
                 self.count(&arguments);
                 return self.push_call(index, id, name, arguments, extra_content, ready);
@@ -244,6 +283,32 @@ impl Order {
         Ok(())
     }
 
+    /// Something of another answer; one that nobody asked for is passed over.
+    fn push_other(&mut self, index: u32, event: Event, ready: &mut Ready) -> Result<(), UpstreamError> {
+        if !(1..=self.reply_to.alternatives).contains(&index) {
+            return Ok(());
+        }
+        let alone = ReplyTo { alternatives: 0, ..self.reply_to.clone() };
+        let other = self.others.entry(index).or_insert_with(|| Order::new(alone));
+        let mut own = Ready::new();
+        other.push(event, &mut own)?;
+        ready.extend(of_other(index, own));
+        Ok(())
+    }
+
+    /// Ends the other answers, of which there must be as many as were asked for.
+    fn end_others(&mut self, ready: &mut Ready) -> Result<(), UpstreamError> {
+        if self.others.len() != self.reply_to.alternatives as usize {
+            return Err(UpstreamError::bad_reply("it has fewer answers than were asked for"));
+        }
+        for (index, other) in &mut self.others {
+            let mut own = Ready::new();
+            other.end(&mut own)?;
+            ready.extend(of_other(*index, own));
+        }
+        Ok(())
+    }
+
     fn end(&mut self, ready: &mut Ready) -> Result<(), UpstreamError> {
         let Some(reason) = self.finish else {
             return Err(UpstreamError::bad_reply("it ended before it was finished"));
@@ -261,6 +326,7 @@ impl Order {
                 extra_content: None,
             }));
         }
+        self.end_others(ready)?;
         let reason = match (reason, self.calls.is_empty()) {
             (FinishReason::Stop, false) => FinishReason::ToolCalls,
             (FinishReason::ToolCalls, true) => FinishReason::Stop,
@@ -274,7 +340,8 @@ impl Order {
     /// A connection that breaks after the reply was finished harms nobody.
     fn end_with(&mut self, error: UpstreamError, ready: &mut Ready) -> Result<(), UpstreamError> {
         use UpstreamErrorKind::{BadReply, TimedOut, Unreachable};
-        if self.finish.is_some() && matches!(error.kind, BadReply | TimedOut | Unreachable) {
+        let finished = self.finish.is_some() && self.others.values().all(|other| other.finish.is_some());
+        if finished && matches!(error.kind, BadReply | TimedOut | Unreachable) {
             return self.end(ready);
         }
         Err(error)
@@ -285,8 +352,10 @@ impl Order {
     }
 
     fn usage(&self) -> Usage {
-        let seen = self.chars.div_ceil(super::tokens::CHARS_PER_TOKEN);
-        let seen = seen.min(self.reply_to.completion_tokens_max.unwrap_or(u64::MAX));
+        let all = self.others.values().map(|other| other.chars).fold(self.chars, u64::saturating_add);
+        let seen = all.div_ceil(super::tokens::CHARS_PER_TOKEN);
+        let most = self.reply_to.completion_tokens_max.unwrap_or(u64::MAX);
+        let seen = seen.min(most.saturating_mul(u64::from(self.reply_to.alternatives) + 1));
         match self.usage {
             Some(usage) if self.finish.is_some() || seen <= usage.completion_tokens => usage,
             // Said at the start, when there was nothing to count.
@@ -313,7 +382,8 @@ mod tests {
     }
 
     async fn ordered(raw: Vec<Result<Event, UpstreamError>>) -> String {
-        let reply_to = ReplyTo { prompt_tokens: 9, completion_tokens_max: Some(2), messages: 3 };
+        let reply_to =
+            ReplyTo { prompt_tokens: 9, completion_tokens_max: Some(2), messages: 3, ..ReplyTo::default() };
         let events = EventStream::new(stream::iter(raw), reply_to);
         let lines = events.map(|item| match item {
             Ok(event) => event.to_guest_json(),

@@ -4,6 +4,7 @@
 //! first byte as well as after. The only retry here is for a connection that could not be made, when nothing was
 //! sent; asking somebody else is `route`'s affair, everything else the caller's, because a model call costs money.
 
+use super::anthropic::paused::Paused;
 use super::error::{ErrorDetail, UpstreamError, UpstreamErrorKind};
 use super::frames::{Decode, tokens};
 use super::openai::request::ChatRequest;
@@ -11,14 +12,15 @@ use super::providers::{Dialect, Kind, endpoint};
 use super::stream::ReplyTo;
 use super::thought::ForGuest;
 use super::vault::Seals;
-use super::{Event, EventStream, RequestError, anthropic, google, openai, responses};
+use super::{Event, EventStream, FinishReason, RequestError, anthropic, google, openai, responses};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
@@ -31,6 +33,8 @@ pub const IDLE_TIMEOUT_MS: u64 = 180_000;
 pub const TOTAL_TIMEOUT_MS: u64 = 30 * 60_000;
 /// For what may still come after the finish reason: usage and `[DONE]`.
 pub const AFTER_FINISH_TIMEOUT_MS: u64 = 5_000;
+/// How often one turn may be paused: each time the model reads everything anew.
+const PAUSES_MAX: u32 = 8;
 /// The most we read of an error's body, in bytes.
 pub const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -123,16 +127,18 @@ impl Upstream {
         let body = self.body(model, request).map_err(UpstreamError::unsupported)?;
         let url = self.url(model)?;
         let deadline = Instant::now() + self.timeouts.total;
-        let response = self.post(url, &body).await?;
-        if !response.status().is_success() {
-            return Err(self.read_error(response).await);
-        }
+        let response = self.post(url.clone(), &body).await?;
+        let answered_by = Arc::new(OnceLock::new());
         let reply = Reply {
+            upstream: self.clone(),
+            url,
+            body,
+            pauses: 0,
+            answered_by: answered_by.clone(),
             bytes: Box::pin(response.bytes_stream()),
-            decoder: self.decoder(),
+            decoder: self.decoder(request.choices),
             ready: VecDeque::new(),
             ended: false,
-            timeouts: self.timeouts,
             deadline,
         };
         let upstream = self.clone();
@@ -142,6 +148,8 @@ impl Upstream {
             prompt_tokens: super::tokens::in_request(request),
             completion_tokens_max: request.output_tokens_max(),
             messages: request.messages.len(),
+            alternatives: request.choices - 1,
+            logprobs: request.logprobs.is_some(),
         };
         let events = match self.seals.clone() {
             None => EventStream::new(raw, reply_to),
@@ -150,16 +158,13 @@ impl Upstream {
                 EventStream::new(raw, reply_to).watched(move |event| seals.watch(&mut thoughts, event))
             }
         };
-        events.wait_for_first().await
+        events.learning(answered_by).wait_for_first().await
     }
 
     /// Sends a request that is answered at once, and reads the whole answer, `bytes_max` of it.
     pub async fn ask(&self, path: &[&str], body: &Value, bytes_max: usize) -> Result<Value, UpstreamError> {
         let answer = timeout(self.timeouts.idle, async {
             let mut response = self.post(self.endpoint(path)?, body).await?;
-            if !response.status().is_success() {
-                return Err(self.read_error(response).await);
-            }
             let mut bytes = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|error| transport_error(&error))? {
                 bytes.extend_from_slice(&chunk);
@@ -170,6 +175,38 @@ impl Upstream {
             serde_json::from_slice(&bytes).map_err(|_| UpstreamError::bad_reply("it is not valid JSON"))
         });
         answer.await.map_err(|_| timed_out())?
+    }
+
+    /// Sends a body of any kind and gives back a good answer's bytes as they come, `bytes_max` of them.
+    pub async fn fetch(
+        &self,
+        path: &[&str],
+        media_type: &str,
+        body: Bytes,
+        bytes_max: usize,
+    ) -> Result<Fetched, UpstreamError> {
+        let media_type =
+            HeaderValue::from_str(media_type).map_err(|_| UpstreamError::new(UpstreamErrorKind::Rejected))?;
+        let deadline = Instant::now() + self.timeouts.total;
+        let response = self.post_as(self.endpoint(path)?, media_type, body).await?;
+        let media_type = crate::http::body::media_type(response.headers());
+        let idle = self.timeouts.idle;
+        let going = Some((Box::pin(response.bytes_stream()), bytes_max));
+        let bytes = stream::unfold(going, move |going| async move {
+            let (mut bytes, left) = going?;
+            let until = (Instant::now() + idle).min(deadline);
+            let next = match timeout_at(until, bytes.next()).await {
+                Err(_) => Err(timed_out()),
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => Err(transport_error(&error)),
+                Ok(Some(Ok(piece))) if piece.len() > left => Err(UpstreamError::bad_reply("it is too large")),
+                Ok(Some(Ok(piece))) => Ok(piece),
+            };
+            let left = next.as_ref().map_or(0, |piece| left - piece.len());
+            let going = next.is_ok().then_some((bytes, left));
+            Some((next, going))
+        });
+        Ok(Fetched { media_type, bytes: bytes.boxed() })
     }
 
     /// How many tokens a model would read; None where the provider does not count.
@@ -211,9 +248,11 @@ impl Upstream {
         }
     }
 
-    fn decoder(&self) -> Box<dyn Decode> {
+    fn decoder(&self, choices: u32) -> Box<dyn Decode> {
         match self.kind {
-            Kind::OpenaiCompatible => Box::<openai::decode::Decoder>::default(),
+            Kind::OpenaiCompatible => {
+                Box::new(openai::decode::Decoder::with(openai::decode::Chunks::of(choices)))
+            }
             Kind::OpenaiResponses => Box::<responses::decode::Decoder>::default(),
             Kind::Anthropic => Box::<anthropic::decode::Decoder>::default(),
             Kind::Google => Box::<google::decode::Decoder>::default(),
@@ -238,14 +277,31 @@ impl Upstream {
     }
 
     async fn post(&self, url: Url, body: &Value) -> Result<reqwest::Response, UpstreamError> {
-        timeout(self.timeouts.head, self.send(url, Bytes::from(body.to_string())))
-            .await
-            .map_err(|_| timed_out())?
+        self.post_as(url, HeaderValue::from_static("application/json"), Bytes::from(body.to_string())).await
     }
 
-    async fn send(&self, url: Url, body: Bytes) -> Result<reqwest::Response, UpstreamError> {
+    /// Waits for the head of a good answer.
+    async fn post_as(
+        &self,
+        url: Url,
+        media_type: HeaderValue,
+        body: Bytes,
+    ) -> Result<reqwest::Response, UpstreamError> {
+        let sent = timeout(self.timeouts.head, self.send(url, media_type, body));
+        let response = sent.await.map_err(|_| timed_out())??;
+        if response.status().is_success() { Ok(response) } else { Err(self.read_error(response).await) }
+    }
+
+    async fn send(
+        &self,
+        url: Url,
+        media_type: HeaderValue,
+        body: Bytes,
+    ) -> Result<reqwest::Response, UpstreamError> {
         let post = || {
-            let request = self.http.post(url.clone()).headers(self.headers()?).body(body.clone());
+            let mut headers = self.headers()?;
+            headers.insert(CONTENT_TYPE, media_type.clone());
+            let request = self.http.post(url.clone()).headers(headers).body(body.clone());
             Ok::<_, UpstreamError>(request.send())
         };
         let result = match post()?.await {
@@ -258,8 +314,7 @@ impl Upstream {
     fn headers(&self) -> Result<HeaderMap, UpstreamError> {
         let headers = self.kind.headers(&self.api_key);
         let mut headers = headers.map_err(|_| UpstreamError::new(UpstreamErrorKind::Credentials))?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json, */*"));
         Ok(headers)
     }
 
@@ -282,13 +337,43 @@ impl Upstream {
     }
 }
 
+/// An answer that is not read here. Dropping it drops the connection.
+pub struct Fetched {
+    /// What the provider says it is, without parameters.
+    pub media_type: Option<String>,
+    /// What comes; ends with the first error.
+    pub bytes: BoxStream<'static, Result<Bytes, UpstreamError>>,
+}
+
+impl std::fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetched").field("media_type", &self.media_type).finish_non_exhaustive()
+    }
+}
+
+impl Fetched {
+    /// All of it.
+    pub async fn whole(mut self) -> Result<Bytes, UpstreamError> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.bytes.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok(whole.into())
+    }
+}
+
 /// The state of a reply that is being read.
 struct Reply {
+    /// For a turn that is paused: who to ask to go on, and what.
+    upstream: Upstream,
+    url: Url,
+    body: Value,
+    pauses: u32,
+    answered_by: Arc<OnceLock<String>>,
     bytes: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     decoder: Box<dyn Decode>,
     ready: VecDeque<Result<Event, UpstreamError>>,
     ended: bool,
-    timeouts: Timeouts,
     deadline: Instant,
 }
 
@@ -302,7 +387,16 @@ impl Reply {
                 return None;
             }
             let mut events = Vec::new();
-            let result = self.read(&mut events).await;
+            let mut result = self.read(&mut events).await;
+            if let Some(model) = self.decoder.model() {
+                self.answered_by.get_or_init(|| model.to_owned());
+            }
+            if result.is_ok()
+                && self.ended
+                && let Some(paused) = self.decoder.take_paused()
+            {
+                result = self.go_on(paused, &mut events).await;
+            }
             self.ready.extend(events.into_iter().map(Ok));
             if let Err(error) = result {
                 self.ended = true;
@@ -311,9 +405,26 @@ impl Reply {
         }
     }
 
+    /// Has a turn that was paused go on.
+    async fn go_on(&mut self, paused: Paused, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        self.pauses += 1;
+        if self.pauses > PAUSES_MAX {
+            return Err(UpstreamError::bad_reply("the model paused its turn too often"));
+        }
+        if !paused.put_into(&mut self.body) {
+            events.push(Event::Finish(FinishReason::Length));
+            return Ok(());
+        }
+        let asked = timeout_at(self.deadline, self.upstream.post(self.url.clone(), &self.body));
+        let response = asked.await.map_err(|_| timed_out())??;
+        self.bytes = Box::pin(response.bytes_stream());
+        self.ended = false;
+        Ok(())
+    }
+
     async fn read(&mut self, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
-        let patience =
-            if self.decoder.is_finished() { self.timeouts.after_finish } else { self.timeouts.idle };
+        let timeouts = self.upstream.timeouts;
+        let patience = if self.decoder.is_finished() { timeouts.after_finish } else { timeouts.idle };
         let until = (Instant::now() + patience).min(self.deadline);
         match timeout_at(until, self.bytes.next()).await.map_err(|_| timed_out())? {
             Some(Ok(bytes)) => {

@@ -11,12 +11,14 @@ pub(crate) use store::PriceRow;
 use crate::{
     app::App,
     error::FieldError,
-    grants::{Allowed, action::may, audit},
-    models::{Price, catalog::is_full_id},
+    grants::{Allowed, InApp, action::may, audit},
+    models::{Price, catalog::is_full_id, price},
     sources,
     tenants::{ServiceTx, providers::is_provider_id},
 };
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// The dearest price taken, in micro-dollars for a million tokens: a million dollars. More is a slip of the pen.
 pub const PRICE_MICRO_USD_PER_MTOK_MAX: u64 = 1_000_000_000_000;
@@ -107,6 +109,21 @@ pub async fn remove(app: &App, allowed: &Allowed<may::PricesWrite>, id: &str) ->
     Ok(true)
 }
 
+/// What these models cost an app, by id; one whose price is not known is not in it.
+///
+/// # Errors
+/// The database's.
+pub async fn of_models(app: &App, proof: &impl InApp, ids: &[&str]) -> sqlx::Result<HashMap<String, Value>> {
+    let mut tx = app.tenant_tx(proof).await?;
+    let rows = store::of_models(&mut tx, ids).await?;
+    let known = rows.iter().map(|row| (format!("{}/{}", row.provider, row.model), json!(row)));
+    let built_in = ids.iter().filter_map(|id| {
+        let (provider, model) = id.split_once('/')?;
+        Some(((*id).to_owned(), json!(price::built_in(provider, model)?)))
+    });
+    Ok(built_in.chain(known).collect())
+}
+
 /// Whether a model of this id can have a price: `provider/model`, of which the model may be anything a provider calls
 /// one.
 pub(crate) fn is_priced_id(id: &str) -> bool {
@@ -129,13 +146,12 @@ fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<Fie
         ("cached_input_micro_usd_per_mtok", price.cached_input_micro_usd_per_mtok),
         ("cache_write_micro_usd_per_mtok", price.cache_write_micro_usd_per_mtok),
         ("output_micro_usd_per_mtok", price.output_micro_usd_per_mtok),
+        ("unit_micro_usd_per_million", price.unit_micro_usd_per_million.unwrap_or_default()),
     ] {
         if value > PRICE_MICRO_USD_PER_MTOK_MAX {
             wrong.push(FieldError::new(
                 format!("/{field}"),
-                format!(
-                    "a price is {PRICE_MICRO_USD_PER_MTOK_MAX} micro-dollars for a million tokens at the most"
-                ),
+                format!("a price is {PRICE_MICRO_USD_PER_MTOK_MAX} micro-dollars for a million at the most"),
             ));
         }
     }

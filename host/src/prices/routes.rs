@@ -26,6 +26,8 @@ pub struct PriceInput {
     cache_write_micro_usd_per_mtok: Option<u64>,
     /// What it writes.
     output_micro_usd_per_mtok: u64,
+    /// A million images, characters or seconds, for a model that makes or hears such.
+    unit_micro_usd_per_million: Option<u64>,
     /// Its longest reply, in tokens: what is held against a budget where a request names no limit.
     output_tokens_max: Option<u64>,
 }
@@ -80,6 +82,7 @@ impl From<PriceInput> for Priced {
             cached_input_micro_usd_per_mtok: input.cached_input_micro_usd_per_mtok.unwrap_or(read),
             cache_write_micro_usd_per_mtok: input.cache_write_micro_usd_per_mtok.unwrap_or(read),
             output_micro_usd_per_mtok: input.output_micro_usd_per_mtok,
+            unit_micro_usd_per_million: input.unit_micro_usd_per_million,
         };
         Priced { price, output_tokens_max: input.output_tokens_max }
     }

@@ -1,7 +1,7 @@
 //! All SQL of prices.
 
 use super::Priced;
-use crate::tenants::ServiceTx;
+use crate::tenants::{ServiceTx, TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
@@ -18,6 +18,7 @@ pub(crate) struct PriceRow {
     pub(super) cache_write_micro_usd_per_mtok: i64,
     pub(super) output_micro_usd_per_mtok: i64,
     pub(super) output_tokens_max: Option<i64>,
+    pub(super) unit_micro_usd_per_million: Option<i64>,
     pub(super) updated_at: DateTime<Utc>,
 }
 
@@ -45,6 +46,14 @@ pub(super) async fn list(tx: &mut ServiceTx, after: Option<&str>, limit: i64) ->
     .await
 }
 
+/// Of these models, `provider/model`, as an app reads them.
+pub(super) async fn of_models(tx: &mut TenantTx, ids: &[&str]) -> sqlx::Result<Vec<PriceRow>> {
+    sqlx::query_as("select * from model_prices where provider || '/' || model = any($1)")
+        .bind(ids)
+        .fetch_all(tx.conn())
+        .await
+}
+
 pub(super) async fn set(
     tx: &mut ServiceTx,
     provider: &str,
@@ -56,14 +65,15 @@ pub(super) async fn set(
     sqlx::query_as(
         "insert into model_prices (provider, model, input_micro_usd_per_mtok, cached_input_micro_usd_per_mtok,
                                    cache_write_micro_usd_per_mtok, output_micro_usd_per_mtok, output_tokens_max,
-                                   updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+                                   updated_at, unit_micro_usd_per_million)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (provider, model) do update
            set input_micro_usd_per_mtok = excluded.input_micro_usd_per_mtok,
                cached_input_micro_usd_per_mtok = excluded.cached_input_micro_usd_per_mtok,
                cache_write_micro_usd_per_mtok = excluded.cache_write_micro_usd_per_mtok,
                output_micro_usd_per_mtok = excluded.output_micro_usd_per_mtok,
-               output_tokens_max = excluded.output_tokens_max, updated_at = excluded.updated_at
+               output_tokens_max = excluded.output_tokens_max, updated_at = excluded.updated_at,
+               unit_micro_usd_per_million = excluded.unit_micro_usd_per_million
          returning *",
     )
     .bind(provider)
@@ -74,6 +84,7 @@ pub(super) async fn set(
     .bind(number(priced.price.output_micro_usd_per_mtok))
     .bind(priced.output_tokens_max.map(number))
     .bind(now)
+    .bind(priced.price.unit_micro_usd_per_million.map(number))
     .fetch_one(tx.conn())
     .await
 }

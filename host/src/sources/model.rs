@@ -9,7 +9,7 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, action::may, audit},
-    models::{ModelId, catalog::DEMO},
+    models::{ModelId, catalog::is_built_in},
     prices::{self, PriceError, Priced, routes::PriceInput},
     tenants::{ServiceTx, providers::is_provider_id},
 };
@@ -230,7 +230,9 @@ async fn set_sources(
 fn split(id: &str) -> Result<(&str, &str), SetError> {
     let wrong = |message: &str| Err(SetError::Invalid(vec![FieldError::new("/id", message)]));
     match id.split_once('/') {
-        Some((DEMO, _)) => wrong("`demo` is built in; its models are there already"),
+        Some((provider, _)) if is_built_in(provider) => {
+            wrong("that provider is built in; its models are there already")
+        }
         Some(parts) if prices::is_priced_id(id) => Ok(parts),
         _ => wrong("a model is `provider/model`, 200 bytes at the most"),
     }

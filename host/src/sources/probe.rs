@@ -85,7 +85,7 @@ pub(super) async fn sync(
     input: SyncInput,
 ) -> Result<Synced, SetError> {
     let provider = input.provider.as_deref().unwrap_or(name);
-    if !is_provider_id(provider) || provider == catalog::DEMO {
+    if !is_provider_id(provider) || catalog::is_built_in(provider) {
         let message =
             "a provider id is lower-case letters, digits and hyphens, 40 at the most, and not `demo`";
         return Err(SetError::Invalid(vec![FieldError::new("/provider", message)]));

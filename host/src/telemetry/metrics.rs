@@ -50,12 +50,12 @@ impl Metrics {
     pub fn used(&self, used: &Use) {
         let status = used.status.name();
         match &used.what {
-            What::Tokens { usage, price, .. } => {
+            What::Tokens { usage, .. } => {
                 metrics::counter!("opg_model_calls_total", "status" => status).increment(1);
                 metrics::counter!("opg_prompt_tokens_total").increment(usage.prompt_tokens);
                 metrics::counter!("opg_completion_tokens_total").increment(usage.completion_tokens);
-                if let Some(price) = price {
-                    metrics::counter!("opg_cost_micro_usd_total").increment(price.cost_micro_usd(usage));
+                if let Some(cost) = used.cost_micro_usd() {
+                    metrics::counter!("opg_cost_micro_usd_total").increment(cost);
                 }
                 metrics::histogram!("opg_model_call_seconds").record(used.took);
             }

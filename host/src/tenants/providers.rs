@@ -108,8 +108,8 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
             ));
             continue;
         }
-        if id == catalog::DEMO {
-            wrong.push(FieldError::new(&at, "`demo` is built in; it takes no configuration"));
+        if catalog::is_built_in(id) {
+            wrong.push(FieldError::new(&at, format!("`{id}` is built in; it takes no configuration")));
         }
         match &input.base_url {
             Some(text) => {
@@ -117,7 +117,7 @@ pub fn check(app: &App, providers: &BTreeMap<String, ProviderInput>) -> Vec<Fiel
                     wrong.push(FieldError::new(format!("{at}/baseUrl"), message));
                 }
             }
-            None if well_known(id).is_none() && id != catalog::DEMO => {
+            None if well_known(id).is_none() && !catalog::is_built_in(id) => {
                 wrong.push(FieldError::new(
                     format!("{at}/baseUrl"),
                     "this provider is not well known; say where it is",

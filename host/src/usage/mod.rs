@@ -10,7 +10,7 @@ use crate::{
     app::App,
     budgets::{self, Hold, Spender},
     grants::{Acting, InApp},
-    models::{PaidBy, Price, Usage},
+    models::{PaidBy, Price, Unit, Usage},
     tenants::TenantTx,
 };
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub enum What {
         model: String,
         /// How much.
         usage: Usage,
+        /// How much that is not counted in tokens.
+        units: Option<(Unit, u64)>,
         /// At what price, if one is known.
         price: Option<Price>,
         /// How many places were asked.
@@ -117,9 +119,11 @@ pub(crate) async fn record(app: &App, acting: &Acting, what: &Use, hold: Option<
 
 impl Use {
     /// What it cost, where that is known.
-    fn cost_micro_usd(&self) -> Option<u64> {
+    pub(crate) fn cost_micro_usd(&self) -> Option<u64> {
         match &self.what {
-            What::Tokens { usage, price: Some(price), .. } => Some(price.cost_micro_usd(usage)),
+            What::Tokens { usage, units, price: Some(price), .. } => {
+                price.cost_with_units_micro_usd(usage, units.map(|(_, units)| units))
+            }
             What::Tokens { price: None, .. } | What::Tool | What::Agent => None,
         }
     }

@@ -21,15 +21,16 @@ pub(super) struct NewUse<'a> {
 
 pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<()> {
     let (kind, tokens) = match &new.what.what {
-        What::Tokens { provider, model, usage, price, .. } => {
-            ("tokens", Some((provider, model, usage, price)))
+        What::Tokens { provider, model, usage, units, price, .. } => {
+            (units.map_or("tokens", |(unit, _)| unit.name()), Some((provider, model, usage, units, price)))
         }
         What::Tool => ("tool", None),
         What::Agent => ("agent", None),
     };
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let usage = tokens.map(|(_, _, usage, _)| *usage).unwrap_or_default();
-    let price = tokens.and_then(|(_, _, _, price)| price.as_ref());
+    let usage = tokens.map(|(_, _, usage, ..)| *usage).unwrap_or_default();
+    let units = tokens.and_then(|(.., units, _)| *units).map_or(0, |(_, units)| units);
+    let price = tokens.and_then(|(.., price)| price.as_ref());
     let (attempts, paid_by) = match &new.what.what {
         What::Tokens { attempts, paid_by, .. } => (*attempts, *paid_by),
         What::Tool | What::Agent => (1, None),
@@ -37,9 +38,9 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
     sqlx::query(
         "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
                                    provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
-                                   price, duration_ms, status, surface, end_user, attempts, paid_by)
+                                   price, duration_ms, status, surface, end_user, attempts, paid_by, units)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                 $20, $21)",
+                 $20, $21, $22)",
     )
     .bind(new.usage_id)
     .bind(new.app_id)
@@ -55,25 +56,17 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
     .bind(count(usage.completion_tokens))
     .bind(count(usage.cached_tokens))
     .bind(new.what.cost_micro_usd().map(count))
-    .bind(price.map(price_json))
+    .bind(price.map(|price| json!(price)))
     .bind(i64::try_from(new.what.took.as_millis()).unwrap_or(i64::MAX))
     .bind(new.what.status.name())
     .bind(new.caller.surface.name())
     .bind(&new.what.end_user)
     .bind(i16::try_from(attempts).unwrap_or(i16::MAX))
     .bind(paid_by.map(crate::models::PaidBy::name))
+    .bind(count(units))
     .execute(tx.conn())
     .await
     .map(drop)
-}
-
-fn price_json(price: &crate::models::Price) -> Value {
-    json!({
-        "input_micro_usd_per_mtok": price.input_micro_usd_per_mtok,
-        "cached_input_micro_usd_per_mtok": price.cached_input_micro_usd_per_mtok,
-        "cache_write_micro_usd_per_mtok": price.cache_write_micro_usd_per_mtok,
-        "output_micro_usd_per_mtok": price.output_micro_usd_per_mtok,
-    })
 }
 
 /// A use as the tenant reads it.
@@ -90,6 +83,8 @@ pub(super) struct UseRow {
     pub(super) prompt_tokens: i64,
     pub(super) completion_tokens: i64,
     pub(super) cached_tokens: i64,
+    /// Images, characters or seconds, as the kind says.
+    pub(super) units: i64,
     pub(super) cost_micro_usd: Option<i64>,
     pub(super) duration_ms: i64,
     pub(super) status: String,
@@ -122,7 +117,8 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<UseRow>> {
     sqlx::query_as(
         "select usage_id, occurred_at, kind, plugin, provider, model, prompt_tokens, completion_tokens, cached_tokens,
-                cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user, attempts, paid_by
+                units, cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user, attempts,
+                paid_by
          from usage_events
          where ($1::uuid is null or usage_id < $1) and ($2::text is null or kind = $2)
            and ($3::text is null or request_id = $3)
@@ -154,6 +150,7 @@ pub(super) struct Total {
     pub(super) prompt_tokens: i64,
     pub(super) completion_tokens: i64,
     pub(super) cached_tokens: i64,
+    pub(super) units: i64,
     pub(super) cost_micro_usd: i64,
 }
 
@@ -175,6 +172,7 @@ pub(super) async fn totals(
     let query = format!(
         "select {of} as of, count(*) as count, sum(prompt_tokens)::bigint as prompt_tokens,
                 sum(completion_tokens)::bigint as completion_tokens, sum(cached_tokens)::bigint as cached_tokens,
+                sum(units)::bigint as units,
                 coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd
          from usage_events
          where ($1::timestamptz is null or occurred_at >= $1) and ($2::timestamptz is null or occurred_at < $2)

@@ -44,6 +44,15 @@ impl Dialect {
         }
     }
 
+    /// Where the model answers by itself, whatever the app has.
+    pub(super) fn raw_path(self) -> Option<&'static str> {
+        match self {
+            Self::Chat => Some("/v1/ai/chat"),
+            Self::Messages => None,
+            Self::Responses => Some("/v1/ai/responses"),
+        }
+    }
+
     pub(super) fn user(self, text: &str) -> Value {
         match self {
             Self::Chat | Self::Messages => json!({ "role": "user", "content": text }),

@@ -20,6 +20,7 @@ pub(super) async fn complete(door: &Door, request: &str) -> Result<Completion, D
     }
     let request =
         ChatRequest::from_slice(request.as_bytes()).map_err(|error| DoorError::Invalid(error.message))?;
+    request.refuse_more_than_one_answer("A guest").map_err(|error| DoorError::Invalid(error.message))?;
     let (provider, model) =
         gateway::full_id(&request.model, None).map_err(|error| DoorError::Invalid(error.to_string()))?;
     let full = format!("{provider}/{model}");

@@ -3,12 +3,13 @@
 //! Blocks are numbered over text, thinking and calls alike; our calls are numbered among themselves. What the
 //! model read stands in the first event, what it wrote in the last, and both may be corrected in between.
 
+use super::paused::{Paused, Said};
 use crate::models::error::{ErrorDetail, UpstreamError};
 use crate::models::frames::{self, Read, embedded_error, items, text, tokens};
 use crate::models::thought::{Maker, Thought};
 use crate::models::{Event, FinishReason, Usage};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 /// Decodes one reply.
 pub type Decoder = frames::Decoder<Messages>;
@@ -20,6 +21,10 @@ pub struct Messages {
     open: BTreeMap<u64, Block>,
     calls: u32,
     usage: Value,
+    /// Of the stretches of a turn that was paused.
+    before: Usage,
+    said: Said,
+    paused: bool,
     finished: bool,
     done: bool,
 }
@@ -48,7 +53,10 @@ impl Read for Messages {
                 self.say_usage(events);
             }
             "content_block_start" => self.start(index, &value["content_block"], events),
-            "content_block_delta" => self.add(index, &value["delta"], events),
+            "content_block_delta" => {
+                self.said.add(index, &value["delta"]);
+                self.add(index, &value["delta"], events);
+            }
             "content_block_stop" => self.stop(index, events),
             "message_delta" => {
                 self.read_usage(value.get("usage"));
@@ -83,6 +91,17 @@ impl Read for Messages {
     fn done(&mut self, _events: &mut Vec<Event>) {
         self.done = true;
     }
+
+    fn take_paused(&mut self) -> Option<Paused> {
+        if !mem::take(&mut self.paused) {
+            return None;
+        }
+        let used = self.used();
+        let output_tokens = used.completion_tokens.saturating_sub(self.before.completion_tokens);
+        (self.before, self.usage, self.done) = (used, Value::Null, false);
+        self.open.clear();
+        Some(Paused { content: mem::take(&mut self.said).into_content(), output_tokens })
+    }
 }
 
 impl Messages {
@@ -101,6 +120,7 @@ impl Messages {
 
     /// A block begins; what it has already counts like a first piece.
     fn start(&mut self, index: u64, block: &Value, events: &mut Vec<Event>) {
+        self.said.start(index, block);
         let begun = match text(block, "type").unwrap_or_default() {
             "text" => {
                 events.extend(text(block, "text").map(|text| Event::Text(text.to_owned())));
@@ -182,12 +202,16 @@ impl Messages {
     }
 
     fn finish(&mut self, reason: &str, events: &mut Vec<Event>) {
+        if reason == "pause_turn" {
+            self.paused = true; // not the end: see `paused`
+            return;
+        }
         self.finished = true;
         events.push(Event::Finish(match reason {
             "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
             "tool_use" => FinishReason::ToolCalls,
             "refusal" => FinishReason::ContentFilter,
-            // `end_turn`, `stop_sequence`; `pause_turn` comes of Anthropic's own tools, which are not offered.
+            // `end_turn`, `stop_sequence`
             _ => FinishReason::Stop,
         }));
     }
@@ -204,17 +228,26 @@ impl Messages {
     }
 
     fn say_usage(&mut self, events: &mut Vec<Event>) {
+        events.push(Event::Usage(self.used()));
+    }
+
+    /// All of it, with what was used before a pause.
+    fn used(&self) -> Usage {
         let count = |pointer: &str| tokens(&self.usage, pointer).unwrap_or(0);
         let cached = count("/cache_read_input_tokens");
         let written = count("/cache_creation_input_tokens");
-        events.push(Event::Usage(Usage {
-            prompt_tokens: count("/input_tokens").saturating_add(cached).saturating_add(written),
-            completion_tokens: count("/output_tokens"),
-            cached_tokens: cached,
-            cache_write_tokens: written,
-            reasoning_tokens: count("/output_tokens_details/thinking_tokens"),
+        let read = count("/input_tokens").saturating_add(cached).saturating_add(written);
+        let before = &self.before;
+        Usage {
+            prompt_tokens: before.prompt_tokens.saturating_add(read),
+            completion_tokens: before.completion_tokens.saturating_add(count("/output_tokens")),
+            cached_tokens: before.cached_tokens.saturating_add(cached),
+            cache_write_tokens: before.cache_write_tokens.saturating_add(written),
+            reasoning_tokens: before
+                .reasoning_tokens
+                .saturating_add(count("/output_tokens_details/thinking_tokens")),
             estimated: false,
-        }));
+        }
     }
 }
 

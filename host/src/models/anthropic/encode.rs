@@ -31,6 +31,7 @@ const TYPED: [&str; 9] = [
 
 /// The body to send. `model` is Anthropic's own name for the model.
 pub fn body(model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
+    request.refuse_more_than_one_answer("Anthropic")?;
     let (mut options, own) = Options::with_own(request, ANTHROPIC)?;
     let mut body = Map::new();
     let parallel = options.take("parallel_tool_calls");

@@ -135,7 +135,8 @@ impl Blocks {
                 self.end_block(out);
                 self.finish = Some(*reason);
             }
-            Event::Usage(_) => {}
+            // Of requests that this dialect cannot make.
+            Event::Logprobs { .. } | Event::Alternative { .. } | Event::Usage(_) => {}
         }
     }
 

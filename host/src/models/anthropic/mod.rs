@@ -6,4 +6,5 @@
 pub mod decode;
 pub mod encode;
 pub mod events;
+pub mod paused;
 pub mod request;

@@ -1,5 +1,6 @@
 //! What the demo model answers: rules over the conversation, no state.
 
+use crate::models::offline::{Answer, Call};
 use crate::models::openai::request::{ChatRequest, Message, Role, Tool, ToolChoice, is_tool_name};
 use serde_json::{Map, Value, json};
 
@@ -12,19 +13,6 @@ const CALLS_MAX: usize = 16;
 
 /// Pairs of quotation marks people write.
 const QUOTES: [(char, char); 6] = [('"', '"'), ('“', '”'), ('„', '“'), ('«', '»'), ('`', '`'), ('\'', '\'')];
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Text(String),
-    Calls(Vec<Call>),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) name: String,
-    /// JSON text; as the user wrote it where the user wrote it, valid or not.
-    pub(super) arguments: String,
-}
 
 pub(super) fn answer(request: &ChatRequest) -> Answer {
     let results = trailing_results(&request.messages);
@@ -54,12 +42,12 @@ pub(super) fn answer(request: &ChatRequest) -> Answer {
 }
 
 /// The results at the end of the conversation.
-fn trailing_results(messages: &[Message]) -> &[Message] {
+pub(in crate::models) fn trailing_results(messages: &[Message]) -> &[Message] {
     let after = messages.iter().rposition(|message| message.role != Role::Tool);
     &messages[after.map_or(0, |position| position + 1)..]
 }
 
-fn tell_results(messages: &[Message], results: &[Message]) -> String {
+pub(in crate::models) fn tell_results(messages: &[Message], results: &[Message]) -> String {
     let name_of = |result: &Message| {
         let calls = messages.iter().rev().flat_map(|message| &message.tool_calls);
         let mut calls = calls.filter(|call| Some(&call.id) == result.tool_call_id.as_ref());
@@ -142,7 +130,7 @@ fn implied_call(said: &str, offered: &[&Tool]) -> Option<Call> {
 
 /// Arguments for a tool: its required inputs, or else its first text, from these texts and the numbers in
 /// what was said.
-fn fill(tool: &Tool, said: &str, texts: &[String]) -> Call {
+pub(in crate::models) fn fill(tool: &Tool, said: &str, texts: &[String]) -> Call {
     let empty = Map::new();
     let properties = tool.parameters.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     let mut names = required(tool);

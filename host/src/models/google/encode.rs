@@ -27,6 +27,7 @@ const ABOUT_A_SCHEMA: [&str; 3] = ["$schema", "$id", "$comment"];
 
 /// The body to send; `model` is Google's own name for the model.
 pub fn body(model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
+    request.refuse_more_than_one_answer("Google")?;
     let (mut options, mut own) = Options::with_own(request, GOOGLE)?;
     let config = generation_config(model, request, &mut options)?;
     if options.take("parallel_tool_calls") == Some(json!(false)) {

@@ -7,6 +7,7 @@ use super::request::{Content, Message, RequestError, Role, ToolCall};
 use crate::models::thought::DETAILS;
 use crate::models::{Event, FinishReason, UpstreamError, Usage};
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// What to send when a stream was silent for a while. Some hand-written clients break on comments, so not
@@ -67,12 +68,37 @@ impl From<&RequestError> for ErrorBody {
     }
 }
 
+/// How likely the tokens of an answer were.
+#[derive(Debug, Default)]
+struct Logprobs {
+    content: Vec<Value>,
+    refusal: Vec<Value>,
+}
+
+impl Logprobs {
+    fn add(&mut self, tokens: &[Value], of_refusal: bool) {
+        if of_refusal { &mut self.refusal } else { &mut self.content }.extend_from_slice(tokens);
+    }
+
+    /// Null for a list without any: what was not asked for is not there.
+    fn to_value(&self) -> Value {
+        let list = |tokens: &[Value]| if tokens.is_empty() { Value::Null } else { json!(tokens) };
+        if self.content.is_empty() && self.refusal.is_empty() {
+            return Value::Null;
+        }
+        json!({ "content": list(&self.content), "refusal": list(&self.refusal) })
+    }
+}
+
 /// Writes a streamed answer as server-sent events.
 #[derive(Debug)]
 pub struct ChunkEncoder {
     head: Head,
     include_usage: bool,
-    started: bool,
+    /// The answers that began.
+    started: BTreeSet<u32>,
+    /// Of words that are still to come, by answer.
+    logprobs: BTreeMap<u32, Logprobs>,
     finished: bool,
     ended: bool,
     usage: Option<Usage>,
@@ -80,18 +106,34 @@ pub struct ChunkEncoder {
 
 impl ChunkEncoder {
     pub fn new(head: Head, include_usage: bool) -> Self {
-        Self { head, include_usage, started: false, finished: false, ended: false, usage: None }
+        Self {
+            head,
+            include_usage,
+            started: BTreeSet::new(),
+            logprobs: BTreeMap::new(),
+            finished: false,
+            ended: false,
+            usage: None,
+        }
     }
 
     /// The frames for one event; may be none. Nothing is written after the end.
     pub fn event(&mut self, event: &Event) -> String {
         let mut out = String::new();
-        let delta = match event {
-            Event::Usage(usage) => {
-                self.usage = Some(*usage);
-                return out;
+        match event {
+            Event::Usage(usage) => self.usage = Some(*usage),
+            _ if self.finished || self.ended => {}
+            Event::Alternative { index, event } => self.say(*index, event, &mut out),
+            event => {
+                self.say(0, event, &mut out);
+                self.finished = matches!(event, Event::Finish(_));
             }
-            _ if self.finished || self.ended => return out,
+        }
+        out
+    }
+
+    fn say(&mut self, choice: u32, event: &Event, out: &mut String) {
+        let delta = match event {
             Event::Text(text) => json!({ "content": text }),
             Event::Reasoning(text) => json!({ "reasoning_content": text }),
             Event::Refusal(text) => json!({ "refusal": text }),
@@ -102,17 +144,24 @@ impl ChunkEncoder {
                 json!({ "tool_calls": [call] })
             }
             Event::Finish(_) => json!({}),
+            Event::Logprobs { tokens, of_refusal } => {
+                self.logprobs.entry(choice).or_default().add(tokens, *of_refusal);
+                return; // they go with the words they are of
+            }
+            Event::Alternative { .. } | Event::Usage(_) => return,
         };
-        if !std::mem::replace(&mut self.started, true) {
-            self.write_choice(&mut out, json!({ "role": "assistant" }), None);
+        if self.started.insert(choice) {
+            self.write_choice(out, choice, json!({ "role": "assistant" }), None, None);
         }
         let reason = match event {
             Event::Finish(reason) => Some(*reason),
             _ => None,
         };
-        self.finished |= reason.is_some();
-        self.write_choice(&mut out, delta, reason);
-        out
+        let logprobs = match event {
+            Event::Text(_) | Event::Refusal(_) | Event::Finish(_) => self.logprobs.remove(&choice),
+            _ => None,
+        };
+        self.write_choice(out, choice, delta, reason, logprobs);
     }
 
     /// The end of the answer: usage where it was asked for, then `[DONE]`. An answer that never finished is
@@ -141,9 +190,20 @@ impl ChunkEncoder {
         format!("data: {}\n\n", error.to_value())
     }
 
-    fn write_choice(&self, out: &mut String, delta: Value, reason: Option<FinishReason>) {
+    fn write_choice(
+        &self,
+        out: &mut String,
+        index: u32,
+        delta: Value,
+        reason: Option<FinishReason>,
+        logprobs: Option<Logprobs>,
+    ) {
         let reason = reason.map(FinishReason::as_str);
-        self.write(out, json!([{ "index": 0, "delta": delta, "finish_reason": reason }]), Value::Null);
+        let mut choice = json!({ "index": index, "delta": delta, "finish_reason": reason });
+        if let Some(logprobs) = logprobs {
+            choice["logprobs"] = logprobs.to_value();
+        }
+        self.write(out, json!([choice]), Value::Null);
     }
 
     fn write(&self, out: &mut String, choices: Value, usage: Value) {
@@ -193,8 +253,11 @@ pub struct CompletionBuilder {
     refusal: String,
     thoughts: Vec<Value>,
     tool_calls: Vec<ToolCall>,
+    logprobs: Logprobs,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
+    /// The other answers, by their number.
+    others: BTreeMap<u32, CompletionBuilder>,
 }
 
 impl CompletionBuilder {
@@ -218,6 +281,8 @@ impl CompletionBuilder {
                     call.arguments.push_str(arguments);
                 }
             }
+            Event::Logprobs { tokens, of_refusal } => self.logprobs.add(tokens, *of_refusal),
+            Event::Alternative { index, event } => self.others.entry(*index).or_default().push(event),
             Event::Finish(reason) => self.finish = Some(*reason),
             Event::Usage(usage) => self.usage = Some(*usage),
         }
@@ -261,23 +326,30 @@ impl CompletionBuilder {
 
     /// The answer as a `chat.completion`; None while it has not finished.
     pub fn completion(&self, head: &Head) -> Option<Value> {
+        let others = self.others.iter().map(|(index, other)| other.choice(*index));
+        let choices = std::iter::once(self.choice(0)).chain(others).collect::<Option<Vec<_>>>()?;
+        Some(json!({
+            "id": head.id,
+            "object": "chat.completion",
+            "created": head.created,
+            "model": head.model,
+            "choices": choices,
+            "usage": self.usage.unwrap_or_default().to_openai_json(),
+        }))
+    }
+
+    /// The answer as one of several; None while it has not finished.
+    fn choice(&self, index: u32) -> Option<Value> {
         let reason = self.finish?.as_str();
         let mut message = self.message().to_value();
         if self.tool_calls.is_empty() {
             message["tool_calls"] = Value::Null;
         }
         Some(json!({
-            "id": head.id,
-            "object": "chat.completion",
-            "created": head.created,
-            "model": head.model,
-            "choices": [{
-                "index": 0,
-                "message": message,
-                "logprobs": null,
-                "finish_reason": reason,
-            }],
-            "usage": self.usage.unwrap_or_default().to_openai_json(),
+            "index": index,
+            "message": message,
+            "logprobs": self.logprobs.to_value(),
+            "finish_reason": reason,
         }))
     }
 }

@@ -6,8 +6,9 @@ use crate::models::error::{ErrorDetail, UpstreamError};
 use crate::models::frames::{self, Read, embedded_error, tokens};
 use crate::models::stream::TOOL_CALLS_MAX;
 use crate::models::thought::DETAILS;
-use crate::models::{Event, FinishReason, Thought, Usage};
+use crate::models::{Event, FinishReason, Thought, Usage, event};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::mem;
 
 /// Reasons that say the provider failed, in lower case.
@@ -25,11 +26,20 @@ pub type Decoder = frames::Decoder<Chunks>;
 /// Reads chunks of a stream, or a whole completion.
 #[derive(Debug, Default)]
 pub struct Chunks {
+    /// Answers beside the first that were asked for.
+    alternatives: u64,
+    /// By their number.
+    choices: BTreeMap<u64, Choice>,
+    done: bool,
+}
+
+/// One answer of a reply.
+#[derive(Debug, Default)]
+struct Choice {
     calls: CallNumbers,
     /// The text of a thought whose signature is still to come.
     thought: String,
     finished: bool,
-    done: bool,
 }
 
 impl Read for Chunks {
@@ -38,13 +48,16 @@ impl Read for Chunks {
     }
 
     fn is_finished(&self) -> bool {
-        self.finished
+        (0..=self.alternatives).all(|index| self.choices.get(&index).is_some_and(|choice| choice.finished))
     }
 
     fn done(&mut self, events: &mut Vec<Event>) {
         self.done = true;
-        if !mem::replace(&mut self.finished, true) {
-            events.push(Event::Finish(FinishReason::Stop)); // the provider calls it a success
+        self.choices.entry(0).or_default();
+        for (index, choice) in &mut self.choices {
+            if !mem::replace(&mut choice.finished, true) {
+                events.push(of(*index, Event::Finish(FinishReason::Stop))); // the provider calls it a success
+            }
         }
     }
 
@@ -54,12 +67,19 @@ impl Read for Chunks {
             return Err(embedded_error(detail));
         }
         let choices = value.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
-        let choice = choices.iter().find(is_first);
-        if let Some(choice) = choice {
-            self.read_choice(choice, events)?;
+        let mut of_choice = None;
+        for (place, choice) in (0..).zip(choices) {
+            let index = choice.get("index").and_then(Value::as_u64).unwrap_or(place);
+            if index > self.alternatives {
+                continue; // nobody asked for it
+            }
+            let mut own = Vec::new();
+            let read = self.choices.entry(index).or_default().read(choice, &mut own);
+            events.extend(own.into_iter().map(|event| of(index, event)));
+            read?;
+            of_choice = of_choice.or(choice.get("usage"));
         }
-        let usage = [value.get("usage"), value.pointer("/x_groq/usage"), choice.and_then(|c| c.get("usage"))];
+        let usage = [value.get("usage"), value.pointer("/x_groq/usage"), of_choice];
         if let Some(usage) = usage.into_iter().flatten().find(|usage| usage.is_object()) {
             events.push(Event::Usage(read_usage(usage)));
         } else if choices.is_empty() && value.get("choices").is_none() {
@@ -70,7 +90,29 @@ impl Read for Chunks {
 }
 
 impl Chunks {
-    fn read_choice(&mut self, choice: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+    /// For a reply of so many answers.
+    pub fn of(choices: u32) -> Self {
+        Self { alternatives: u64::from(choices.saturating_sub(1)), ..Self::default() }
+    }
+}
+
+/// An event of the answer of this number.
+fn of(index: u64, event: Event) -> Event {
+    match u32::try_from(index) {
+        Ok(0) | Err(_) => event,
+        Ok(index) => Event::Alternative { index, event: Box::new(event) },
+    }
+}
+
+impl Choice {
+    fn read(&mut self, choice: &Value, events: &mut Vec<Event>) -> Result<(), UpstreamError> {
+        for (name, of_refusal) in [("content", false), ("refusal", true)] {
+            let tokens = choice.get("logprobs").map(|logprobs| frames::items(logprobs, name));
+            let tokens = event::logprobs(tokens.unwrap_or_default());
+            if !tokens.is_empty() {
+                events.push(Event::Logprobs { tokens, of_refusal });
+            }
+        }
         let delta = choice.get("delta").or_else(|| choice.get("message")).unwrap_or(&Value::Null);
         let reasoning = ["reasoning_content", "reasoning"].iter().find_map(|key| delta.get(key)?.as_str());
         if let Some(text) = reasoning {
@@ -110,7 +152,7 @@ impl Chunks {
     }
 }
 
-impl Chunks {
+impl Choice {
     /// A stretch of thinking comes in pieces; the last has the signature over all of them.
     fn read_detail(&mut self, detail: &Value) -> Option<Thought> {
         if let Some(text) = frames::text(detail, "text") {

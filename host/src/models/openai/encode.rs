@@ -33,6 +33,13 @@ pub fn body(model: &str, request: &ChatRequest, dialect: Dialect) -> Result<Valu
     if !request.stop.is_empty() {
         body.insert("stop".into(), json!(request.stop));
     }
+    if request.choices > 1 {
+        body.insert("n".into(), json!(request.choices));
+    }
+    if let Some(top) = request.logprobs {
+        body.insert("logprobs".into(), json!(true));
+        body.extend((top > 0).then(|| ("top_logprobs".to_owned(), json!(top))));
+    }
     insert_limits(&mut body, request, dialect);
     Ok(Value::Object(body))
 }

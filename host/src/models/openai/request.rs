@@ -2,8 +2,9 @@
 //!
 //! What the host decides by is typed; every other field is kept in `rest` and passed on unread. Nothing in
 //! `rest` can override a typed field, because a typed field never gets there. A request for something we
-//! would have to leave out of the answer (`n` > 1, log probabilities, audio, legacy `functions`) is refused:
-//! an answer with less than was asked for is worse than an error.
+//! would have to leave out of the answer (audio, legacy `functions`) is refused: an answer with less than was
+//! asked for is worse than an error. Several answers (`n`) and log probabilities are only some providers': each
+//! encoder refuses what its provider has not.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -30,14 +31,17 @@ pub const TOOL_CALL_ID_CHARS_MAX: usize = 1_024;
 pub const MODEL_BYTES_MAX: usize = 256;
 /// An agent's name or a session's id, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Answers to one request: each may be as long as one alone, and all are held at once.
+pub const CHOICES_MAX: u32 = 8;
+/// Likeliest tokens told of beside each: OpenAI's own limit.
+pub const TOP_LOGPROBS_MAX: u64 = 20;
 /// The largest `max_tokens`: more than any model writes, small enough to multiply by a price.
 pub const MAX_TOKENS_MAX: u64 = 10_000_000;
 
 /// Fields that ask for what we would leave out of the answer, with what to do instead.
-const REFUSED_FIELDS: [(&str, &str); 4] = [
+const REFUSED_FIELDS: [(&str, &str); 3] = [
     ("functions", "Use `tools`."),
     ("function_call", "Use `tool_choice`."),
-    ("top_logprobs", "Log probabilities are not available here; leave it out."),
     ("audio", "Audio answers are not available here; leave it out."),
 ];
 
@@ -94,6 +98,10 @@ pub struct ChatRequest {
     /// The newer name of `max_tokens`; providers know one or the other.
     pub max_completion_tokens: Option<u64>,
     pub stop: Vec<String>,
+    /// How many answers are wanted.
+    pub choices: u32,
+    /// Whether the probability of each token is wanted, and of how many others in its place.
+    pub logprobs: Option<u64>,
     /// Ours, not OpenAI's: which agent answers.
     pub agent: Option<String>,
     /// Ours, not OpenAI's: which session the conversation belongs to.
@@ -117,6 +125,8 @@ impl ChatRequest {
             max_tokens: None,
             max_completion_tokens: None,
             stop: Vec::new(),
+            choices: 1,
+            logprobs: None,
             agent: None,
             session_id: None,
             rest: Map::new(),
@@ -161,6 +171,8 @@ impl ChatRequest {
             max_tokens: fields.whole("max_tokens", 1, MAX_TOKENS_MAX)?,
             max_completion_tokens: fields.whole("max_completion_tokens", 1, MAX_TOKENS_MAX)?,
             stop: read_stop(fields.take("stop"))?,
+            choices: read_choices(&mut fields)?,
+            logprobs: read_logprobs(&mut fields)?,
             agent: fields.name("agent")?,
             session_id: fields.name("session_id")?,
             rest: Map::new(),
@@ -181,6 +193,27 @@ impl ChatRequest {
     /// The most the model may write, whichever field said so.
     pub fn output_tokens_max(&self) -> Option<u64> {
         [self.max_tokens, self.max_completion_tokens].into_iter().flatten().min()
+    }
+
+    /// Refuses what only models of OpenAI's dialects have: several answers, and log probabilities.
+    pub fn refuse_more_than_one_answer(&self, provider: &str) -> Result<(), RequestError> {
+        self.refuse_choices(provider)?;
+        if self.logprobs.is_none() {
+            return Ok(());
+        }
+        let message =
+            format!("{provider} has no log probabilities; leave `logprobs` and `top_logprobs` out.");
+        Err(RequestError::new("logprobs", "unsupported_parameter", message))
+    }
+
+    /// Refuses several answers.
+    pub fn refuse_choices(&self, provider: &str) -> Result<(), RequestError> {
+        if self.choices == 1 {
+            return Ok(());
+        }
+        let message =
+            format!("{provider} gives one answer: `n` must be 1. Send a request for each you want.");
+        Err(RequestError::new("n", "unsupported_parameter", message))
     }
 
     fn check_tool_choice(&self, host_tools: &[impl AsRef<str>]) -> Result<(), RequestError> {
@@ -504,12 +537,6 @@ fn refuse_what_we_would_drop(fields: &mut Fields) -> Result<(), RequestError> {
             return refuse(field, &format!("`{field}` is not supported. {instead}"));
         }
     }
-    if fields.whole("n", 0, u64::MAX)?.is_some_and(|n| n != 1) {
-        return refuse("n", "`n` must be 1: send one request for each answer you want.");
-    }
-    if fields.bool("logprobs")? == Some(true) {
-        return refuse("logprobs", "Log probabilities are not available here; leave `logprobs` out.");
-    }
     match fields.take("modalities") {
         None => Ok(()),
         Some(value) if value == json!(["text"]) => Ok(()),
@@ -686,6 +713,19 @@ fn is_object_schema(schema: &Map<String, Value>) -> bool {
         && schema
             .get("required")
             .is_none_or(|names| names.as_array().is_some_and(|names| names.iter().all(Value::is_string)))
+}
+
+fn read_choices(fields: &mut Fields) -> Result<u32, RequestError> {
+    let wanted = fields.whole("n", 1, CHOICES_MAX.into())?;
+    Ok(wanted.and_then(|n| u32::try_from(n).ok()).unwrap_or(1))
+}
+
+fn read_logprobs(fields: &mut Fields) -> Result<Option<u64>, RequestError> {
+    let wanted = fields.bool("logprobs")?.unwrap_or(false);
+    match fields.whole("top_logprobs", 0, TOP_LOGPROBS_MAX)? {
+        Some(_) if !wanted => Err(RequestError::invalid("top_logprobs", "takes `logprobs: true` beside it.")),
+        top => Ok(wanted.then_some(top.unwrap_or(0))),
+    }
 }
 
 fn read_stop(value: Option<Value>) -> Result<Vec<String>, RequestError> {

@@ -6,7 +6,7 @@
 use crate::models::error::{ErrorDetail, UpstreamError};
 use crate::models::frames::{self, Read, embedded_error, items, text, tokens};
 use crate::models::thought::{Maker, Thought};
-use crate::models::{Event, FinishReason, Usage};
+use crate::models::{Event, FinishReason, Usage, event};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -40,6 +40,7 @@ impl Read for Responses {
             "response.output_item.added" => self.begin(at, &value["item"], events),
             "response.output_text.delta" => {
                 self.items.entry(at).or_default().said = true;
+                say_logprobs(value, events);
                 events.push(Event::Text(delta()));
             }
             "response.refusal.delta" => {
@@ -123,6 +124,7 @@ impl Responses {
             "message" if !said => {
                 for part in items(item, "content") {
                     let of = |key: &str| text(part, key).map(str::to_owned);
+                    say_logprobs(part, events);
                     events.extend(of("text").map(Event::Text));
                     events.extend(of("refusal").map(Event::Refusal));
                 }
@@ -157,6 +159,14 @@ impl Responses {
             events.push(Event::Usage(read_usage(usage)));
         }
         Ok(())
+    }
+}
+
+/// How likely the tokens of a text were, before it.
+fn say_logprobs(of: &Value, events: &mut Vec<Event>) {
+    let tokens = event::logprobs(items(of, "logprobs"));
+    if !tokens.is_empty() {
+        events.push(Event::Logprobs { tokens, of_refusal: false });
     }
 }
 

@@ -3,6 +3,7 @@
 //! Always streamed, never stored, and always with the reasoning in encrypted form, which is the only way it can
 //! come back with the next request.
 
+use super::request::LOGPROBS;
 use crate::models::media::{self, Media};
 use crate::models::openai::request::{ChatRequest, Content, Message, RequestError, Role, Tool, ToolChoice};
 use crate::models::options::{Effort, Format, Options, RESPONSES};
@@ -13,13 +14,14 @@ use serde_json::{Map, Value, json};
 const WITHOUT_LIKE: [&str; 5] =
     ["logit_bias", "presence_penalty", "frequency_penalty", "prediction", "web_search_options"];
 /// What is typed in our request: nothing beside it may set it.
-const TYPED: [&str; 9] = [
+const TYPED: [&str; 10] = [
     "model",
     "input",
     "instructions",
     "tools",
     "tool_choice",
     "max_output_tokens",
+    "top_logprobs",
     "temperature",
     "top_p",
     "previous_response_id",
@@ -27,6 +29,7 @@ const TYPED: [&str; 9] = [
 
 /// The body to send. `model` is the provider's own name for the model.
 pub fn body(model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
+    request.refuse_choices("OpenAI's responses")?;
     let (mut options, own) = Options::with_own(request, RESPONSES)?;
     let mut text = Map::new();
     match options.take_format()? {
@@ -44,7 +47,7 @@ pub fn body(model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
         return Err(RequestError::new("stop", "unsupported_parameter", message));
     }
     options.refuse(&WITHOUT_LIKE, "OpenAI's responses")?;
-    for name in ["seed", "stream_options", "logprobs"] {
+    for name in ["seed", "stream_options"] {
         drop(options.take(name)); // nothing of an answer depends on them here
     }
     let parallel = options.take("parallel_tool_calls");
@@ -70,7 +73,10 @@ pub fn body(model: &str, request: &ChatRequest) -> Result<Value, RequestError> {
     set("model", Some(json!(model)));
     set("stream", Some(json!(true)));
     set("store", Some(json!(false)));
-    set("include", Some(json!(["reasoning.encrypted_content"])));
+    let mut include = vec!["reasoning.encrypted_content"];
+    include.extend(request.logprobs.map(|_| LOGPROBS));
+    set("include", Some(json!(include)));
+    set("top_logprobs", request.logprobs.filter(|top| *top > 0).map(|top| json!(top)));
     set("input", Some(Value::Array(input(&request.messages)?)));
     set("text", (!text.is_empty()).then_some(Value::Object(text)));
     set("max_output_tokens", request.output_tokens_max().map(|max| json!(max)));

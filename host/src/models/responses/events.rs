@@ -26,7 +26,7 @@ pub struct Head {
 /// An item that was begun.
 #[derive(Debug)]
 enum Item {
-    Message { text: String, refusal: String },
+    Message { text: String, refusal: String, logprobs: Vec<Value> },
     Reasoning { text: String, seal: Option<String> },
     Call { index: u32, call_id: String, name: String, arguments: String },
 }
@@ -39,6 +39,8 @@ pub struct ResponseEncoder {
     items: Vec<Item>,
     /// The message or reasoning that goes on; calls are open until the end.
     open: Option<usize>,
+    /// How likely the tokens of the next words were.
+    logprobs: Vec<Value>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     started: bool,
@@ -52,6 +54,7 @@ impl ResponseEncoder {
             sequence: 0,
             items: Vec::new(),
             open: None,
+            logprobs: Vec::new(),
             finish: None,
             usage: None,
             started: false,
@@ -94,6 +97,9 @@ impl ResponseEncoder {
                 self.finish = Some(*reason);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Logprobs { tokens, of_refusal: false } => self.logprobs.extend_from_slice(tokens),
+            // Of a refusal there are none here, and another answer nobody can ask for.
+            Event::Logprobs { .. } | Event::Alternative { .. } => {}
         }
         out
     }
@@ -173,16 +179,21 @@ impl ResponseEncoder {
     fn say(&mut self, text: &str, refuses: bool, out: &mut String) {
         let at = match self.open {
             Some(at) if matches!(self.items[at], Item::Message { .. }) => at,
-            _ => self.begin(Item::Message { text: String::new(), refusal: String::new() }, out),
+            _ => {
+                let (text, refusal) = Default::default();
+                self.begin(Item::Message { text, refusal, logprobs: Vec::new() }, out)
+            }
         };
-        let Item::Message { text: said, refusal } = &mut self.items[at] else { return };
+        let Item::Message { text: said, refusal, logprobs } = &mut self.items[at] else { return };
+        let likely = if refuses { Vec::new() } else { std::mem::take(&mut self.logprobs) };
+        logprobs.extend_from_slice(&likely);
         let target = if refuses { refusal } else { said };
         let is_first = target.is_empty();
         target.push_str(text);
         let (kind, part) = if refuses {
             ("response.refusal.delta", json!({ "type": "refusal", "refusal": "" }))
         } else {
-            ("response.output_text.delta", output_text(""))
+            ("response.output_text.delta", output_text("", &[]))
         };
         let content_index = self.content_index(at, refuses);
         let place = json!({ "item_id": self.id(at), "output_index": at, "content_index": content_index });
@@ -191,7 +202,7 @@ impl ResponseEncoder {
         }
         let mut delta = json!({ "delta": text });
         if !refuses {
-            delta["logprobs"] = json!([]);
+            delta["logprobs"] = json!(likely);
         }
         self.write(out, kind, with(&place, delta));
     }
@@ -261,13 +272,17 @@ impl ResponseEncoder {
     fn close(&mut self, out: &mut String) {
         let Some(at) = self.open.take() else { return };
         match &self.items[at] {
-            Item::Message { text, refusal } => {
-                let (text, refusal) = (text.clone(), refusal.clone());
+            Item::Message { text, refusal, logprobs } => {
+                let (text, refusal, logprobs) = (text.clone(), refusal.clone(), logprobs.clone());
                 if !text.is_empty() {
-                    self.end_part(at, false, &text, out);
+                    let done = json!({ "text": text, "logprobs": logprobs });
+                    let part = output_text(&text, &logprobs);
+                    self.end_part(at, ("response.output_text.done", done, part), false, out);
                 }
                 if !refusal.is_empty() {
-                    self.end_part(at, true, &refusal, out);
+                    let part = json!({ "type": "refusal", "refusal": refusal });
+                    let done = json!({ "refusal": refusal });
+                    self.end_part(at, ("response.refusal.done", done, part), true, out);
                 }
             }
             Item::Reasoning { text, .. } if !text.is_empty() => {
@@ -285,15 +300,15 @@ impl ResponseEncoder {
         self.end_item(at, out);
     }
 
-    fn end_part(&mut self, at: usize, refuses: bool, text: &str, out: &mut String) {
+    fn end_part(
+        &mut self,
+        at: usize,
+        (kind, done, part): (&str, Value, Value),
+        refuses: bool,
+        out: &mut String,
+    ) {
         let content_index = self.content_index(at, refuses);
         let place = json!({ "item_id": self.id(at), "output_index": at, "content_index": content_index });
-        let (kind, done, part) = if refuses {
-            let part = json!({ "type": "refusal", "refusal": text });
-            ("response.refusal.done", json!({ "refusal": text }), part)
-        } else {
-            ("response.output_text.done", json!({ "text": text, "logprobs": [] }), output_text(text))
-        };
         self.write(out, kind, with(&place, done));
         self.write(out, "response.content_part.done", with(&place, json!({ "part": part })));
     }
@@ -330,10 +345,10 @@ impl ResponseEncoder {
     fn item(&self, at: usize, status: &str) -> Value {
         let id = self.id(at);
         match &self.items[at] {
-            Item::Message { text, refusal } => {
+            Item::Message { text, refusal, logprobs } => {
                 let mut content = Vec::new();
                 if !text.is_empty() {
-                    content.push(output_text(text));
+                    content.push(output_text(text, logprobs));
                 }
                 if !refusal.is_empty() {
                     content.push(json!({ "type": "refusal", "refusal": refusal }));
@@ -363,8 +378,8 @@ fn is_whole(reason: FinishReason) -> bool {
     matches!(reason, FinishReason::Stop | FinishReason::ToolCalls)
 }
 
-fn output_text(text: &str) -> Value {
-    json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": [] })
+fn output_text(text: &str, logprobs: &[Value]) -> Value {
+    json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": logprobs })
 }
 
 fn with(place: &Value, more: Value) -> Value {

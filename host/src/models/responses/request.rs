@@ -16,13 +16,14 @@ const REFUSED: [(&str, &str); 5] = [
     ("previous_response_id", "Send the whole conversation in `input`, or name a session in `session_id`."),
     ("conversation", "Send the whole conversation in `input`, or name a session in `session_id`."),
     ("prompt", "Prompts kept at OpenAI are not available here; send the text."),
-    ("top_logprobs", "Log probabilities are not available here."),
+    ("n", "There is one response to a request."),
     ("max_tool_calls", "The tools it counts are not available here."),
 ];
 /// Fields of a client's bookkeeping, and those that an answer only repeats.
 const BOOKKEEPING: [&str; 4] = ["store", "client_metadata", "metadata", "stream_options"];
-/// What may be asked to be included beside what always is; it comes of tools that are not offered.
-const LOGPROBS: &str = "message.output_text.logprobs";
+/// What may be asked to be included: the probability of each token. The rest that can be comes of tools that are not
+/// offered, or always is.
+pub(super) const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// The request as one of the chat dialect, and what its answer repeats of it.
 pub fn to_chat(body: Value) -> Result<(Value, Echo), RequestError> {
@@ -35,6 +36,7 @@ pub fn to_chat(body: Value) -> Result<(Value, Echo), RequestError> {
             chat.insert(name.to_owned(), value);
         }
     }
+    say_logprobs(&mut fields, &mut chat)?;
     if let Some(max) = fields.take("max_output_tokens") {
         chat.insert("max_completion_tokens".into(), max);
     }
@@ -93,14 +95,22 @@ fn refuse_what_is_not_there(fields: &mut Fields) -> Result<(), RequestError> {
     if fields.string("truncation")?.is_some_and(|word| word != "disabled") {
         return refuse("truncation", "A conversation that is too long is an error.");
     }
-    match fields.take("include") {
-        None => Ok(()),
-        Some(Value::Array(wanted)) if wanted.contains(&json!(LOGPROBS)) => {
-            refuse("include", "Log probabilities are not available here.")
-        }
-        Some(Value::Array(_)) => Ok(()),
-        Some(_) => Err(RequestError::wrong_type("include", "an array of texts")),
+    Ok(())
+}
+
+/// Asking for the likeliest tokens asks for their probabilities.
+fn say_logprobs(fields: &mut Fields, chat: &mut Map<String, Value>) -> Result<(), RequestError> {
+    let included = match fields.take("include") {
+        None => false,
+        Some(Value::Array(wanted)) => wanted.contains(&json!(LOGPROBS)),
+        Some(_) => return Err(RequestError::wrong_type("include", "an array of texts")),
+    };
+    let top = fields.take("top_logprobs").filter(|top| *top != json!(0));
+    if included || top.is_some() {
+        chat.insert("logprobs".into(), json!(true));
     }
+    chat.extend(top.map(|top| ("top_logprobs".to_owned(), top)));
+    Ok(())
 }
 
 fn say_text(mut text: Fields, chat: &mut Map<String, Value>) -> Result<(), RequestError> {

@@ -88,7 +88,8 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
     let Some(next) = store::next(tx.conn(), session_id).await? else { return Ok(Next::Nothing) };
     let turn = Running { session_id, app_id: next.app_id, turn_id: next.turn_id };
     // As it is now, not as it was when the prompt was taken: one gate for both.
-    let caller = authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id).await?;
+    let caller =
+        authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id).await?;
     let allowed = match Allowed::<may::ChatSend>::judge(caller.as_ref(), None) {
         Err(denied) => {
             Err(Reason::new("not_allowed", format!("the credential this was asked with may not: {denied}")))
@@ -348,7 +349,11 @@ async fn by_model(
             Event::Text(text) | Event::Refusal(text) => live.text(text),
             Event::Reasoning(text) => live.reasoning(text),
             Event::Finish(reason) => finish = *reason,
-            Event::Usage(_) | Event::Thought(_) | Event::ToolCall { .. } => {}
+            Event::Usage(_)
+            | Event::Thought(_)
+            | Event::ToolCall { .. }
+            | Event::Logprobs { .. }
+            | Event::Alternative { .. } => {}
         }
     }
     Ok(Answer { messages: vec![whole.message().to_value()], finish: finish.as_str(), usage: reply.usage() })
