@@ -2,7 +2,7 @@
 
 alter table sessions
   -- whose it is; null: the app's own
-  add column user_id       uuid,
+  add column user_id       uuid references users on delete cascade,
   -- the session whose agent started this one
   add column parent_id     uuid references sessions on delete cascade,
   -- the session whose messages it began with; it may be gone
@@ -19,6 +19,7 @@ alter table sessions
   add column first_seq     bigint not null default 1,
   -- messages from here on are taken back, until the next prompt removes them for good
   add column reverted_from int;
+create index sessions_person on sessions (user_id, created_at desc) where user_id is not null;
 create index sessions_parent on sessions (parent_id) where parent_id is not null;
 create index sessions_live on sessions (app_id) where status in ('creating', 'active', 'idle');
 create index sessions_leases on sessions (busy_until) where busy_until is not null;
@@ -140,10 +141,28 @@ alter table session_events      enable row level security; alter table session_e
 alter table session_turns       enable row level security; alter table session_turns       force row level security;
 alter table session_instances   enable row level security; alter table session_instances   force row level security;
 alter table pending_permissions enable row level security; alter table pending_permissions force row level security;
-create policy tenant on session_events      to opg_app using (app_id = current_app_id()) with check (app_id = current_app_id());
-create policy tenant on session_turns       to opg_app using (app_id = current_app_id()) with check (app_id = current_app_id());
-create policy tenant on session_instances   to opg_app using (app_id = current_app_id()) with check (app_id = current_app_id());
-create policy tenant on pending_permissions to opg_app using (app_id = current_app_id()) with check (app_id = current_app_id());
+create policy tenant on session_events to opg_app
+  using (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_events.session_id))
+  with check (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_events.session_id));
+create policy tenant on session_turns to opg_app
+  using (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_turns.session_id))
+  with check (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_turns.session_id));
+create policy tenant on session_instances to opg_app
+  using (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_instances.session_id))
+  with check (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_instances.session_id));
+create policy tenant on pending_permissions to opg_app
+  using (app_id = current_app_id() and exists (select from sessions s where s.session_id = pending_permissions.session_id))
+  with check (app_id = current_app_id() and exists (select from sessions s where s.session_id = pending_permissions.session_id));
+-- A session is the app's, seen by the app's own credentials, or one person's, seen by that person's; what belongs to it
+-- is seen by whoever sees it.
+drop policy tenant on sessions;
+create policy tenant on sessions to opg_app
+  using (app_id = current_app_id() and user_id is not distinct from current_user_id())
+  with check (app_id = current_app_id() and user_id is not distinct from current_user_id());
+drop policy tenant on session_messages;
+create policy tenant on session_messages to opg_app
+  using (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_messages.session_id))
+  with check (app_id = current_app_id() and exists (select from sessions s where s.session_id = session_messages.session_id));
 -- The platform itself ends what a host that died has left behind.
 create policy service on session_events      to opg_service using (true) with check (true);
 create policy service on session_turns       to opg_service using (true) with check (true);

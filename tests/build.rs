@@ -14,6 +14,7 @@ fn main() {
         "test-guest-agent-drip",
         "test-guest-agent-echo",
         "test-guest-agent-spin",
+        "test-guest-agent-teller",
         "test-guest-bad-describe",
         "test-guest-chatter",
         "test-guest-counter",

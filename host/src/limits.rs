@@ -151,7 +151,7 @@ pub const SESSION_LEASE: Duration = Duration::from_secs(60);
 /// How often a lease is renewed: two renewals may fail.
 pub const SESSION_LEASE_RENEWED_EVERY: Duration = Duration::from_secs(20);
 
-/// Sessions of one app that run on something, or are ready to: as many as a team of agents, and a bound on what wakes at once.
+/// Sessions of one app, or of one person in it, that run on something, or are ready to: as many as a team of agents, and a bound on what wakes at once.
 pub const SESSIONS_LIVE_PER_APP_MAX: i64 = 1000;
 /// A session's title.
 pub const SESSION_TITLE_BYTES_MAX: usize = 1024;

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 const KEY: &str = "sk-canary-of-a-key-0123456789";
 
 async fn start() -> (TestApp, ScriptedUpstream, Client) {
-    let app = TestApp::at(Clock::manual(Clock::system().now()), TestApp::allow_local).await;
+    let app = TestApp::at(Clock::manual(Clock::system().now()), |config| {
+        TestApp::allow_local(config);
+        config.mock_provider = false;
+    })
+    .await;
     let upstream = ScriptedUpstream::start().await;
     let mine = json!({ "baseUrl": upstream.base_url() });
     let acme = app.tenant_with(json!({ "id": "acme", "providers": { "mine": mine } })).await;
@@ -31,6 +35,37 @@ async fn keys(client: &Client) -> Vec<Value> {
 async fn move_away(acme: &Client) {
     let mine = json!({ "baseUrl": "http://127.0.0.1:9/v1", "apiKey": "sk-moved-01234567abcd" });
     assert_eq!(acme.put("/v1/tenant", &json!({ "providers": { "mine": mine } })).await.status, 200);
+}
+
+#[tokio::test]
+async fn m018_m279_a_persons_own_key_comes_before_the_apps_and_is_theirs_alone() {
+    let app = TestApp::with(|config| {
+        TestApp::allow_local(config);
+        TestApp::let_people_in(config);
+    })
+    .await;
+    let upstream = ScriptedUpstream::start().await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let me = bob.get("/v1/me").await.json();
+    let member = json!({ "user_id": me["id"], "role": "developer" });
+    assert_eq!(ann.post("/ann/v1/tenant/members", &member).await.status, 201);
+    let (ann, bob) = (ann.in_app("ann"), bob.in_app("ann"));
+    let mine = json!({ "baseUrl": upstream.base_url(), "apiKey": "sk-the-apps-0123456abc" });
+    let set = ann.put("/v1/tenant", &json!({ "providers": { "mine": mine } })).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    assert_eq!(put(&bob, "mine", json!({ "key": KEY })).await.status, 204);
+    assert_eq!(bob.chat("mine/scripted", "hello").await.status, 200);
+    assert_eq!(ann.chat("mine/scripted", "hello").await.status, 200);
+    let sent: Vec<_> = upstream.received().iter().map(|r| r.headers["authorization"].clone()).collect();
+    assert_eq!(sent, [format!("Bearer {KEY}"), "Bearer sk-the-apps-0123456abc".to_owned()]);
+    let paid: Vec<_> = ann.uses().await.iter().map(|used| used["paid_by"].clone()).collect();
+    assert!(paid.contains(&json!("user")) && paid.contains(&json!("app")), "{paid:?}");
+    let shown = |rows: Vec<Value>| rows.iter().map(|row| row["last4"].clone()).collect::<Vec<_>>();
+    assert_eq!(shown(keys(&bob).await), ["6789"]);
+    assert_eq!(shown(keys(&ann).await), Vec::<Value>::new(), "not another person's");
+    assert_eq!(bob.delete("/v1/keys/mine").await.status, 204);
+    assert_eq!(bob.chat("mine/scripted", "hello").await.status, 200);
+    assert_eq!(upstream.received()[2].headers["authorization"], "Bearer sk-the-apps-0123456abc");
 }
 
 #[tokio::test]

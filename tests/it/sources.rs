@@ -27,6 +27,7 @@ impl Bench {
         let app = TestApp::at(Clock::manual(Clock::system().now()), |config| {
             TestApp::allow_local(config);
             config.demo_provider = false;
+            config.mock_provider = false;
         })
         .await;
         let operator = app.operator();

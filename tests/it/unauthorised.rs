@@ -397,6 +397,56 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         .unwrap_or_default()
 }
 
+#[tokio::test]
+async fn m264_m311_a_session_of_another_person_is_as_if_it_had_never_been() {
+    let app = TestApp::open_to_people().await;
+    let (ann, bob) = (app.person("ann@example.com").await, app.person("bob@example.com").await);
+    let me = bob.get("/v1/me").await.json();
+    let member = json!({ "user_id": me["id"], "role": "owner" });
+    let added = ann.post("/ann/v1/tenant/members", &member).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    let (ann, bob) = (ann.in_app("ann"), bob.in_app("ann"));
+    let token = ann.post("/v1/tenant/tokens", &json!({})).await.json();
+    let of_app = app.client(token["token"].as_str());
+    let made = ann.post("/v1/sessions", &json!({ "model": "demo/assistant" })).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let said = json!({ "parts": [{ "type": "text", "text": "hello" }] });
+    assert_eq!(ann.post(&format!("/v1/sessions/{id}/prompt"), &said).await.status, 202);
+    let mut tried = 0;
+    let of_sessions = |case: &Case| case.template.starts_with("/v1/sessions/{id}");
+    for case in routes::guarded().iter().filter(|case| of_sessions(case)) {
+        for other in [&bob, &of_app] {
+            let mut answers = vec![];
+            for name in [id.as_str(), NEVER_WAS] {
+                let answer = ask(case, other, name).await;
+                answers.push((answer.status, answer.text().replace(name, "NAME")));
+            }
+            assert_eq!(answers[0].0, 404, "{}: {}", case.at(), answers[0].1);
+            assert_eq!(answers[0], answers[1], "{}", case.at());
+            tried += 1;
+        }
+    }
+    assert!(tried > 30, "{tried}");
+    for other in [&bob, &of_app] {
+        assert_eq!(other.get("/v1/sessions").await.json()["data"], json!([]));
+    }
+    let chat = json!({ "model": "demo/assistant", "session_id": id, "messages": [{ "role": "user", "content": "x" }] });
+    assert_eq!(bob.post("/v1/chat/completions", &chat).await.status, 404);
+    // Ann has it, and what she asked for was answered: also after her request had ended.
+    let listed = ann.get("/v1/sessions").await.json();
+    assert_eq!(listed["data"][0]["id"], json!(id));
+    let mut messages = ann.get(&format!("/v1/sessions/{id}/messages")).await.json();
+    for _ in 0..200 {
+        if messages["data"].as_array().unwrap().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        messages = ann.get(&format!("/v1/sessions/{id}/messages")).await.json();
+    }
+    assert_eq!(messages["data"][1]["role"], "assistant", "{messages}");
+}
+
 /// Calls a route so that nothing but the name can be wrong.
 async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
     let request = case.request(client, "tenant-b", name).header("x-request-id", "same");

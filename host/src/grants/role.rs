@@ -50,6 +50,7 @@ impl Role {
                 .without(Scope::AuditRead),
             Role::Viewer => Scopes::of(&[
                 Scope::ChatRead,
+                Scope::AiRead,
                 Scope::SessionsRead,
                 Scope::TenantRead,
                 Scope::ToolsRead,

@@ -97,7 +97,7 @@ pub(crate) async fn fork(
         agent: original.agent.as_deref(),
         model: original.model.as_deref(),
         permissions: original.permissions.0.clone(),
-        ..store::NewSession::new(forked_id, app_id, now, now + app.config.session_ttl)
+        ..store::NewSession::new(forked_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
     store::copy_messages(&mut tx, session_id, forked_id, until).await?;

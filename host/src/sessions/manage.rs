@@ -122,7 +122,7 @@ pub(crate) async fn create(
         agent: input.agent.as_deref(),
         model: input.model.as_deref(),
         permissions: policy,
-        ..store::NewSession::new(session_id, app_id, now, now + app.config.session_ttl)
+        ..store::NewSession::new(session_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
     instances::store::begin(tx.conn(), (session_id, app_id), instance_id, input.target, false, now).await?;

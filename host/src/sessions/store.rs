@@ -6,7 +6,10 @@ use super::{
     messages::{Kept, NewMessage},
     permissions::Policy,
 };
-use crate::tenants::{ServiceTx, TenantTx};
+use crate::{
+    grants::InApp,
+    tenants::{ServiceTx, TenantTx},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +20,8 @@ use uuid::Uuid;
 pub(super) struct NewSession<'a> {
     pub(super) session_id: Uuid,
     pub(super) app_id: Uuid,
+    /// Whose it is; none: the app's.
+    pub(super) user_id: Option<Uuid>,
     pub(super) forked_from: Option<Uuid>,
     pub(super) title: &'a str,
     pub(super) status: Status,
@@ -30,10 +35,17 @@ pub(super) struct NewSession<'a> {
 }
 
 impl NewSession<'_> {
-    pub(super) fn new(session_id: Uuid, app_id: Uuid, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
+    /// One of whoever acts.
+    pub(super) fn new(
+        session_id: Uuid,
+        proof: &impl InApp,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Self {
         NewSession {
             session_id,
-            app_id,
+            app_id: proof.app().app_id,
+            user_id: proof.user_id(),
             forked_from: None,
             title: "",
             status: Status::Creating,
@@ -50,8 +62,8 @@ impl NewSession<'_> {
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into sessions (session_id, app_id, forked_from, title, status, agent, model, permissions, created_at,
-           last_accessed_at, expires_at, busy_token, busy_until)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
+           last_accessed_at, expires_at, busy_token, busy_until, user_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13)",
     )
     .bind(new.session_id)
     .bind(new.app_id)
@@ -65,6 +77,7 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Res
     .bind(new.expires_at)
     .bind(new.lease.map(|(token, _)| token))
     .bind(new.lease.map(|(_, until)| until))
+    .bind(new.user_id)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -407,6 +420,8 @@ pub(super) async fn has_message(tx: &mut TenantTx, session_id: Uuid, message_id:
 pub(crate) struct Shown {
     #[serde(rename = "id")]
     pub(crate) session_id: Uuid,
+    /// Whose it is; none: the app's.
+    pub(crate) user_id: Option<Uuid>,
     pub(crate) parent_id: Option<Uuid>,
     pub(crate) forked_from: Option<Uuid>,
     pub(crate) title: String,
@@ -428,7 +443,7 @@ pub(crate) struct Shown {
     pub(crate) reverted_from: Option<Uuid>,
 }
 
-const SHOWN: &str = "session_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, created_at,
+const SHOWN: &str = "session_id, user_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, created_at,
     last_accessed_at, expires_at, last_seq,
     (with recursive family as (
        select s.session_id union select c.session_id from sessions c join family f on c.parent_id = f.session_id

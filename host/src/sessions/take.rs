@@ -80,7 +80,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         let new = store::NewSession {
             status: Status::Active,
             lease: Some((token, busy_until)),
-            ..store::NewSession::new(session_id, acting.app().app_id, now, expires_at)
+            ..store::NewSession::new(session_id, &acting, now, expires_at)
         };
         store::insert(&mut tx, &new).await?;
         (session_id, vec![], Some(status::changed(None, Status::Active, None)))

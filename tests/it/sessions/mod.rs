@@ -5,6 +5,7 @@ mod crash;
 mod lifecycle;
 mod log;
 mod permissions;
+mod teller;
 mod turns;
 mod watch;
 

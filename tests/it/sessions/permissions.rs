@@ -173,3 +173,28 @@ async fn without_a_session_nobody_is_asked_and_tools_run_as_they_were_granted() 
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.content().contains('2'), "{}", answer.text());
 }
+
+#[tokio::test]
+async fn m276_always_answers_nothing_its_rule_does_not_speak_of() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let rules = json!({ "rules": [{ "tool": "word-count", "pattern": { "text": "*" }, "action": "ask" }] });
+    let id = asking(&acme, rules).await;
+    let call = |id: &str, text: &str| Step::tool_call(id, "word-count", &json!({ "text": text }).to_string());
+    // One of them is too large to be shown whole, and what is shown in its place has no `text` like the rule's.
+    upstream.script(vec![call("c1", "harmless"), call("c2", &"x ".repeat(20_000))]);
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said("go")).await;
+    let asks = [next_ask(&mut watch).await, next_ask(&mut watch).await];
+    let harmless = asks.iter().find(|ask| ask["permission"]["input"]["text"] == "harmless").unwrap();
+    let large = asks.iter().find(|ask| ask["permission"]["input"]["cut"] == true).unwrap();
+    let always = json!({ "response": "always", "pattern": { "text": "harmless" } });
+    assert_eq!(answer(&acme, &id, harmless, always).await, 204);
+    assert_eq!(acme.get(&at(&id, "permissions")).await.json()["data"][0]["id"], large["permission"]["id"]);
+    let too_long = json!({ "response": "always", "pattern": { "text": "x".repeat(2000) } });
+    assert_eq!(answer(&acme, &id, large, too_long).await, 422);
+    assert_eq!(answer(&acme, &id, large, json!({ "response": "reject" })).await, 204);
+    let told = watch.turn().await;
+    let results: Vec<_> = of_kind(&told, "tool.result").iter().map(|event| event["ok"].clone()).collect();
+    assert_eq!(results, [true, false]);
+}

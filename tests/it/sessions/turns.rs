@@ -377,3 +377,38 @@ async fn m010_m277_the_agents_that_may_be_named_are_listed() {
         "its prompt is for those who may see it: {listed}"
     );
 }
+
+#[tokio::test]
+async fn m272_a_message_id_that_is_another_messages_is_refused() {
+    let (_app, _upstream, acme) = start().await;
+    let id = new_session(&acme).await;
+    turn(&acme, &id, said("one")).await;
+    expect_status(&acme, &id, "idle").await;
+    let answer = messages(&acme, &id).await[1]["id"].clone();
+    let mut body = said("two");
+    body["message_id"] = answer;
+    let refused = acme.post(&at(&id, "prompt"), &body).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("message_id_taken")));
+    body["message_id"] = json!("00000000-0000-0000-0000-000000000000");
+    assert_eq!(acme.post(&at(&id, "prompt"), &body).await.status, 422);
+    turn(&acme, &id, said("three")).await;
+}
+
+#[tokio::test]
+async fn m272_rules_sent_with_a_prompt_hold_from_its_turn_on() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = create(&acme, json!({ "model": "openai/scripted", "permissions": { "mode": "deny" } })).await;
+    upstream.script(vec![Step::Wait(300), Step::tool_call("c", "word-count", r#"{"text":"a"}"#)]);
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said("one")).await;
+    watch.until(|event| event["type"] == "turn.started").await;
+    let mut frees = when_busy(r#"call word-count {"text": "b"}"#, "queue");
+    frees["permissions"] = json!({ "mode": "allow" });
+    prompt(&acme, &id, frees).await;
+    let first = watch.turn().await;
+    assert_eq!(of_kind(&first, "tool.result")[0]["ok"], false, "the turn that ran is as it was");
+    let second = watch.turn().await;
+    assert_eq!(of_kind(&second, "session.updated").last().unwrap()["permissions"]["mode"], "allow");
+    assert_eq!(of_kind(&second, "tool.result")[0]["ok"], true);
+}
