@@ -171,7 +171,8 @@ create policy service on pending_permissions to opg_service using (true) with ch
 create policy service on session_messages    to opg_service using (true) with check (true);
 
 grant update (title, status, status_reason, agent, model, permissions, last_seq, first_seq, reverted_from) on sessions to opg_app;
-grant update (last_accessed_at, expires_at, busy_token, status, status_reason, last_seq, first_seq, reverted_from) on sessions to opg_service;
+grant update (last_accessed_at, expires_at, busy_token, status, status_reason, permissions, last_seq, first_seq, reverted_from)
+  on sessions to opg_service;
 grant delete on session_messages to opg_app;
 grant select, insert, delete on session_messages to opg_service;
 -- No update: what happened has happened. Old ones are removed, oldest first.

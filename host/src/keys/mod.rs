@@ -209,7 +209,9 @@ async fn take_away(
     store::lock_app(&mut tx, allowed.app().app_id).await?;
     let found = store::find(&mut tx, user_of(allowed), provider).await?;
     let Some(before) = found.filter(|row| !keep_address || row.last4.is_some()) else { return Ok(false) };
-    let after = if keep_address && before.base_url.is_some() {
+    // A person's is in the way of the app's for as long as it is there.
+    let is_apps = user_of(allowed).is_none();
+    let after = if is_apps && keep_address && before.base_url.is_some() {
         Some(store::clear(&mut tx, before.provider_key_id, app.now()).await?)
     } else {
         store::delete(&mut tx, before.provider_key_id).await?;
