@@ -120,6 +120,7 @@ async fn read(mut stream: reqwest::Response, told: mpsc::UnboundedSender<u64>) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is no part of OPG: it asks what time it is here")]
 fn age_of_end(frame: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(frame).ok()?;
     if !text.contains("event: turn.ended\n") {

@@ -63,6 +63,7 @@ pub use upstream::Upstream;
 
 /// Where a request goes.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a call has one of it, and nearly always the large one")]
 pub enum Provider {
     /// Somewhere else, in the dialect of its [`Kind`].
     Upstream(Upstream),

@@ -153,7 +153,7 @@ mod tests {
             (vec![file.clone()], "model"),
             (vec![model.clone(), part("file", "")], "file"),
             (vec![model.clone(), file.clone(), part("stream", "true")], "stream"),
-            (vec![model.clone(), file.clone(), part("response_format", "docx")], "response_format"),
+            (vec![model, file, part("response_format", "docx")], "response_format"),
         ] {
             assert_eq!(read(parts).unwrap_err().param.as_deref(), Some(param));
         }

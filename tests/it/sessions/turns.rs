@@ -214,7 +214,7 @@ async fn m272_a_turn_whose_provider_fails_says_why_and_the_session_goes_on() {
         (&json!("failed"), &json!("provider_error")),
         "{ended}"
     );
-    assert!(!ended.to_string().contains(&upstream.base_url()), "{ended}");
+    assert!(!ended.to_string().contains(upstream.base_url()), "{ended}");
     let told = turn(&acme, &id, said("still there")).await;
     assert_eq!(streamed_text(&told), "still there");
 }

@@ -88,7 +88,7 @@ pub fn read(parts: &[Part]) -> Result<Read, Vec<FieldError>> {
                 Err(message) => wrong.push(FieldError::new(format!("/parts/{at}/url"), message)),
             },
             Part::Agent { name } if agent.as_ref().is_none_or(|other| other == name) => {
-                agent = Some(name.clone())
+                agent = Some(name.clone());
             }
             Part::Agent { .. } => {
                 wrong.push(FieldError::new(format!("/parts/{at}/name"), "one turn has one agent; name one"));
