@@ -2,7 +2,7 @@
 //! beside `PUT /v1/tenant`, which sets all of an app's providers.
 //!
 //! A key goes in and never comes out again. It belongs to the caller's user where there is one
-//! ([`user_of`]), else to the app, and is sent to the address its provider has at the time it is stored, and to no
+//! (`user_of`), else to the app, and is sent to the address its provider has at the time it is stored, and to no
 //! other. Without a key of one's own, models of that name are the platform's, where the app may use them.
 
 pub mod routes;

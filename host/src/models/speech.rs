@@ -29,7 +29,7 @@ pub struct SpeechRequest {
     pub model: ModelId,
     pub input: String,
     pub voice: String,
-    /// Of [`FORMATS`].
+    /// Of `FORMATS`.
     pub format: &'static str,
     /// Everything else, for the provider.
     pub rest: Map<String, Value>,

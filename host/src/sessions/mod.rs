@@ -3,7 +3,7 @@
 //! It has a state ([`status`]), messages ([`messages`]), one log of what
 //! happens in it ([`log`]), and turns: those it runs itself, in the background,
 //! one after another ([`turns`]), and those of chat requests, which take it for
-//! as long as they run ([`take`]). Either way one at a time, with a lease, so
+//! as long as they run ([`mod@take`]). Either way one at a time, with a lease, so
 //! that a host that dies does not keep it. What it runs on is an instance
 //! ([`instances`]); whether a tool may run is a matter of its permissions
 //! ([`permissions`]). It ends `SESSION_TTL` after its last use; then it is 410

@@ -5,10 +5,10 @@
 //! goes first: a provider of its own is asked for all models named after it, and never one of ours in its place, nor
 //! the reverse (`models::route`).
 //!
-//! - [`source`], [`model`], [`offer`]: what the operator sets.
-//! - [`turns`]: which sources of a model are asked, in which order.
+//! - `source`, `model`, `offer`: what the operator sets.
+//! - `turns`: which sources of a model are asked, in which order.
 //! - [`circuit`]: which of them do not answer.
-//! - [`probe`]: asking a source what it has.
+//! - `probe`: asking a source what it has.
 //!
 //! Deliberately absent: prices (`prices`), keys of apps (`tenants::providers`), points.
 

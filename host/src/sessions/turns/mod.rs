@@ -2,7 +2,7 @@
 //!
 //! A prompt is kept with its turn before anybody is told that it was taken
 //! ([`prompt`]). One turn of a session runs at a time, whichever host has it
-//! ([`drive`]); what it says goes into the session's log as it comes ([`live`]).
+//! ([`drive`]); what it says goes into the session's log as it comes (`live`).
 //! It ends by its answer, or is cut: by whoever aborts it, by a failure, or
 //! because its host died ([`end`]). Either way what was said stays, and the
 //! session's history can be read by a model again.
