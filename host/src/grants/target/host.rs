@@ -49,7 +49,9 @@ pub(crate) fn is_within(narrow: &str, wide: &str) -> bool {
     let ((narrow_host, narrow_port), (wide_host, wide_port)) = (split_port(narrow), split_port(wide));
     (narrow_port == wide_port || wide_port == Some("*"))
         && (narrow_host == wide_host
-            || name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
+            // What is not a host of many stands for no other, and for none below it.
+            || wide_host.starts_with("*.")
+                && name_matches(wide_host, narrow_host.strip_prefix("*.").unwrap_or(narrow_host)))
 }
 
 fn split_port(target: &str) -> (&str, Option<&str>) {
@@ -63,5 +65,27 @@ fn name_matches(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
         None => pattern == host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_one_host_covers_none_below_it() {
+        for (narrow, wide, within) in [
+            ("*.a.org", "a.org", false),
+            ("a.org", "*.a.org", false),
+            ("a.org", "a.org", true),
+            ("*.a.org", "*.a.org", true),
+            ("b.a.org", "*.a.org", true),
+            ("*.b.a.org", "*.a.org", true),
+            ("*.a.org", "*.b.a.org", false),
+            ("*.a.org:8080", "a.org:*", false),
+            ("a.org:8080", "a.org:*", true),
+        ] {
+            assert_eq!(is_within(narrow, wide), within, "{narrow} in {wide}");
+        }
     }
 }
