@@ -1,0 +1,9 @@
+//! All SQL of people, their credentials and memberships, by what they are about.
+
+mod accounts;
+mod credentials;
+mod devices;
+mod members;
+mod personal_tokens;
+
+pub(super) use self::{accounts::*, credentials::*, devices::*, members::*, personal_tokens::*};
