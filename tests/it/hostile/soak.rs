@@ -43,10 +43,12 @@ async fn all_forty_together_leave_nothing_behind() {
     rounds(&mallories, &arenas[0], warm_up).await;
     forget_logs();
     let before = both(&arenas).await;
+    let heap_before = heap();
     let connections_before = connections(&arenas).await;
     let (done, neighbours) = rounds(&mallories, &arenas[0], Duration::from_secs(seconds)).await;
     forget_logs();
     let after = both(&arenas).await;
+    let heap_after = heap();
     let connections_after = connections(&arenas).await;
 
     println!("{seconds} s of all {} guests at once", ATTACKS.len());
@@ -59,6 +61,14 @@ async fn all_forty_together_leave_nothing_behind() {
         before.memory_bytes >> 10,
         after.memory_bytes >> 10
     );
+    if let (Some(before), Some(after)) = (&heap_before, &heap_after) {
+        println!(
+            "  allocated {:>8} KiB before, {:>8} KiB after",
+            before.allocated >> 10,
+            after.allocated >> 10
+        );
+        println!("  free heap {:>8} KiB before, {:>8} KiB after", before.free >> 10, after.free >> 10);
+    }
     println!("threads     {:>8}     before, {:>8}     after", before.threads, after.threads);
     println!("files       {:>8}     before, {:>8}     after", before.files, after.files);
     println!("tasks       {:>8}     before, {:>8}     after", before.tasks, after.tasks);
@@ -129,4 +139,42 @@ async fn rounds(
     neighbour.abort();
     let done = done.lock().unwrap().clone();
     (done, served.load(Ordering::Relaxed))
+}
+
+/// What the allocator says of itself, in bytes.
+struct Heap {
+    /// What the process uses.
+    allocated: u64,
+    /// What it has given back, and the allocator keeps for the next.
+    free: u64,
+}
+
+/// None where the allocator is another than glibc's, or says something else.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn heap() -> Option<Heap> {
+    let file = tempfile::NamedTempFile::new().ok()?;
+    let path = std::ffi::CString::new(file.path().to_str()?).ok()?;
+    // SAFETY: both strings end with a zero; the stream is checked, and closed once.
+    unsafe {
+        let stream = libc::fopen(path.as_ptr(), c"w".as_ptr());
+        if stream.is_null() {
+            return None;
+        }
+        libc::malloc_info(0, stream);
+        libc::fclose(stream);
+    }
+    let text = std::fs::read_to_string(file.path()).ok()?;
+    // The totals of all arenas stand last.
+    let last = |kind: &str| -> Option<u64> {
+        let line = text.lines().rev().find(|line| line.contains(kind))?;
+        line.split("size=\"").nth(1)?.split('"').next()?.parse().ok()
+    };
+    let free = last("total type=\"fast\"")? + last("total type=\"rest\"")?;
+    let held = last("system type=\"current\"")? + last("total type=\"mmap\"")?;
+    Some(Heap { allocated: held.saturating_sub(free), free })
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn heap() -> Option<Heap> {
+    None
 }
