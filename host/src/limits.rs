@@ -173,6 +173,10 @@ pub const SESSION_EVENTS_PER_TURN_MAX: usize = 5000;
 pub const SESSION_LOG_BYTES_PER_TURN_MAX: usize = 4 << 20;
 /// How long an agent waits for a person's permission: long enough to come back from another window, and well within a turn.
 pub const PERMISSION_TIME: Duration = Duration::from_secs(5 * 60);
+/// Questions that the plugins of one turn may ask a person of their own accord: more is no asking, but noise.
+pub const QUESTIONS_PER_TURN_MAX: u32 = 32;
+/// What a question names, and what an answer of "always" would hold for, each: a person has to read it.
+pub const QUESTION_PATTERNS_MAX: usize = 16;
 /// What is shown of a tool's input to whoever decides, in bytes of JSON.
 pub const PERMISSION_INPUT_BYTES_MAX: usize = 16 << 10;
 /// Why something was rejected, for the agent to read.

@@ -20,8 +20,9 @@
 //! function, its comments and its types; see [`macro@tool`]. An agent is one
 //! function with [`macro@agent`]. What a guest may ask of its host is in the
 //! modules, one for each interface: [`log`], [`secrets`], [`http`], [`kv`],
-//! [`db`], [`model`], [`tools`] and [`events`]. Everything is denied until the plugin
-//! declares it with a reason and the tenant grants it.
+//! [`db`], [`model`], [`tools`], [`events`] and [`permission`]. Everything that
+//! reaches something is denied until the plugin declares it with a reason and the
+//! tenant grants it.
 //!
 //! A plugin needs this crate and no other: serde, schemars and serde_json are
 //! re-exported, and [`macro@input`] and [`macro@data`] derive through them.
@@ -47,6 +48,7 @@ pub mod http;
 pub mod kv;
 pub mod log;
 pub mod model;
+pub mod permission;
 pub mod secrets;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

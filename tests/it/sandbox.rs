@@ -584,6 +584,7 @@ async fn behind_a_closed_door_everything_is_denied() {
         ("ask_model", json!({"model": "a/b", "prompt": "hi"})),
         ("call_tool", json!({"name": "x", "input": {}})),
         ("emit", json!({"event": {"type": "text", "text": "a"}})),
+        ("ask_person", json!({"action": "push", "patterns": []})),
     ] {
         let seen = output(&bench.call(&component, name, input).await);
         assert_eq!(seen["error"], "denied", "{name}: {seen}");
@@ -628,6 +629,25 @@ async fn a_model_call_ends_with_the_guests_call() {
     let called = bench.call_with(&component, door.clone(), limits, "ask_model", input).await;
     assert!(matches!(called.result, Err(CallError::TimedOut)), "{called:?}");
     eventually(|| door.stopped.load(Ordering::SeqCst)).await;
+}
+
+#[tokio::test]
+async fn the_time_a_person_takes_is_not_the_calls_and_no_more_than_that() {
+    let bench = Bench::new();
+    let component = bench.load(guests::GRABBY).await;
+    let limits = CallLimits { wall: Duration::from_millis(400), ..CallLimits::default() };
+    let door = Arc::new(TestDoor { person_takes: Duration::from_millis(900), ..TestDoor::default() });
+    let call =
+        async |name: &str, input: Value| bench.call_with(&component, door.clone(), limits, name, input).await;
+    let allowed = call("ask_person", json!({"action": "yes", "patterns": ["a", "b"]})).await;
+    assert_eq!(output(&allowed), json!({"ok": null}));
+    assert!(allowed.spent.wall >= Duration::from_millis(900), "{:?}", allowed.spent);
+    let refused = call("ask_person", json!({"action": "no", "patterns": []})).await;
+    assert_eq!(output(&refused)["error"], "denied");
+    // Whatever else it waits for is its own time, as before.
+    let waits = call("fetch", json!({"url": "https://example.com/"})).await;
+    assert!(matches!(waits.result, Err(CallError::TimedOut)), "{waits:?}");
+    assert!(waits.spent.wall < Duration::from_secs(5), "{:?}", waits.spent);
 }
 
 #[tokio::test]
@@ -1001,6 +1021,7 @@ struct TestDoor {
     tool_calls: AtomicU32,
     started: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
+    person_takes: Duration,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -1134,5 +1155,11 @@ impl Door for TestDoor {
     async fn emit(&self, event: String) -> Result<(), DoorError> {
         self.events.lock().unwrap().push(event);
         Ok(())
+    }
+
+    async fn ask_permission(&self, question: Question) -> Result<(), DoorError> {
+        self.events.lock().unwrap().push(format!("{question:?}"));
+        tokio::time::sleep(self.person_takes).await;
+        if question.action == "no" { Err(DoorError::Denied("no".into())) } else { Ok(()) }
     }
 }

@@ -243,7 +243,7 @@ fn cases() -> Vec<Case> {
             "asks",
             json!({}),
             Err(
-                "nobody can be asked for `bash` in this call; what a tool may do is granted when it is reviewed\n    at execute in asks.ts:7",
+                "nobody can be asked: this call belongs to no session's turn; what a tool may touch at all is granted when it is reviewed\n    at execute in asks.ts:7",
             ),
         ),
         Case("chunks.ts", "chunks", json!({ "text": "ä\nö€\n👍", "size": 1 }), says("ä|ö€|👍 1000")),

@@ -48,6 +48,9 @@ pub(crate) struct How {
     /// Let it reach private addresses, such as a server on this machine.
     #[arg(long)]
     allow_private: bool,
+    /// Answer every question that it asks of a person with yes.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -104,7 +107,7 @@ pub(super) async fn test(
     let local = Local::start()?;
     let examined = local.examine(name, artifact).await?;
     let secrets = Secrets::read(&how.secret, how.secrets_file.as_deref())?;
-    let wishes = Wishes { grant: how.grant.clone(), allow_private: how.allow_private };
+    let wishes = Wishes { grant: how.grant.clone(), allow_private: how.allow_private, yes: how.yes };
     let mut loaded = Loaded::new(examined, &wishes, secrets)?;
     if how.output.talks() {
         let size = text::size(artifact.bytes.len() as u64);

@@ -8,10 +8,15 @@ use crate::{
         known::Known,
         standing::{Fallen, Standing},
     },
-    limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX},
+    limits::{
+        ANSWER_BYTES_MAX, CALL_DEPTH_MAX, QUESTIONS_PER_TURN_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX,
+    },
     models::{Usage, gateway::GatewayError},
     registry::PluginName,
-    sandbox::{CallContext, door::DoorError},
+    sandbox::{
+        CallContext,
+        door::{DoorError, Question},
+    },
     secrets::scan::{Found, Scanner},
     tools::catalog::{Catalog, Tool},
 };
@@ -49,6 +54,22 @@ pub enum Emitted {
 pub trait Permissions: Send + Sync {
     /// Whether `tool` may run with this input, JSON text; may wait for `time_left`. Gives back the input as it was judged.
     async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError>;
+
+    /// Whether a plugin may do what it asks about; may wait for `time_left`.
+    async fn ask(&self, asked: Asked, time_left: Duration) -> Result<(), DoorError>;
+}
+
+/// What a plugin asks about, of its own accord.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who asks.
+    pub plugin: PluginName,
+    /// What it may touch.
+    pub capabilities: Vec<String>,
+    /// What it is about to do, and to what.
+    pub question: Question,
+    /// What else helps to decide.
+    pub details: Map<String, Value>,
 }
 
 /// One request's chain of guest calls. Cheap to clone; a nested call gets a
@@ -80,6 +101,7 @@ struct Shared {
     emitted_bytes: AtomicUsize,
     model_calls: AtomicU32,
     tool_calls: AtomicU32,
+    questions: AtomicU32,
     usage: Mutex<Usage>,
     model_failure: Mutex<Option<GatewayError>>,
 }
@@ -110,6 +132,7 @@ impl Chain {
                 emitted_bytes: AtomicUsize::default(),
                 model_calls: AtomicU32::default(),
                 tool_calls: AtomicU32::default(),
+                questions: AtomicU32::default(),
                 usage: Mutex::default(),
                 model_failure: Mutex::default(),
             }),
@@ -186,6 +209,11 @@ impl Chain {
     /// Takes one call of a tool by a guest from the budget; false where it is spent.
     pub fn take_tool_call(&self) -> bool {
         self.shared.tool_calls.fetch_add(1, Ordering::Relaxed) < TOOL_CALLS_PER_TURN_MAX
+    }
+
+    /// Takes one question to a person from the budget; false where it is spent.
+    pub fn take_question(&self) -> bool {
+        self.shared.questions.fetch_add(1, Ordering::Relaxed) < QUESTIONS_PER_TURN_MAX
     }
 
     /// Counts tokens of this plugin's model calls.

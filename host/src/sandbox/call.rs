@@ -7,6 +7,7 @@
 use super::bindings::{agent, tool};
 use super::component::{Abi, Tool};
 use super::cpu::Stopwatch;
+use super::deadline::Deadline;
 use super::extism::TooMuch;
 use super::first_slice::Habit;
 use super::limits::{CallLimits, GUEST_HANDLES_MAX, HOST_CALLS_MAX, HOSTCALL_BYTES_MAX, SHORT_CALL_TIME};
@@ -177,17 +178,17 @@ pub(super) async fn run<E: Export>(
     engine: Engine,
     slot: impl Send,
     limits: CallLimits,
-    state: impl FnOnce(Instant) -> GuestState + Send,
+    state: impl FnOnce(Deadline) -> GuestState + Send,
     export: E,
 ) -> Called<E::Output> {
     let _slot = slot;
     let started = Instant::now();
-    let deadline = started + limits.wall;
-    let mut store = store(&engine, state(deadline));
+    let deadline = Deadline::new(started + limits.wall);
+    let mut store = store(&engine, state(deadline.clone()));
     let mut cpu = Duration::ZERO;
     let ended = {
         let call = pin!(export.call(&mut store));
-        metered(call, &mut cpu, limits.cpu, deadline, export.habit()).await
+        metered(call, &mut cpu, limits.cpu, &deadline, export.habit()).await
     };
     finish_output(&store.data().host);
     let result = match ended {
@@ -231,10 +232,10 @@ async fn metered<T>(
     mut call: Pin<&mut impl Future<Output = T>>,
     cpu: &mut Duration,
     cpu_max: Duration,
-    deadline: Instant,
+    deadline: &Deadline,
     mut habit: Option<&Habit>,
 ) -> Option<T> {
-    let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
+    let mut timer = pin!(tokio::time::sleep_until(deadline.at().into()));
     poll_fn(|cx| {
         let stopwatch = Stopwatch::start();
         let polled = call.as_mut().poll(cx);
@@ -244,8 +245,15 @@ async fn metered<T>(
         }
         match polled {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if *cpu >= cpu_max || Instant::now() >= deadline => Poll::Ready(None),
-            Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+            Poll::Pending if *cpu >= cpu_max || deadline.time_left().is_zero() => Poll::Ready(None),
+            Poll::Pending => {
+                // It may have been put off, or be nearer again.
+                let at = deadline.at().into();
+                if timer.deadline() != at {
+                    timer.as_mut().reset(at);
+                }
+                timer.as_mut().poll(cx).map(|()| None)
+            }
         }
     })
     .await

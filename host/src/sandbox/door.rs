@@ -89,6 +89,19 @@ pub struct ToolInvocation {
     pub input: String,
 }
 
+/// `opg:host/permission.question`.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What the plugin is about to do.
+    pub action: String,
+    /// What it would do it to.
+    pub patterns: Vec<String>,
+    /// The patterns for which "always" would hold.
+    pub always: Vec<String>,
+    /// JSON text: an object.
+    pub details: String,
+}
+
 /// Events of one model call, each the JSON text documented in `opg:host/model`.
 /// Dropping it cancels the call.
 pub type Completion = BoxStream<'static, Result<String, DoorError>>;
@@ -140,6 +153,8 @@ pub trait Door: Send + Sync + 'static {
     ) -> Vec<Result<String, DoorError>>;
     /// `events.emit`.
     async fn emit(&self, event: String) -> Result<(), DoorError>;
+    /// `permission.ask`: comes back once it may. Takes `PERSON_TIME_MAX` at the most, which is not the call's.
+    async fn ask_permission(&self, question: Question) -> Result<(), DoorError>;
 }
 
 /// Nothing is behind it: for `describe`, which must not depend on anything outside.
@@ -205,6 +220,9 @@ impl Door for ClosedDoor {
         calls.iter().map(|_| closed()).collect()
     }
     async fn emit(&self, _event: String) -> Result<(), DoorError> {
+        closed()
+    }
+    async fn ask_permission(&self, _question: Question) -> Result<(), DoorError> {
         closed()
     }
 }

@@ -59,6 +59,10 @@ const MIB: usize = 1 << 20;
 /// neighbour costs little, long enough that the check costs nothing.
 pub(super) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
+/// How long a call waits for a person who is asked, besides its own time: long enough to come back from
+/// another window. What a turn may take bounds it too.
+pub(super) const PERSON_TIME_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// The clocks of guests move in steps of this: fine for timestamps and timeouts, a thousand times what tells a
 /// value in the processor's cache from one that is not.
 pub(super) const CLOCK_STEP: Duration = Duration::from_micros(100);

@@ -27,6 +27,7 @@ pub mod compiler;
 mod complexity;
 mod component;
 mod cpu;
+mod deadline;
 mod describe;
 pub mod door;
 mod engine;

@@ -2,6 +2,7 @@
 //!
 //! Made for the call and dropped with it; nothing here outlives a call.
 
+use super::deadline::Deadline;
 use super::door::{Door, DoorError, LogLevel};
 use super::extism::Kernel;
 use super::imports::Requests;
@@ -13,7 +14,7 @@ use super::text::clean;
 use super::wasi::{self, Unfinished};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use wasmtime::ResourceLimiter;
@@ -36,7 +37,12 @@ pub(super) struct GuestState {
 }
 
 impl GuestState {
-    pub(super) fn new(door: Arc<dyn Door>, host: Handle, memory_bytes_max: usize, deadline: Instant) -> Self {
+    pub(super) fn new(
+        door: Arc<dyn Door>,
+        host: Handle,
+        memory_bytes_max: usize,
+        deadline: Deadline,
+    ) -> Self {
         let host = Arc::new(HostSide {
             door,
             host,
@@ -188,13 +194,13 @@ pub(super) struct HostSide {
     pub(super) host: Handle,
     pub(super) unfinished: Unfinished,
     pub(super) log: Log,
-    deadline: Instant,
+    pub(super) deadline: Deadline,
 }
 
 impl HostSide {
     /// What is left of the call.
     pub(super) fn time_left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.time_left()
     }
 
     /// Does `work` on the host's runtime, and stops it when the guest stops waiting.

@@ -338,7 +338,7 @@ pub(super) fn limit(what: &'static str, count: usize, max: usize) -> Result<(), 
 }
 
 /// The host's interfaces, version 1.
-const HOST_INTERFACES: [&str; 10] = [
+const HOST_INTERFACES: [&str; 11] = [
     "opg:host/types",
     "opg:host/log",
     "opg:host/secrets",
@@ -348,6 +348,7 @@ const HOST_INTERFACES: [&str; 10] = [
     "opg:host/model",
     "opg:host/tools",
     "opg:host/events",
+    "opg:host/permission",
     "opg:tool/types",
 ];
 

@@ -245,3 +245,19 @@ pub(crate) mod events {
         })
     }
 }
+
+pub(crate) mod permission {
+    use super::{HostError, denied, with};
+    pub(crate) use crate::bindings::host::opg::host::permission::Question;
+
+    pub(crate) fn ask(question: &Question) -> Result<(), HostError> {
+        with(|mut state| {
+            state.questions.push(question.clone());
+            if state.permissions.contains(&question.action) {
+                return Ok(());
+            }
+            let action = &question.action;
+            denied(&format!("a yes to `{action}`"), &format!(".permission({action:?})"))
+        })
+    }
+}

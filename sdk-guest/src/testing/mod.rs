@@ -51,6 +51,7 @@ use serde_json::Value;
 use crate::Error;
 pub use crate::bindings::host::opg::host::http::{Request, Response};
 pub use crate::bindings::host::opg::host::log::Level;
+pub use crate::bindings::host::opg::host::permission::Question;
 
 /// What answers a request: none where it is another's.
 type Site = Rc<dyn Fn(&Request) -> Option<Result<Response, Error>>>;
@@ -85,6 +86,8 @@ pub(crate) struct State {
     statements: Vec<(String, Vec<Value>)>,
     prompts: Vec<Value>,
     events: Vec<Value>,
+    permissions: Vec<String>,
+    questions: Vec<Question>,
 }
 
 thread_local! {
@@ -169,6 +172,12 @@ impl Host {
         self
     }
 
+    /// Somebody says yes to every question about this action.
+    pub fn permission(mut self, action: impl Into<String>) -> Self {
+        self.0.permissions.push(action.into());
+        self
+    }
+
     /// Makes it the host of this thread, until what comes back is dropped.
     pub fn start(self) -> Running {
         let state = Rc::new(RefCell::new(self.0));
@@ -211,6 +220,11 @@ impl Running {
     /// The events, in order.
     pub fn events(&self) -> Vec<Value> {
         self.seen().events.clone()
+    }
+
+    /// What was asked of a person, in order.
+    pub fn questions(&self) -> Vec<Question> {
+        self.seen().questions.clone()
     }
 
     fn seen(&self) -> Ref<'_, State> {

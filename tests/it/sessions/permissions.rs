@@ -198,3 +198,118 @@ async fn m276_always_answers_nothing_its_rule_does_not_speak_of() {
     let results: Vec<_> = of_kind(&told, "tool.result").iter().map(|event| event["ok"].clone()).collect();
     assert_eq!(results, [true, false]);
 }
+
+/// A session whose rules ask, with a tool in it that asks of its own accord.
+async fn with_grabby(acme: &Client, rules: Value) -> String {
+    acme.install_tool("grabby", guests::GRABBY).await;
+    let mut all = vec![json!({ "tool": "grabby_ask_person", "action": "allow" })];
+    all.extend(rules.as_array().unwrap().iter().cloned());
+    asking(acme, json!({ "mode": "ask", "rules": all })).await
+}
+
+fn question(action: &str, patterns: &[&str], always: &[&str]) -> Step {
+    let input = json!({ "action": action, "patterns": patterns, "always": always });
+    Step::tool_call("c1", "grabby_ask_person", &input.to_string())
+}
+
+fn outcome(told: &[Value]) -> Value {
+    serde_json::from_str(of_kind(told, "tool.result")[0]["output"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn m356_a_tool_asks_a_person_of_its_own_accord_and_waits_longer_than_a_call_may() {
+    let app = TestApp::with(|config| {
+        TestApp::allow_local(config);
+        config.tool_time_limit = std::time::Duration::from_millis(1500);
+    })
+    .await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    let id = with_grabby(&acme, json!([])).await;
+    upstream.script(vec![question("push", &["origin/main", "origin/next"], &["origin/*"])]);
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said("go")).await;
+    let asked = next_ask(&mut watch).await;
+    let permission = &asked["permission"];
+    assert_eq!(permission["tool"], "grabby:push");
+    assert_eq!(
+        permission["input"],
+        json!({ "patterns": ["origin/main", "origin/next"], "always": ["origin/*"], "details": {} })
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(answer(&acme, &id, &asked, json!({ "response": "always" })).await, 204);
+    let told = watch.turn().await;
+    assert_eq!(outcome(&told), json!({ "ok": null }), "{told:?}");
+    // What it proposed is a rule now, and nothing wider.
+    let shown = acme.get(&format!("/v1/sessions/{id}")).await.json();
+    let rule = json!({ "tool": "grabby:push", "pattern": { "pattern": "origin/*" }, "action": "allow" });
+    assert_eq!(shown["permissions"]["rules"][1], rule);
+    upstream.script(vec![question("push", &["origin/other"], &[])]);
+    let told = turn(&acme, &id, said("again")).await;
+    assert_eq!(of_kind(&told, "permission.request"), Vec::<&Value>::new());
+    assert_eq!(outcome(&told), json!({ "ok": null }));
+    upstream.script(vec![question("push", &["origin/other", "elsewhere/main"], &[])]);
+    prompt(&acme, &id, said("and there?")).await;
+    let asked = next_ask(&mut watch).await;
+    assert_eq!(
+        answer(&acme, &id, &asked, json!({ "response": "reject", "message": "not there" })).await,
+        204
+    );
+    let told = watch.turn().await;
+    assert_eq!(outcome(&told)["error"], "denied");
+    assert!(outcome(&told)["message"].as_str().unwrap().contains("not there"), "{told:?}");
+}
+
+#[tokio::test]
+async fn m356_a_question_opens_no_tool_and_where_nobody_can_be_asked_it_is_denied() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    let id = with_grabby(&acme, json!([{ "tool": "grabby:*", "action": "allow" }])).await;
+    upstream.script(vec![question("word-count", &[], &[])]);
+    let told = turn(&acme, &id, said("go")).await;
+    assert_eq!(outcome(&told), json!({ "ok": null }));
+    // The tool of that name is still asked about.
+    let mut watch = Watch::open(&acme, &id, None).await;
+    prompt(&acme, &id, said(CALL)).await;
+    let asked = next_ask(&mut watch).await;
+    assert_eq!(asked["permission"]["tool"], "word-count");
+    assert_eq!(answer(&acme, &id, &asked, json!({ "response": "reject" })).await, 204);
+    watch.turn().await;
+    let alone = acme.invoke("grabby_ask_person", json!({ "action": "push", "patterns": [] })).await;
+    assert_eq!(alone.json()["output"]["error"], "denied", "{}", alone.text());
+    for wrong in ["a:b", "", "a b"] {
+        let refused = acme.invoke("grabby_ask_person", json!({ "action": wrong, "patterns": [] })).await;
+        assert_eq!(refused.json()["output"]["error"], "invalid", "{}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn m019_a_typescript_tool_asks_as_it_does_in_opencode() {
+    let (_app, upstream, acme) = start().await;
+    let source = r#"import { tool } from "@opencode-ai/plugin"
+export default tool({
+  description: "Removes something, if it may",
+  args: { path: tool.schema.string() },
+  async execute({ path }, ctx) {
+    await ctx.ask({ permission: "remove", patterns: [path], always: ["tmp/*"], metadata: { path } })
+    return `removed ${path}`
+  },
+})"#;
+    let uploaded = acme.put_bytes("/v1/tenant/tools/remover", "text/typescript", source).await;
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    let rules = json!([{ "tool": "remover", "action": "allow" }]);
+    let id = asking(&acme, json!({ "mode": "ask", "rules": rules })).await;
+    for (response, said_by_tool) in [("once", "removed tmp/a"), ("reject", "was not allowed: keep it")] {
+        upstream.script(vec![Step::tool_call("c1", "remover", r#"{"path":"tmp/a"}"#)]);
+        let mut watch = Watch::open(&acme, &id, None).await;
+        prompt(&acme, &id, said("go")).await;
+        let asked = next_ask(&mut watch).await;
+        assert_eq!(asked["permission"]["tool"], "remover:remove");
+        assert_eq!(asked["permission"]["input"]["details"], json!({ "path": "tmp/a" }));
+        let body = json!({ "response": response, "message": "keep it" });
+        assert_eq!(answer(&acme, &id, &asked, body).await, 204);
+        let told = watch.turn().await;
+        let output = of_kind(&told, "tool.result")[0]["output"].as_str().unwrap();
+        assert!(output.contains(said_by_tool), "{output}");
+    }
+}

@@ -10,7 +10,8 @@ use opg_host::{
     },
     limits::{KV_KEY_BYTES_MAX, KV_KEYS_LISTED_MAX, KV_KEYS_MAX, KV_VALUE_BYTES_MAX},
     sandbox::door::{
-        Completion, Door, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
+        Completion, Door, DoorError, HttpRequest, HttpResponse, LogLevel, Question, ToolDefinition,
+        ToolInvocation,
     },
     secrets::{is_name, reference},
 };
@@ -37,6 +38,8 @@ pub(super) struct LocalDoor {
     secrets: Secrets,
     pub(super) egress: Egress,
     pub(super) allow_private: bool,
+    /// Whether every question is answered with yes.
+    yes: bool,
     seen: Mutex<Seen>,
 }
 
@@ -54,6 +57,7 @@ impl LocalDoor {
         secrets: Secrets,
         egress: Egress,
         allow_private: bool,
+        yes: bool,
     ) -> LocalDoor {
         let app = AppRef { app_id: uuid::Uuid::nil(), slug: super::APP.to_owned(), suspended: false };
         let caller = Caller {
@@ -67,7 +71,7 @@ impl LocalDoor {
             ip: None,
             request_id: String::new(),
         };
-        LocalDoor { caller, requested, granted, secrets, egress, allow_private, seen: Mutex::default() }
+        LocalDoor { caller, requested, granted, secrets, egress, allow_private, yes, seen: Mutex::default() }
     }
 
     /// What was logged and reached for.
@@ -220,5 +224,15 @@ impl Door for LocalDoor {
 
     async fn emit(&self, _event: String) -> Result<(), DoorError> {
         Err(DoorError::Invalid("nobody listens to this call's events".into()))
+    }
+
+    async fn ask_permission(&self, question: Question) -> Result<(), DoorError> {
+        if self.yes {
+            return Ok(());
+        }
+        Err(DoorError::Denied(format!(
+            "it asks whether it may `{}`, and nobody can be asked here; let every question be answered with yes by --yes",
+            question.action
+        )))
     }
 }

@@ -61,6 +61,7 @@ pub(super) struct Loaded {
     granted: Vec<Capability>,
     secrets: Secrets,
     allow_private: bool,
+    yes: bool,
 }
 
 /// How one run went.
@@ -85,6 +86,8 @@ pub(super) struct Wishes {
     /// `all`, or `kind:target`.
     pub(super) grant: Vec<String>,
     pub(super) allow_private: bool,
+    /// Whether every question it asks of a person is answered with yes.
+    pub(super) yes: bool,
 }
 
 impl Local {
@@ -145,6 +148,7 @@ impl Local {
             loaded.secrets.clone(),
             egress,
             loaded.allow_private,
+            loaded.yes,
         ));
         let context = CallContext { invocation_id: invocation_id(), app: APP.to_owned(), session_id: None };
         let component = &loaded.examined.component;
@@ -168,7 +172,7 @@ impl Loaded {
     /// A grant that is none, or more than the tool asks for.
     pub(super) fn new(examined: Examined, wishes: &Wishes, secrets: Secrets) -> Result<Loaded, Wrong> {
         let granted = granted(&wishes.grant, &examined.requested)?;
-        Ok(Loaded { examined, granted, secrets, allow_private: wishes.allow_private })
+        Ok(Loaded { examined, granted, secrets, allow_private: wishes.allow_private, yes: wishes.yes })
     }
 
     /// The same with other grants.

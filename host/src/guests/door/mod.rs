@@ -9,6 +9,7 @@ pub mod http;
 mod kv;
 mod kv_store;
 mod model;
+mod permission;
 mod secrets;
 mod tools;
 
@@ -18,7 +19,8 @@ use crate::{
     grants::{Denied, GuestGrants, Reach},
     limits::REACHES_PER_RUN_MAX,
     sandbox::door::{
-        self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
+        self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, Question, ToolDefinition,
+        ToolInvocation,
     },
     secrets::scan::{Found, Scanner},
 };
@@ -168,5 +170,9 @@ impl door::Door for Door {
 
     async fn emit(&self, event: String) -> Result<(), DoorError> {
         events::emit(self, &self.clean_json(event)).await
+    }
+
+    async fn ask_permission(&self, question: Question) -> Result<(), DoorError> {
+        permission::ask(self, question).await
     }
 }

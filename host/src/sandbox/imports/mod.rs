@@ -7,6 +7,7 @@ mod http;
 mod kv;
 mod log;
 mod model;
+mod permission;
 mod secrets;
 mod tools;
 

@@ -1,6 +1,6 @@
 //! Answering what is asked.
 
-use super::{Response, Rule, Verdict, gate::is_cut, resolved, store};
+use super::{Response, Rule, Verdict, gate::is_cut, question, resolved, store};
 use crate::{
     app::App,
     error::FieldError,
@@ -73,11 +73,11 @@ pub async fn answer(
     let mut drafts = vec![resolved(asked.turn_id, permission_id, answer.response, message)];
     if answer.response == Response::Always {
         let mut policy = store::policy(&mut tx, asked.session_id).await?.unwrap_or_default();
-        if policy.rules.len() >= PERMISSION_RULES_MAX {
+        let rules = rules_of(&asked, answer.pattern);
+        policy.rules.extend(rules.iter().cloned());
+        if policy.rules.len() > PERMISSION_RULES_MAX {
             return Err(AnswerError::TooManyRules);
         }
-        let rule = Rule { tool: asked.tool.clone(), pattern: answer.pattern, action: Verdict::Allow };
-        policy.rules.push(rule.clone());
         let wrong = policy.check("/permissions");
         if !wrong.is_empty() {
             return Err(AnswerError::Invalid(wrong));
@@ -86,9 +86,10 @@ pub async fn answer(
         drafts.push(Draft::new(Kind::SessionUpdated, None, json!({ "permissions": policy })));
         for (also, turn_id, tool, input) in store::open_of_session(&mut tx, asked.session_id).await? {
             let Value::Object(input) = input else { continue };
-            // The new rule alone, and on all of what the tool would be given.
+            // The new rules alone, and on all of what the tool would be given.
+            let fits = |input: &_| rules.iter().any(|rule| rule.matches(&tool, input));
             if !is_cut(&input)
-                && rule.matches(&tool, &input)
+                && question::judged(&tool, &input).iter().all(fits)
                 && store::resolve(&mut tx, also, Response::Once, None, now).await?
             {
                 drafts.push(resolved(turn_id, also, Response::Once, None));
@@ -103,4 +104,12 @@ pub async fn answer(
     tx.commit().await?;
     written.tell(app);
     Ok(())
+}
+
+/// What is allowed from now on: what the answer says, or else what was asked.
+fn rules_of(asked: &store::Asked, pattern: BTreeMap<String, String>) -> Vec<Rule> {
+    match &asked.input {
+        Value::Object(input) if pattern.is_empty() => question::rules(&asked.tool, input),
+        _ => vec![Rule { tool: asked.tool.clone(), pattern, action: Verdict::Allow }],
+    }
 }

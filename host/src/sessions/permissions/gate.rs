@@ -1,13 +1,13 @@
 //! The gate of a running turn: judges each call of a tool, and asks where it has to.
 
 use super::{
-    Policy, Response, Verdict, resolved,
+    Policy, Response, Verdict, question, resolved,
     store::{self, Pending},
 };
 use crate::{
     app::App,
     grants::{Acting, GuestGrants},
-    guests::Permissions,
+    guests::{Asked, Permissions},
     limits::{OUTPUT_DEPTH_MAX, PERMISSION_INPUT_BYTES_MAX, PERMISSION_TIME},
     sandbox::door::DoorError,
     sessions::{
@@ -51,12 +51,7 @@ impl Gate {
     }
 
     /// Asks, and waits for the answer.
-    async fn ask(
-        &self,
-        tool: &Tool,
-        input: &Map<String, Value>,
-        time_left: Duration,
-    ) -> sqlx::Result<Answer> {
+    async fn put(&self, subject: Subject, time_left: Duration) -> sqlx::Result<Answer> {
         let now = self.app.now();
         // Some of its time is left to the agent, to say that nobody answered.
         let wait = PERMISSION_TIME.min(time_left.mul_f32(0.9));
@@ -64,9 +59,9 @@ impl Gate {
             permission_id: self.app.new_id(),
             session_id: self.turn.session_id,
             turn_id: self.turn.turn_id,
-            tool: tool.definition.name.clone(),
-            input: shown(input),
-            capabilities: self.capabilities(tool),
+            tool: subject.name,
+            input: shown(&subject.input),
+            capabilities: subject.capabilities,
             created_at: now,
             expires_at: now + wait,
         };
@@ -146,6 +141,15 @@ impl Gate {
     }
 }
 
+/// What somebody is asked about.
+struct Subject {
+    /// The tool that would run, or what a plugin asks about.
+    name: String,
+    input: Map<String, Value>,
+    /// What the plugin may touch.
+    capabilities: Vec<String>,
+}
+
 enum Answer {
     Allowed,
     Rejected(Option<String>),
@@ -180,27 +184,53 @@ impl Permissions for Gate {
         // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
         let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
         let read = read.unwrap_or_default();
-        let unavailable = |cause: sqlx::Error| {
-            tracing::error!(%cause, "whether a tool may run could not be found out");
-            DoorError::Unavailable(
-                "whether this tool may run cannot be found out right now; try again".into(),
-            )
-        };
         let name = &tool.definition.name;
         match self.policy().await.map_err(unavailable)?.judge(name, &read) {
             Verdict::Allow => Ok(judged),
             Verdict::Deny => Err(DoorError::Denied(format!(
                 "the rules of this session do not let `{name}` run with this input"
             ))),
-            Verdict::Ask => match self.ask(tool, &read, time_left).await.map_err(unavailable)? {
-                Answer::Allowed => Ok(judged),
-                Answer::Rejected(Some(why)) => {
-                    Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
+            Verdict::Ask => {
+                let capabilities = self.capabilities(tool);
+                let subject = Subject { name: name.clone(), input: read, capabilities };
+                match self.put(subject, time_left).await.map_err(unavailable)? {
+                    Answer::Allowed => Ok(judged),
+                    Answer::Rejected(Some(why)) => {
+                        Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
+                    }
+                    Answer::Rejected(None) => {
+                        Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
+                    }
                 }
-                Answer::Rejected(None) => {
-                    Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
-                }
-            },
+            }
         }
     }
+
+    async fn ask(&self, asked: Asked, time_left: Duration) -> Result<(), DoorError> {
+        let name = question::name(&asked.plugin, &asked.question.action);
+        let input = question::input(asked.question, asked.details);
+        match self.policy().await.map_err(unavailable)?.judge_all(&name, &question::judged(&name, &input)) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny => {
+                Err(DoorError::Denied(format!("the rules of this session do not allow `{name}`")))
+            }
+            Verdict::Ask => {
+                let subject = Subject { name: name.clone(), input, capabilities: asked.capabilities };
+                match self.put(subject, time_left).await.map_err(unavailable)? {
+                    Answer::Allowed => Ok(()),
+                    Answer::Rejected(Some(why)) => {
+                        Err(DoorError::Denied(format!("`{name}` was not allowed: {why}")))
+                    }
+                    Answer::Rejected(None) => {
+                        Err(DoorError::Denied(format!("the user did not allow `{name}`")))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn unavailable(cause: sqlx::Error) -> DoorError {
+    tracing::error!(%cause, "whether something is permitted could not be found out");
+    DoorError::Unavailable("whether this is permitted cannot be found out right now; try again".into())
 }

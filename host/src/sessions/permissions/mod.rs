@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod gate;
+mod question;
 pub(super) mod store;
 
 use super::log::{Draft, Kind};
@@ -36,7 +37,7 @@ pub enum Verdict {
     Deny,
 }
 
-/// One rule.
+/// One rule. What a plugin asks about itself is the tool `<plugin>:<action>`, with the member `pattern`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -76,6 +77,18 @@ impl Policy {
     pub fn judge(&self, tool: &str, input: &Map<String, Value>) -> Verdict {
         let last = self.rules.iter().rev().find(|rule| rule.matches(tool, input));
         last.map_or(self.mode, |rule| rule.action)
+    }
+
+    /// What holds for these inputs together: what is denied for one is denied, what is asked for one is asked.
+    pub(super) fn judge_all(&self, tool: &str, inputs: &[Map<String, Value>]) -> Verdict {
+        let verdicts = inputs.iter().map(|input| self.judge(tool, input));
+        verdicts
+            .max_by_key(|verdict| match verdict {
+                Verdict::Allow => 0,
+                Verdict::Ask => 1,
+                Verdict::Deny => 2,
+            })
+            .unwrap_or(Verdict::Deny)
     }
 
     /// What is wrong with it, `at` being where it stands in a body.

@@ -96,6 +96,7 @@ pub(super) struct Asked {
     pub(super) session_id: Uuid,
     pub(super) turn_id: Uuid,
     pub(super) tool: String,
+    pub(super) input: Value,
     pub(super) response: Option<String>,
     pub(super) message: Option<String>,
 }
@@ -111,7 +112,7 @@ pub(super) async fn find(
            select session_id from sessions where session_id = $1
            union select s.session_id from sessions s join family f on s.parent_id = f.session_id
          )
-         select session_id, turn_id, tool, response, message from pending_permissions
+         select session_id, turn_id, tool, input, response, message from pending_permissions
          where permission_id = $2 and session_id in (select session_id from family)",
     )
     .bind(session_id)

@@ -78,6 +78,14 @@ fn emit(event: Value) -> Seen {
     Seen::from(events::emit(&event).map(Value::from))
 }
 
+/// Asks whoever watches.
+#[tool]
+fn ask_person(action: String, patterns: Vec<String>, always: Option<Vec<String>>) -> Seen {
+    let question = patterns.into_iter().fold(permission::question(action), permission::Question::pattern);
+    let question = always.unwrap_or_default().into_iter().fold(question, permission::Question::always);
+    Seen::from(question.ask().map(Value::from))
+}
+
 /// Returns what it knows of the call.
 #[tool]
 fn who_am_i(context: Context) -> Value {
@@ -101,6 +109,7 @@ plugin!(
     call_tool,
     list_tools,
     emit,
+    ask_person,
     who_am_i
 );
 

@@ -118,13 +118,22 @@
 
   // --- the end of the call ---
   let ending;
+  let endingTimer;
   // The signal of a call: it fires shortly before the call's time is up.
   host.endingIn = (ms) => {
     const controller = new AbortController();
     ending = controller.signal;
     const reason = new DOMException("the call's time is nearly up", "TimeoutError");
-    later(() => controller.abort(reason), ms, { background: true });
+    endingTimer = later(() => controller.abort(reason), ms, { background: true });
     return controller.signal;
+  };
+  // Puts it off.
+  host.endLater = (ms) => {
+    const timer = timers.find((one) => one.id === endingTimer);
+    if (!timer) return;
+    forget(endingTimer);
+    timer.at += ms;
+    insert(timer);
   };
 
   // What to wait for: milliseconds to the next timer, or -1 where nothing can come any more.

@@ -77,8 +77,12 @@
     // Early enough to still say something.
     abort: host.endingIn(timeLimitMs - Math.min(500, timeLimitMs / 10)),
     metadata: ({ title, metadata } = {}) => noted({ title, metadata }),
-    ask: async ({ permission } = {}) => {
-      throw new Error(`nobody can be asked for \`${permission ?? "this"}\` in this call; what a tool may do is granted when it is reviewed`);
+    ask: async ({ permission = "", patterns = [], always = [], metadata = {} } = {}) => {
+      const began = host.now();
+      const refused = host.ask(String(permission), patterns.map(String), always.map(String), JSON.stringify(metadata));
+      // The time a person takes is not the call's.
+      host.endLater(host.now() - began);
+      if (refused !== undefined && refused !== null) throw new Error(refused);
     },
   });
 

@@ -2,7 +2,7 @@
 
 use crate::{
     bindings::{
-        opg::host::{events, http, log, secrets, types},
+        opg::host::{events, http, log, permission, secrets, types},
         wasi::{clocks::monotonic_clock, random::random},
     },
     engine::{is_loading, secret_while_loading},
@@ -29,6 +29,7 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     host.set("log", Func::from(write_log))?;
     host.set("secret", Func::from(secret))?;
     host.set("emit", Func::from(emit))?;
+    host.set("ask", Func::from(ask))?;
     host.set("now", Func::from(now_ms))?;
     host.set("random", Func::from(random_number))?;
     host.set("randomBytes", Function::new(ctx.clone(), random_bytes)?)?;
@@ -79,6 +80,12 @@ fn emit(event: String) {
     if !is_loading() {
         drop(events::emit(&event));
     }
+}
+
+/// Asks a person, and waits; why not, where the answer is no.
+fn ask(action: String, patterns: Vec<String>, always: Vec<String>, details: String) -> Option<String> {
+    let question = permission::Question { action, patterns, always, details };
+    permission::ask(&question).err().map(|error| text_of(&error).to_owned())
 }
 
 fn text_of(error: &types::Error) -> &str {
