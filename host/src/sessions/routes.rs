@@ -2,6 +2,7 @@
 
 use super::{
     SessionError, Status, branch,
+    context::summarize::SummarizeInput,
     log::{Event, Reader, store as events},
     manage::{self, ChangeInput, ManageError, NewInput},
     messages,
@@ -10,7 +11,8 @@ use super::{
         answer::{self, Answer, AnswerError},
         store as permissions,
     },
-    store, stream,
+    store::{self, Which},
+    stream,
     turns::{
         prompt::{self, PromptError, PromptInput},
         store as turns,
@@ -63,12 +65,15 @@ pub struct PermissionPath {
 #[derive(Deserialize)]
 pub struct ListQuery {
     status: Option<String>,
+    parent: Option<String>,
+    roots: Option<String>,
 }
 
 /// From where on.
 #[derive(Deserialize)]
 pub struct StreamQuery {
     cursor: Option<String>,
+    format: Option<String>,
 }
 
 /// From which message on.
@@ -124,10 +129,53 @@ pub async fn list(
         ApiError::bad_request("bad_status", format!("`status` is one of {}", names.join(", ")))
     };
     let status = query.status.map(|name| Status::parse(&name).ok_or_else(unknown)).transpose()?;
+    let which = which(query.parent.as_deref(), query.roots.as_deref())?;
     let before = page.after::<Uuid>()?;
     let mut tx = app.tenant_tx(&allowed).await?;
-    let rows = store::list(&mut tx, status, before, app.now(), page.fetch()).await?;
+    let rows = store::list(&mut tx, which, status, before, app.now(), page.fetch()).await?;
     Ok(Json(json!(page.of(rows, |row| row.session_id.to_string()))))
+}
+
+/// Which sessions a list is asked for.
+fn which(parent: Option<&str>, roots: Option<&str>) -> ApiResult<Which> {
+    let below = |id: &str| {
+        Uuid::parse_str(id)
+            .map(Which::Below)
+            .map_err(|_| ApiError::bad_request("bad_parent", "`parent` is the id of a session"))
+    };
+    match (parent, roots) {
+        (Some(parent), _) => below(parent),
+        (None, None | Some("true")) => Ok(Which::Roots),
+        (None, Some("false")) => Ok(Which::All),
+        (None, Some(_)) => Err(ApiError::bad_request("bad_roots", "`roots` is `true` or `false`")),
+    }
+}
+
+/// Lists the sessions directly below one, the newest first (row M330).
+pub async fn children(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+    page: Page,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let before = page.after::<Uuid>()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    readable(&app, &mut tx, session_id).await?;
+    let below = Which::Below(session_id);
+    let rows = store::list(&mut tx, below, None, before, app.now(), page.fetch()).await?;
+    Ok(Json(json!(page.of(rows, |row| row.session_id.to_string()))))
+}
+
+/// Sums the conversation up (row M288).
+pub async fn summarize(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsPrompt>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<SummarizeInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let taken = prompt::summarize(&app, &allowed, path.session_id()?, input).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(taken))))
 }
 
 /// Shows a session (row M265).
@@ -265,6 +313,14 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let session_id = path.session_id()?;
+    let as_ag_ui = match query.format.as_deref() {
+        None | Some("opg") => false,
+        Some("ag-ui") if upgrade.is_err() => true,
+        Some(_) => {
+            let text = "`format` is `opg`, or `ag-ui`, which comes as server-sent events alone";
+            return Err(ApiError::bad_request("bad_format", text));
+        }
+    };
     // A browser that comes back sends the header beside the query it began with.
     let sent = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let cursor = sent.or(query.cursor).map(|text| cursor(&text)).transpose()?;
@@ -273,6 +329,9 @@ pub async fn stream(
         json!(readable(&app, &mut tx, session_id).await?)
     };
     let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
+    if as_ag_ui {
+        return Ok(stream::ag_ui(reader));
+    }
     Ok(match upgrade {
         Ok(upgrade) => stream::websocket(&app, &session, reader, upgrade, slot.map(|Extension(slot)| slot)),
         Err(_) => stream::sse(&session, reader),
@@ -387,6 +446,7 @@ impl From<PromptError> for ApiError {
             PromptError::Session(error) => error.into(),
             PromptError::Busy => ApiError::conflict("session_busy", text),
             PromptError::MessageTaken => ApiError::conflict("message_id_taken", text),
+            PromptError::NothingNew => ApiError::conflict("nothing_to_summarize", text),
             PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
             PromptError::Chat(error) => error.into(),
         }

@@ -5,10 +5,10 @@
 //! does not keep it; what it added is told in the log when it has ended well.
 
 use super::{
-    NEW, SessionError, Status,
+    NEW, SessionError, Status, artifacts,
     instances::{self, Target},
     log::{self, Draft, Kind},
-    messages::{self, NewMessage},
+    messages::{self, MessageKind, NewMessage},
     status, store,
     turns::{drive, end},
 };
@@ -156,6 +156,7 @@ impl Taken {
             turn_id: None,
             message: message.clone(),
             reasoning: None,
+            kind: MessageKind::Message,
         };
         let new: Vec<_> = messages.iter().map(new).collect();
         let kept = store::append(tx.conn(), of, &new, now).await?;
@@ -168,6 +169,7 @@ impl Taken {
         tx.commit().await?;
         self.token = Uuid::nil();
         written.tell(&self.app);
+        artifacts::save_later(&self.app, &self.acting, self.session_id);
         if others_wait {
             drive::drive(&self.app, self.session_id);
         }

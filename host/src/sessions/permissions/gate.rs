@@ -3,6 +3,7 @@
 use super::{
     Policy, Response, Verdict, question, resolved,
     store::{self, Pending},
+    strictest,
 };
 use crate::{
     app::App,
@@ -43,15 +44,69 @@ impl Gate {
         Gate { app: app.clone(), acting: acting.clone(), turn }
     }
 
-    async fn policy(&self) -> sqlx::Result<Policy> {
+    async fn policies(&self) -> sqlx::Result<Vec<Policy>> {
         let mut tx = self.app.tenant_tx(&self.acting).await?;
-        // A session that is gone runs nothing more.
-        let deny = || Policy { mode: Verdict::Deny, rules: vec![] };
-        Ok(store::policy(&mut tx, self.turn.session_id).await?.unwrap_or_else(deny))
+        let line = store::policies(&mut tx, self.turn.session_id).await?;
+        Ok(line.into_iter().map(|(_, policy)| policy).collect())
+    }
+
+    /// Whether the rules let nothing of this name run, whatever it is given.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn refuses(&self, name: &str) -> sqlx::Result<bool> {
+        Ok(strictest(&self.policies().await?, name, &[Map::new()]) == Verdict::Deny)
+    }
+
+    /// Whether something of this name may run with this input; what its plugin may touch is told to whoever is asked.
+    /// Gives back the input as it was judged.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn permit_call(
+        &self,
+        name: &str,
+        capabilities: impl FnOnce() -> Vec<String> + Send,
+        input: String,
+        time_left: Duration,
+    ) -> Result<String, DoorError> {
+        // What is no object fits no pattern; the tool's own schema refuses it later.
+        let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
+        // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
+        let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
+        let read = read.unwrap_or_default();
+        let subject = Subject { name: name.to_owned(), input: read };
+        self.decide(subject, capabilities, time_left).await.map(|()| judged)
+    }
+
+    /// Whether this may be, as the rules say or whoever is asked.
+    async fn decide(
+        &self,
+        subject: Subject,
+        capabilities: impl FnOnce() -> Vec<String> + Send,
+        time_left: Duration,
+    ) -> Result<(), DoorError> {
+        let Subject { name, input } = &subject;
+        let policies = self.policies().await.map_err(unavailable)?;
+        let denied = |why: String| Err(DoorError::Denied(why));
+        match strictest(&policies, name, &question::judged(name, input)) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny => denied(format!("the rules of this session do not allow `{name}` with this input")),
+            Verdict::Ask => match self.put(&subject, capabilities(), time_left).await.map_err(unavailable)? {
+                Answer::Allowed => Ok(()),
+                Answer::Rejected(Some(why)) => denied(format!("`{name}` was not allowed: {why}")),
+                Answer::Rejected(None) => denied(format!("the user did not allow `{name}`")),
+            },
+        }
     }
 
     /// Asks, and waits for the answer.
-    async fn put(&self, subject: Subject, time_left: Duration) -> sqlx::Result<Answer> {
+    async fn put(
+        &self,
+        subject: &Subject,
+        capabilities: Vec<String>,
+        time_left: Duration,
+    ) -> sqlx::Result<Answer> {
         let now = self.app.now();
         // Some of its time is left to the agent, to say that nobody answered.
         let wait = PERMISSION_TIME.min(time_left.mul_f32(0.9));
@@ -59,9 +114,9 @@ impl Gate {
             permission_id: self.app.new_id(),
             session_id: self.turn.session_id,
             turn_id: self.turn.turn_id,
-            tool: subject.name,
+            tool: subject.name.clone(),
             input: shown(&subject.input),
-            capabilities: subject.capabilities,
+            capabilities,
             created_at: now,
             expires_at: now + wait,
         };
@@ -146,8 +201,6 @@ struct Subject {
     /// The tool that would run, or what a plugin asks about.
     name: String,
     input: Map<String, Value>,
-    /// What the plugin may touch.
-    capabilities: Vec<String>,
 }
 
 enum Answer {
@@ -179,54 +232,14 @@ pub(super) fn is_cut(input: &Map<String, Value>) -> bool {
 #[async_trait]
 impl Permissions for Gate {
     async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError> {
-        // What is no object fits no pattern; the tool's own schema refuses it later.
-        let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
-        // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
-        let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
-        let read = read.unwrap_or_default();
-        let name = &tool.definition.name;
-        match self.policy().await.map_err(unavailable)?.judge(name, &read) {
-            Verdict::Allow => Ok(judged),
-            Verdict::Deny => Err(DoorError::Denied(format!(
-                "the rules of this session do not let `{name}` run with this input"
-            ))),
-            Verdict::Ask => {
-                let capabilities = self.capabilities(tool);
-                let subject = Subject { name: name.clone(), input: read, capabilities };
-                match self.put(subject, time_left).await.map_err(unavailable)? {
-                    Answer::Allowed => Ok(judged),
-                    Answer::Rejected(Some(why)) => {
-                        Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
-                    }
-                    Answer::Rejected(None) => {
-                        Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
-                    }
-                }
-            }
-        }
+        let capabilities = || self.capabilities(tool);
+        self.permit_call(&tool.definition.name, capabilities, input, time_left).await
     }
 
     async fn ask(&self, asked: Asked, time_left: Duration) -> Result<(), DoorError> {
         let name = question::name(&asked.plugin, &asked.question.action);
         let input = question::input(asked.question, asked.details);
-        match self.policy().await.map_err(unavailable)?.judge_all(&name, &question::judged(&name, &input)) {
-            Verdict::Allow => Ok(()),
-            Verdict::Deny => {
-                Err(DoorError::Denied(format!("the rules of this session do not allow `{name}`")))
-            }
-            Verdict::Ask => {
-                let subject = Subject { name: name.clone(), input, capabilities: asked.capabilities };
-                match self.put(subject, time_left).await.map_err(unavailable)? {
-                    Answer::Allowed => Ok(()),
-                    Answer::Rejected(Some(why)) => {
-                        Err(DoorError::Denied(format!("`{name}` was not allowed: {why}")))
-                    }
-                    Answer::Rejected(None) => {
-                        Err(DoorError::Denied(format!("the user did not allow `{name}`")))
-                    }
-                }
-            }
-        }
+        self.decide(Subject { name, input }, || asked.capabilities, time_left).await
     }
 }
 
