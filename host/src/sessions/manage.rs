@@ -4,7 +4,7 @@ use super::{
     SessionError, Status, artifacts,
     context::Compaction,
     instances::{self, Target, provision},
-    log::{self, Draft, Kind},
+    log::{self, Draft, Kind, Owner},
     permissions::Policy,
     status, store, subagents,
     turns::{Reason, Running, State, end, store as turns},
@@ -283,13 +283,17 @@ pub(crate) async fn delete(
         turns::tell_cut(tx.conn(), turn_id).await?;
     }
     store::delete(&mut tx, session_id).await?;
+    let owner = Owner::of(allowed);
+    for (gone, _) in &family {
+        log::store::tell_gone(tx.conn(), *gone, owner).await?;
+    }
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.delete", target(session_id))).await?;
     tx.commit().await?;
     for (session_id, running) in family {
         if let Some(turn_id) = running {
             app.running_turns.cut(turn_id);
         }
-        app.session_hub.gone(session_id);
+        app.session_hub.gone(session_id, owner);
         artifacts::remove_all(app, session_id).await;
     }
     Ok(())

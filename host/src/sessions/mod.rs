@@ -15,7 +15,7 @@
 
 mod ag_ui;
 pub mod artifacts;
-mod branch;
+pub(crate) mod branch;
 pub mod commands;
 pub mod context;
 pub mod document;
@@ -27,8 +27,8 @@ pub mod permissions;
 pub mod routes;
 pub mod share;
 pub mod status;
-mod store;
-mod stream;
+pub(crate) mod store;
+pub(crate) mod stream;
 pub mod subagents;
 pub mod sweep;
 pub mod take;

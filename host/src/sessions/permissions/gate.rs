@@ -91,7 +91,9 @@ impl Gate {
         let denied = |why: String| Err(DoorError::Denied(why));
         match strictest(&policies, name, &question::judged(name, input)) {
             Verdict::Allow => Ok(()),
-            Verdict::Deny => denied(format!("the rules of this session do not allow `{name}` with this input")),
+            Verdict::Deny => {
+                denied(format!("the rules of this session do not allow `{name}` with this input"))
+            }
             Verdict::Ask => match self.put(&subject, capabilities(), time_left).await.map_err(unavailable)? {
                 Answer::Allowed => Ok(()),
                 Answer::Rejected(Some(why)) => denied(format!("`{name}` was not allowed: {why}")),

@@ -13,7 +13,7 @@
 pub mod answer;
 pub mod gate;
 mod question;
-pub(super) mod store;
+pub(crate) mod store;
 
 use super::log::{Draft, Kind};
 use crate::{error::FieldError, limits::PERMISSION_RULES_MAX};
