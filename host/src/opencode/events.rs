@@ -236,6 +236,6 @@ impl Encoder {
         let mut tx = self.app.tenant_tx(&self.acting).await?;
         let Some(session) = store::find(&mut tx, session_id).await? else { return Ok(None) };
         let used = store::used(&mut tx, session_id).await?;
-        Ok(Some(shape::session(&session, Some(&used))))
+        Ok(Some(shape::session(&session, Some(&used.all))))
     }
 }

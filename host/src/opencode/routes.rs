@@ -109,7 +109,7 @@ async fn find(app: &App, proof: &impl InApp, session_id: Uuid) -> Result<Shown, 
 async fn shown(app: &App, proof: &impl InApp, session: &Shown) -> ApiResult<Json<Value>> {
     let mut tx = app.tenant_tx(proof).await?;
     let used = store::used(&mut tx, session.session_id).await?;
-    Ok(Json(shape::session(session, Some(&used))))
+    Ok(Json(shape::session(session, Some(&used.all))))
 }
 
 /// Lists sessions, the last used first.
@@ -120,7 +120,8 @@ pub async fn list(
 ) -> ApiResult<Json<Value>> {
     let limit = query.limit.unwrap_or(SESSIONS_LISTED).clamp(1, i64::from(PAGE_ROWS_MAX));
     let mut tx = app.tenant_tx(&allowed).await?;
-    let mut sessions = store::list(&mut tx, None, None, app.now(), i64::from(PAGE_ROWS_MAX)).await?;
+    let mut sessions =
+        store::list(&mut tx, store::Which::Roots, None, None, app.now(), i64::from(PAGE_ROWS_MAX)).await?;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "milliseconds; what is larger is later than any session"
@@ -141,8 +142,15 @@ pub async fn list(
 /// Which sessions run a turn.
 pub async fn statuses(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Json<Value>> {
     let mut tx = app.tenant_tx(&allowed).await?;
-    let active =
-        store::list(&mut tx, Some(Status::Active), None, app.now(), i64::from(PAGE_ROWS_MAX)).await?;
+    let active = store::list(
+        &mut tx,
+        store::Which::All,
+        Some(Status::Active),
+        None,
+        app.now(),
+        i64::from(PAGE_ROWS_MAX),
+    )
+    .await?;
     let busy: Map<String, Value> =
         active.iter().map(|session| (ids::session(session.session_id), json!({ "type": "busy" }))).collect();
     Ok(Json(Value::Object(busy)))
@@ -194,7 +202,7 @@ pub async fn update(
         Some(rules) => Some(bodies::with_rules(session.permissions.0, rules)?),
         None => None,
     };
-    let input = ChangeInput { title: body.title, agent: None, model: None, permissions };
+    let input = ChangeInput { title: body.title, agent: None, model: None, permissions, compaction: None };
     let changed = manage::change(&app, &allowed, session.session_id, input).await?;
     shown(&app, &allowed, &changed).await
 }
