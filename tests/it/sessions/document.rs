@@ -154,8 +154,8 @@ async fn m349_what_is_no_session_is_refused_with_where_it_is_wrong_and_nothing_i
     assert_eq!(reads.get(&at(&id, "export.json")).await.status, 200);
 }
 
-#[tokio::test]
-async fn m349_the_form_of_a_session_is_written_down_as_it_is_read() {
+#[test]
+fn m349_the_form_of_a_session_is_written_down_as_it_is_read() {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/session.schema.json");
     let made = serde_json::to_string_pretty(&opg_host::sessions::document::schema()).unwrap() + "\n";

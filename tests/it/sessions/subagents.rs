@@ -45,6 +45,10 @@ async fn session(client: &Client, id: &str) -> Value {
     client.get(&format!("/v1/sessions/{id}")).await.json()
 }
 
+async fn inbox(client: &Client, id: &str) -> Value {
+    client.get(&at(id, "permissions")).await.json()["data"].clone()
+}
+
 async fn below(client: &Client, id: &str) -> Vec<Value> {
     let listed = client.get(&at(id, "children")).await;
     assert_eq!(listed.status, 200, "{}", listed.text());
@@ -234,20 +238,18 @@ async fn m275_m276_what_a_child_asks_is_in_its_parents_inbox_and_the_parents_rul
     let rules = json!({ "mode": "ask", "rules": [{ "tool": "task", "action": "allow" }] });
     let id = create(&acme, json!({ "model": "openai/scripted", "permissions": rules })).await;
     let call = r#"call word-count {"text": "a b"}"#;
-    let inbox = |id: String| async move { acme.get(&at(&id, "permissions")).await.json()["data"].clone() };
-    let answer = |path: String, body: Value| async move { acme.post(&path, &body).await.status };
     let mut watch = Watch::open(&acme, &id, None).await;
     prompt(&acme, &id, task("default", call)).await;
     let began = watch.until(|event| event["type"] == "subagent.started").await.pop().unwrap();
     let child = began["child_session_id"].as_str().unwrap().to_owned();
     let mut log = Watch::open(&acme, &child, Some(0)).await;
     let asked = log.until(|event| event["type"] == "permission.request").await.pop().unwrap();
-    let open = inbox(id.clone()).await;
+    let open = inbox(&acme, &id).await;
     assert_eq!((&open[0]["id"], &open[0]["session_id"]), (&asked["permission"]["id"], &json!(child)));
     assert_eq!(session(&acme, &id).await["pending_permissions"], 1);
     // `always` is a rule where the asking came from: of the parent, and so of all below it.
     let path = at(&id, &format!("permissions/{}", open[0]["id"].as_str().unwrap()));
-    assert_eq!(answer(path, json!({ "response": "always" })).await, 204);
+    assert_eq!(acme.post(&path, &json!({ "response": "always" })).await.status, 204);
     let told = watch.turn().await;
     assert_eq!(of_kind(&told, "tool.result")[0]["ok"], true, "{told:#?}");
     let rule = json!({ "tool": "word-count", "action": "allow" });
@@ -255,7 +257,7 @@ async fn m275_m276_what_a_child_asks_is_in_its_parents_inbox_and_the_parents_rul
     assert_eq!(session(&acme, &child).await["permissions"], json!({ "mode": "allow", "rules": [] }));
     let told = turn(&acme, &id, task("default", call)).await;
     assert!(of_kind(&told, "tool.result")[0]["output"].as_str().unwrap().contains('2'), "{told:#?}");
-    assert_eq!(inbox(id.clone()).await, json!([]));
+    assert_eq!(inbox(&acme, &id).await, json!([]));
 
     // A rule that denies holds below as well, and one that denies `task` lets nothing be handed on.
     for (rule, hears) in [("word-count", "rules of this session"), ("task", "call task")] {
