@@ -182,6 +182,28 @@ pub const PERMISSION_RULES_MAX: usize = 200;
 /// Asks of one session that are listed: an agent asks 32 times at once at the most.
 pub const PERMISSIONS_LISTED_MAX: i64 = 200;
 
+/// How deep sessions may stand below one: agents of agents. Each is a call by a call, and leaves tools two more.
+pub const SUBAGENT_DEPTH_MAX: i64 = 2;
+/// Agents that work for one turn side by side: each runs a guest and asks models.
+pub const SUBAGENTS_AT_WORK_MAX: i64 = 8;
+/// Sessions directly below one: a list a person can read.
+pub const SUBAGENTS_PER_SESSION_MAX: i64 = 200;
+/// Agents a model is told of: more it would not tell apart.
+pub const SUBAGENTS_LISTED_MAX: usize = 50;
+/// A task for another agent, or its description.
+pub const SUBTASK_BYTES_MAX: usize = 256 << 10;
+/// What comes back of a task, in bytes of text: a report, which whoever asked reads with every later step.
+pub const SUBAGENT_RESULT_BYTES_MAX: usize = 64 << 10;
+
+/// A conversation that takes more of what its model takes is summed up before the next turn: what is left has room for
+/// one question, its tools and its answer.
+pub const COMPACTED_ABOVE_PERCENT: i64 = 85;
+/// A summary, in bytes of text: one that is longer sums nothing up.
+pub const SUMMARY_BYTES_MAX: usize = 64 << 10;
+/// What a summary is made of: of one message, or one answer of a tool, in bytes of text.
+pub const SUMMARY_PART_BYTES_MAX: usize = 16 << 10;
+
+
 /// A command's template, or its description.
 pub const COMMAND_BYTES_MAX: usize = 32 << 10;
 /// Commands of one app: a list a person can read.

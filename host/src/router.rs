@@ -202,6 +202,8 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/sessions/{id}/revert" => sessions::routes::revert, SessionsWrite;
     POST "/v1/sessions/{id}/unrevert" => sessions::routes::unrevert, SessionsWrite;
     POST "/v1/sessions/{id}/fork" => sessions::routes::fork, SessionsWrite;
+    GET "/v1/sessions/{id}/children" => sessions::routes::children, SessionsRead;
+    POST "/v1/sessions/{id}/summarize" => sessions::routes::summarize, SessionsPrompt;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
     GET "/v1/sessions/{id}/messages" => sessions::routes::list_messages, SessionsRead;
     GET "/v1/sessions/{id}/timeline" => sessions::routes::timeline, SessionsRead;

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 /// Of the migrations themselves; nobody's rows.
 const NOT_OURS: &[&str] = &["_sqlx_migrations"];
 /// What every tenant reads alike, and none writes.
-const SHARED: &[&str] = &["model_prices"];
 /// What no tenant's transaction sees anything of.
 const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources"];
 
@@ -226,7 +225,6 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
             as_role_count(&mut conn, "opg_app", Some(a), &table).await,
             as_role_count(&mut conn, "opg_app", Some(b), &table).await,
         );
-        if SHARED.contains(&table.as_str()) {
             assert_eq!((of_a, of_b), (total, total), "{table}");
             let column = columns(&mut conn, &table).await.remove(0);
             for statement in [

@@ -471,7 +471,7 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         _ if case.template.contains("/commands/") && case.takes_body() => request.json(&command()),
         Some("prompt") => request.json(&json!({ "parts": [{ "type": "text", "text": "x" }] })),
         Some("revert") => request.json(&json!({ "message_id": NEVER_WAS })),
-        Some("fork") => request.json(&json!({})),
+        Some("fork" | "summarize" | "share" | "restore") => request.json(&json!({})),
         Some("{permission}") => request.json(&json!({ "response": "once" })),
         _ if case.method == Method::PATCH => request.json(&json!({})),
         Some("review") => request.json(&json!({ "grant": "all" })),

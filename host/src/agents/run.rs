@@ -72,7 +72,9 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]
 pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<Ended, RunError> {
-    let _slot = app.in_flight.take(chain.acting.app().app_id, chain.depth).ok_or(RunError::TooMany)?;
+    // Of those of requests also where another agent handed it on: the slots of calls by calls are for tools, and agents
+    // that wait for agents could take them all.
+    let _slot = app.in_flight.take(chain.acting.app().app_id, 0).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app, chain.acting.app().app_id).await?;
     let plugin = &agent.plugin;
     let grants = GuestGrants::new(&chain.acting, agent.name.clone(), plugin);

@@ -11,7 +11,10 @@ use crate::{
     limits::{ANSWER_BYTES_MAX, CALL_DEPTH_MAX, STEPS_PER_TURN_MAX, TOOL_CALLS_PER_TURN_MAX},
     models::{Usage, gateway::GatewayError},
     registry::PluginName,
-    sandbox::{CallContext, door::DoorError},
+    sandbox::{
+        CallContext,
+        door::{DoorError, ToolDefinition},
+    },
     secrets::scan::{Found, Scanner},
     tools::catalog::{Catalog, Tool},
 };
@@ -51,6 +54,15 @@ pub trait Permissions: Send + Sync {
     async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError>;
 }
 
+/// Has another agent do something, where the session of a turn lets its agent do so. To a model it is a tool.
+#[async_trait]
+pub trait Delegate: Send + Sync {
+    /// What a model needs to know of it.
+    fn definition(&self) -> &ToolDefinition;
+    /// Runs it as a part of this chain: input and answer are JSON text.
+    async fn run(&self, chain: &Chain, input: String) -> Result<String, DoorError>;
+}
+
 /// One request's chain of guest calls. Cheap to clone; a nested call gets a
 /// deeper one with the same budgets.
 #[derive(Clone)]
@@ -69,19 +81,29 @@ pub struct Chain {
     pub tools: Arc<Catalog>,
     /// Who is asked before one of them runs; none: nobody.
     pub permissions: Option<Arc<dyn Permissions>>,
+    /// Who does what its agent hands on; none: nobody.
+    pub delegate: Option<Arc<dyn Delegate>>,
+    events: Option<mpsc::Sender<Emitted>>,
+    tally: Arc<Tally>,
     shared: Arc<Shared>,
+}
+
+/// What one agent's model calls came to; also counted for the agent that handed the work on.
+#[derive(Default)]
+struct Tally {
+    usage: Mutex<Usage>,
+    last: Mutex<Option<Usage>>,
+    failure: Mutex<Option<GatewayError>>,
+    above: Option<Arc<Tally>>,
 }
 
 struct Shared {
     standing: Standing,
     known: Known,
     tokens: Mutex<BTreeMap<PluginName, u64>>,
-    events: Option<mpsc::Sender<Emitted>>,
     emitted_bytes: AtomicUsize,
     model_calls: AtomicU32,
     tool_calls: AtomicU32,
-    usage: Mutex<Usage>,
-    model_failure: Mutex<Option<GatewayError>>,
 }
 
 impl Chain {
@@ -102,16 +124,16 @@ impl Chain {
             deadline: Instant::now() + time_limit,
             tools,
             permissions: None,
+            delegate: None,
+            events,
+            tally: Arc::default(),
             shared: Arc::new(Shared {
                 standing: Standing::begin(app, proof.app().app_id),
                 known: Known::default(),
                 tokens: Mutex::default(),
-                events,
                 emitted_bytes: AtomicUsize::default(),
                 model_calls: AtomicU32::default(),
                 tool_calls: AtomicU32::default(),
-                usage: Mutex::default(),
-                model_failure: Mutex::default(),
             }),
         }
     }
@@ -126,11 +148,33 @@ impl Chain {
         Chain { permissions: Some(permissions), ..self }
     }
 
-    /// The chain of a call made by a call of this one; none where it is deep enough.
+    /// The same, whose agent may hand work on.
+    pub fn delegating(self, delegate: Arc<dyn Delegate>) -> Chain {
+        Chain { delegate: Some(delegate), ..self }
+    }
+
+    /// The chain of an agent that does a part of this one's work in a session of its own: with these tools, telling
+    /// what it does to `events`. Deadline and budgets stay this chain's.
+    pub fn handed_on(&self, session_id: Uuid, tools: Arc<Catalog>, events: mpsc::Sender<Emitted>) -> Chain {
+        let tally = Tally { above: Some(self.tally.clone()), ..Tally::default() };
+        Chain {
+            session_id: Some(session_id),
+            tools,
+            events: Some(events),
+            tally: Arc::new(tally),
+            permissions: None,
+            delegate: None,
+            ..self.clone()
+        }
+    }
+
+    /// The chain of a call made by a call of this one; none where it is deep enough. What a tool does is its own: it
+    /// hands nothing on to agents.
     pub fn deeper(&self, time_left: Duration) -> Option<Chain> {
         (self.depth < CALL_DEPTH_MAX).then(|| Chain {
             depth: self.depth + 1,
             deadline: self.deadline.min(Instant::now() + time_left),
+            delegate: None,
             ..self.clone()
         })
     }
@@ -197,23 +241,33 @@ impl Chain {
 
     /// Adds what a model call used.
     pub fn add_usage(&self, usage: &Usage) {
-        let mut total = self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        *total = total.and(usage);
+        *lock(&self.tally.last) = Some(*usage);
+        let mut tally = Some(&self.tally);
+        while let Some(of) = tally {
+            let mut total = lock(&of.usage);
+            *total = total.and(usage);
+            tally = of.above.as_ref();
+        }
     }
 
-    /// What its model calls used.
+    /// What its model calls used, and those of the agents it handed work to.
     pub fn usage(&self) -> Usage {
-        *self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.tally.usage)
+    }
+
+    /// What the last model call of its own used: how long the conversation has become.
+    pub fn last_usage(&self) -> Option<Usage> {
+        *lock(&self.tally.last)
     }
 
     /// Keeps a model's failure: the client is told that, not what a guest makes of it.
     pub fn keep_failure(&self, failure: GatewayError) {
-        *self.shared.model_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        *lock(&self.tally.failure) = Some(failure);
     }
 
     /// The last model call's failure, if it failed.
     pub fn take_failure(&self) -> Option<GatewayError> {
-        self.shared.model_failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.tally.failure).take()
     }
 
     /// Streams a piece of the answer.
@@ -221,7 +275,7 @@ impl Chain {
     /// # Errors
     /// Where nobody listens, or the answer is too large.
     pub async fn emit(&self, event: Emitted) -> Result<(), EmitError> {
-        let Some(events) = &self.shared.events else { return Err(EmitError::NobodyListens) };
+        let Some(events) = &self.events else { return Err(EmitError::NobodyListens) };
         if let Emitted::Text(text) | Emitted::Reasoning(text) = &event {
             let before = self.shared.emitted_bytes.fetch_add(text.len(), Ordering::Relaxed);
             if before.saturating_add(text.len()) > ANSWER_BYTES_MAX {
@@ -230,6 +284,10 @@ impl Chain {
         }
         events.send(event).await.map_err(|_| EmitError::NobodyListens)
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a piece of an answer went nowhere.

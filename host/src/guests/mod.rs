@@ -15,6 +15,6 @@ pub mod limits;
 pub mod record;
 pub mod standing;
 
-pub use chain::{Chain, Emitted, Permissions};
+pub use chain::{Chain, Delegate, Emitted, Permissions};
 pub use door::Door;
 pub use record::Record;

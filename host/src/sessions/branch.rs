@@ -2,6 +2,7 @@
 
 use super::{
     SessionError, Status,
+    context::Compaction,
     instances::{self, Target, provision},
     log::{self, Draft, Kind},
     manage::ManageError,
@@ -54,6 +55,8 @@ async fn set(
     action: &'static str,
 ) -> Result<store::Shown, ManageError> {
     store::set_reverted(&mut tx, session_id, from.map(|(seq, _)| seq)).await?;
+    // How long it is then nobody knows before the next turn.
+    store::set_context(tx.conn(), session_id, None).await?;
     let data = json!({ "reverted_from": from.map(|(_, message_id)| message_id) });
     let drafts = vec![Draft::new(Kind::SessionUpdated, None, data)];
     let written = log::write(app, tx.conn(), (session_id, allowed.app().app_id), drafts).await?;
@@ -97,6 +100,7 @@ pub(crate) async fn fork(
         agent: original.agent.as_deref(),
         model: original.model.as_deref(),
         permissions: original.permissions.0.clone(),
+        compaction: Compaction::named(&original.compaction),
         ..store::NewSession::new(forked_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
@@ -114,7 +118,11 @@ pub(crate) async fn fork(
 }
 
 /// Holds the session's row, where nothing runs or waits in it.
-async fn at_rest(app: &App, tx: &mut crate::tenants::TenantTx, session_id: Uuid) -> Result<(), ManageError> {
+pub(super) async fn at_rest(
+    app: &App,
+    tx: &mut crate::tenants::TenantTx,
+    session_id: Uuid,
+) -> Result<(), ManageError> {
     let session = store::lock(tx, session_id).await?.ok_or(SessionError::NotFound)?;
     if session.expires_at <= app.now() {
         return Err(SessionError::Expired.into());

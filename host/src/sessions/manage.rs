@@ -2,21 +2,20 @@
 
 use super::{
     SessionError, Status,
+    context::Compaction,
     instances::{self, Target, provision},
     log::{self, Draft, Kind},
     permissions::Policy,
-    status, store,
+    status, store, subagents,
     turns::{Reason, Running, State, end, store as turns},
+    wishes,
 };
 use crate::{
-    agents::{self, ChooseError},
     app::App,
-    chat::send::{ChatError, full_id},
+    chat::send::ChatError,
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_BYTES_MAX, SESSIONS_LIVE_PER_APP_MAX},
-    models::ModelId,
-    tenants::configure,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +37,9 @@ pub struct NewInput {
     pub model: Option<String>,
     /// Whether its tools may run.
     pub permissions: Option<Policy>,
+    /// Whether it is summed up by itself.
+    #[serde(default)]
+    pub compaction: Compaction,
 }
 
 /// What is changed of a session; what is left out stays.
@@ -52,6 +54,8 @@ pub struct ChangeInput {
     pub model: Option<String>,
     /// Whether its tools may run.
     pub permissions: Option<Policy>,
+    /// Whether it is summed up by itself.
+    pub compaction: Option<Compaction>,
 }
 
 /// Why a session is not as it was wished.
@@ -86,12 +90,6 @@ impl From<sqlx::Error> for ManageError {
     }
 }
 
-impl From<ChooseError> for ManageError {
-    fn from(cause: ChooseError) -> ManageError {
-        ManageError::Chat(cause.into())
-    }
-}
-
 /// Makes a session. It is `creating` at first; prompts may be sent at once.
 ///
 /// # Errors
@@ -122,6 +120,7 @@ pub(crate) async fn create(
         agent: input.agent.as_deref(),
         model: input.model.as_deref(),
         permissions: policy,
+        compaction: input.compaction,
         ..store::NewSession::new(session_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
@@ -146,7 +145,7 @@ pub(crate) async fn change(
     session_id: Uuid,
     input: ChangeInput,
 ) -> Result<store::Shown, ManageError> {
-    let ChangeInput { title, agent, model, permissions } = &input;
+    let ChangeInput { title, agent, model, permissions, compaction } = &input;
     check(app, allowed, permissions.as_ref(), title.as_deref(), agent.as_deref(), model.as_deref()).await?;
     let mut tx = app.tenant_tx(allowed).await?;
     usable(app, &mut tx, session_id).await?;
@@ -155,10 +154,12 @@ pub(crate) async fn change(
         agent: agent.as_deref(),
         model: model.as_deref(),
         permissions: permissions.as_ref(),
+        compaction: *compaction,
     };
     store::change(&mut tx, session_id, &changes).await?;
     let shown = store::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
-    let data = json!({ "title": shown.title, "agent": shown.agent, "model": shown.model, "permissions": shown.permissions });
+    let data = json!({ "title": shown.title, "agent": shown.agent, "model": shown.model, "permissions": shown.permissions,
+        "compaction": shown.compaction });
     let drafts = vec![Draft::new(Kind::SessionUpdated, None, data)];
     let written = log::write(app, tx.conn(), (session_id, allowed.app().app_id), drafts).await?;
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.change", target(session_id))).await?;
@@ -276,22 +277,25 @@ pub(crate) async fn delete(
 ) -> Result<(), SessionError> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
-    let running = turns::running(tx.conn(), session_id).await?;
-    if let Some(turn_id) = running {
+    // What is below it goes with it.
+    let family = subagents::store::family(&mut tx, session_id).await?;
+    for turn_id in family.iter().filter_map(|(_, running)| *running) {
         turns::tell_cut(tx.conn(), turn_id).await?;
     }
     store::delete(&mut tx, session_id).await?;
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.delete", target(session_id))).await?;
     tx.commit().await?;
-    if let Some(turn_id) = running {
-        app.running_turns.cut(turn_id);
+    for (session_id, running) in family {
+        if let Some(turn_id) = running {
+            app.running_turns.cut(turn_id);
+        }
+        app.session_hub.gone(session_id);
     }
-    app.session_hub.gone(session_id);
     Ok(())
 }
 
 /// The session's row, held, where its time is not over.
-async fn usable(
+pub(super) async fn usable(
     app: &App,
     tx: &mut crate::tenants::TenantTx,
     session_id: Uuid,
@@ -316,14 +320,7 @@ async fn check(
     if !wrong.is_empty() {
         return Err(ManageError::Invalid(wrong));
     }
-    if agent.is_some() {
-        agents::choose(app, allowed, agent).await?;
-    }
-    if let Some(model) = model {
-        let id = ModelId::parse(model).map_err(ChatError::Request)?;
-        let (tenant, _providers) = configure::read(app, allowed).await?;
-        full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
-    }
+    wishes::check(app, allowed, agent, model).await?;
     Ok(())
 }
 

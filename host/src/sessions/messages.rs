@@ -3,7 +3,8 @@
 use super::store;
 use crate::{limits::OUTPUT_DEPTH_MAX, tenants::TenantTx, tools::output};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -19,6 +20,36 @@ pub struct NewMessage {
     pub message: Value,
     /// What the model thought aloud before it.
     pub reasoning: Option<String>,
+    /// Whether it sums up all before it.
+    pub kind: MessageKind,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// Somebody said it.
+    #[default]
+    Message,
+    /// It sums up all before it, which no model reads any more.
+    Summary,
+}
+
+impl MessageKind {
+    /// The name in the table and on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MessageKind::Message => "message",
+            MessageKind::Summary => "summary",
+        }
+    }
+}
+
+impl From<String> for MessageKind {
+    fn from(name: String) -> MessageKind {
+        // The table takes no other.
+        if name == MessageKind::Summary.name() { MessageKind::Summary } else { MessageKind::Message }
+    }
 }
 
 /// A message that is kept.
@@ -34,6 +65,9 @@ pub struct Kept {
     pub message: Value,
     /// What the model thought aloud before it.
     pub reasoning: Option<String>,
+    /// What it is.
+    #[sqlx(try_from = "String")]
+    pub kind: MessageKind,
     /// When it was added.
     pub created_at: DateTime<Utc>,
 }
@@ -45,6 +79,8 @@ pub struct View {
     pub id: Uuid,
     /// `user`, `assistant`, `system` or `developer`.
     pub role: String,
+    /// Whether it sums up all before it.
+    pub kind: MessageKind,
     /// The turn that added it.
     pub turn_id: Option<Uuid>,
     /// When.
@@ -95,7 +131,8 @@ pub fn views(rows: Vec<Kept>) -> Vec<(i32, View)> {
         }
         let role = row.message["role"].as_str().unwrap_or("assistant").to_owned();
         let parts = parts(&row.message, row.reasoning.as_deref());
-        let view = View { id: row.message_id, role, turn_id: row.turn_id, created_at: row.created_at, parts };
+        let Kept { message_id: id, kind, turn_id, created_at, .. } = row;
+        let view = View { id, role, kind, turn_id, created_at, parts };
         views.push((row.seq, view));
     }
     views
@@ -155,6 +192,7 @@ mod tests {
             turn_id: None,
             message,
             reasoning: (seq == 2).then(|| "hm".to_owned()),
+            kind: MessageKind::Message,
             created_at: DateTime::default(),
         };
         let call = |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{\"x\":1}" } });

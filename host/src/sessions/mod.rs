@@ -6,7 +6,8 @@
 //! as long as they run ([`mod@take`]). Either way one at a time, with a lease, so
 //! that a host that dies does not keep it. What it runs on is an instance
 //! ([`instances`]); whether a tool may run is a matter of its permissions
-//! ([`permissions`]). It ends `SESSION_TTL` after its last use; then it is 410
+//! ([`permissions`]). Its agent may hand tasks on to others ([`subagents`]), and
+//! what has become too long for a model is summed up ([`context`]). It ends `SESSION_TTL` after its last use; then it is 410
 //! until a sweep removes it.
 //!
 //! Whoever changes a session holds its row from first to last, so all of it is
@@ -14,6 +15,7 @@
 
 mod branch;
 pub mod commands;
+pub mod context;
 pub mod instances;
 pub mod log;
 pub mod manage;
@@ -23,9 +25,11 @@ pub mod routes;
 pub mod status;
 mod store;
 mod stream;
+pub mod subagents;
 pub mod sweep;
 pub mod take;
 pub mod turns;
+mod wishes;
 
 pub use status::Status;
 pub use take::{Known, Taken, take};

@@ -2,6 +2,7 @@
 
 use super::{
     SessionError, Status, branch,
+    context::summarize::SummarizeInput,
     log::{Event, Reader, store as events},
     manage::{self, ChangeInput, ManageError, NewInput},
     messages,
@@ -10,7 +11,8 @@ use super::{
         answer::{self, Answer, AnswerError},
         store as permissions,
     },
-    store, stream,
+    store::{self, Which},
+    stream,
     turns::{
         prompt::{self, PromptError, PromptInput},
         store as turns,
@@ -63,6 +65,8 @@ pub struct PermissionPath {
 #[derive(Deserialize)]
 pub struct ListQuery {
     status: Option<String>,
+    parent: Option<String>,
+    roots: Option<String>,
 }
 
 /// From where on.
@@ -124,10 +128,53 @@ pub async fn list(
         ApiError::bad_request("bad_status", format!("`status` is one of {}", names.join(", ")))
     };
     let status = query.status.map(|name| Status::parse(&name).ok_or_else(unknown)).transpose()?;
+    let which = which(query.parent.as_deref(), query.roots.as_deref())?;
     let before = page.after::<Uuid>()?;
     let mut tx = app.tenant_tx(&allowed).await?;
-    let rows = store::list(&mut tx, status, before, app.now(), page.fetch()).await?;
+    let rows = store::list(&mut tx, which, status, before, app.now(), page.fetch()).await?;
     Ok(Json(json!(page.of(rows, |row| row.session_id.to_string()))))
+}
+
+/// Which sessions a list is asked for.
+fn which(parent: Option<&str>, roots: Option<&str>) -> ApiResult<Which> {
+    let below = |id: &str| {
+        Uuid::parse_str(id)
+            .map(Which::Below)
+            .map_err(|_| ApiError::bad_request("bad_parent", "`parent` is the id of a session"))
+    };
+    match (parent, roots) {
+        (Some(parent), _) => below(parent),
+        (None, None | Some("true")) => Ok(Which::Roots),
+        (None, Some("false")) => Ok(Which::All),
+        (None, Some(_)) => Err(ApiError::bad_request("bad_roots", "`roots` is `true` or `false`")),
+    }
+}
+
+/// Lists the sessions directly below one, the newest first (row M330).
+pub async fn children(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+    page: Page,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let before = page.after::<Uuid>()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    readable(&app, &mut tx, session_id).await?;
+    let below = Which::Below(session_id);
+    let rows = store::list(&mut tx, below, None, before, app.now(), page.fetch()).await?;
+    Ok(Json(json!(page.of(rows, |row| row.session_id.to_string()))))
+}
+
+/// Sums the conversation up (row M288).
+pub async fn summarize(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsPrompt>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<SummarizeInput>,
+) -> ApiResult<(StatusCode, Json<Value>)> {
+    let taken = prompt::summarize(&app, &allowed, path.session_id()?, input).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(taken))))
 }
 
 /// Shows a session (row M265).
@@ -387,6 +434,7 @@ impl From<PromptError> for ApiError {
             PromptError::Session(error) => error.into(),
             PromptError::Busy => ApiError::conflict("session_busy", text),
             PromptError::MessageTaken => ApiError::conflict("message_id_taken", text),
+            PromptError::NothingNew => ApiError::conflict("nothing_to_summarize", text),
             PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
             PromptError::Chat(error) => error.into(),
         }

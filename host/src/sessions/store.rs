@@ -2,8 +2,9 @@
 
 use super::{
     Status,
+    context::{self, Compaction, Context},
     log::without_nul,
-    messages::{Kept, NewMessage},
+    messages::{Kept, MessageKind, NewMessage},
     permissions::Policy,
 };
 use crate::{
@@ -22,12 +23,15 @@ pub(super) struct NewSession<'a> {
     pub(super) app_id: Uuid,
     /// Whose it is; none: the app's.
     pub(super) user_id: Option<Uuid>,
+    /// The session it does a task for.
+    pub(super) parent_id: Option<Uuid>,
     pub(super) forked_from: Option<Uuid>,
     pub(super) title: &'a str,
     pub(super) status: Status,
     pub(super) agent: Option<&'a str>,
     pub(super) model: Option<&'a str>,
     pub(super) permissions: Policy,
+    pub(super) compaction: Compaction,
     pub(super) now: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
     /// Who takes it at once, and until when.
@@ -46,12 +50,14 @@ impl NewSession<'_> {
             session_id,
             app_id: proof.app().app_id,
             user_id: proof.user_id(),
+            parent_id: None,
             forked_from: None,
             title: "",
             status: Status::Creating,
             agent: None,
             model: None,
             permissions: Policy::default(),
+            compaction: Compaction::default(),
             now,
             expires_at,
             lease: None,
@@ -62,8 +68,8 @@ impl NewSession<'_> {
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into sessions (session_id, app_id, forked_from, title, status, agent, model, permissions, created_at,
-           last_accessed_at, expires_at, busy_token, busy_until, user_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13)",
+           last_accessed_at, expires_at, busy_token, busy_until, user_id, parent_id, compaction)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(new.session_id)
     .bind(new.app_id)
@@ -78,6 +84,8 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Res
     .bind(new.lease.map(|(token, _)| token))
     .bind(new.lease.map(|(_, until)| until))
     .bind(new.user_id)
+    .bind(new.parent_id)
+    .bind(new.compaction.name())
     .execute(tx.conn())
     .await
     .map(drop)
@@ -91,6 +99,8 @@ pub(super) struct Locked {
     pub(super) agent: Option<String>,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) busy_until: Option<DateTime<Utc>>,
+    /// How long its conversation has become, where that is known and it may be summed up by itself.
+    pub(super) context: Option<Context>,
 }
 
 #[derive(FromRow)]
@@ -101,6 +111,9 @@ struct LockedRow {
     agent: Option<String>,
     expires_at: DateTime<Utc>,
     busy_until: Option<DateTime<Utc>>,
+    compaction: String,
+    context_tokens: Option<i64>,
+    context_limit: Option<i64>,
 }
 
 pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
@@ -110,7 +123,8 @@ pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 /// The same for the platform itself, whose apps are all of them.
 pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
     let row: Option<LockedRow> = sqlx::query_as(
-        "select app_id, status, title, agent, expires_at, busy_until from sessions where session_id = $1 for update",
+        "select app_id, status, title, agent, expires_at, busy_until, compaction, context_tokens, context_limit
+         from sessions where session_id = $1 for update",
     )
     .bind(session_id)
     .fetch_optional(conn)
@@ -123,6 +137,10 @@ pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sq
         agent: row.agent,
         expires_at: row.expires_at,
         busy_until: row.busy_until,
+        context: row
+            .context_tokens
+            .filter(|_| row.compaction == Compaction::Auto.name())
+            .map(|tokens| Context { tokens, limit: row.context_limit }),
     }))
 }
 
@@ -251,14 +269,66 @@ pub(super) async fn size(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Res
 }
 
 /// A message `m` of session `$1` that was not taken back.
-const NOT_REVERTED: &str =
+pub(super) const NOT_REVERTED: &str =
     "m.seq < coalesce((select reverted_from from sessions where session_id = $1), 2147483647)";
 
+/// The place of the last summary of session `$1` that was not taken back, or 0.
+fn summed_up() -> String {
+    format!(
+        "coalesce((select max(m.seq) from session_messages m
+           where session_id = $1 and kind = 'summary' and {NOT_REVERTED}), 0)"
+    )
+}
+
+/// The conversation as a model reads it: the last summary, and what came after it.
 pub(super) async fn messages(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<Value>> {
-    let kept = format!(
-        "select message from session_messages m where session_id = $1 and {NOT_REVERTED} order by seq"
-    );
-    sqlx::query_scalar(sqlx::AssertSqlSafe(kept)).bind(session_id).fetch_all(tx.conn()).await
+    let kept: Vec<(String, Value)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select kind, message from session_messages m
+         where session_id = $1 and {NOT_REVERTED} and seq >= {} order by seq",
+        summed_up()
+    )))
+    .bind(session_id)
+    .fetch_all(tx.conn())
+    .await?;
+    let read = |(kind, message): (String, Value)| match MessageKind::from(kind) {
+        MessageKind::Message => vec![message],
+        MessageKind::Summary => context::as_read(&message).into(),
+    };
+    Ok(kept.into_iter().flat_map(read).collect())
+}
+
+/// Whether something was said since the last summary.
+pub(super) async fn says_something_new(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "select exists (select from session_messages m where session_id = $1 and {NOT_REVERTED} and seq > {})",
+        summed_up()
+    )))
+    .bind(session_id)
+    .fetch_one(tx.conn())
+    .await
+}
+
+/// Keeps how long the conversation has become; none: not known.
+pub(super) async fn set_context(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    context: Option<Context>,
+) -> sqlx::Result<()> {
+    let Some(Context { tokens, limit }) = context else {
+        // The platform does this too, and has no right to the rest.
+        return sqlx::query("update sessions set context_tokens = null where session_id = $1")
+            .bind(session_id)
+            .execute(conn)
+            .await
+            .map(drop);
+    };
+    sqlx::query("update sessions set context_tokens = $2, context_limit = $3 where session_id = $1")
+        .bind(session_id)
+        .bind(tokens)
+        .bind(limit)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// A page of messages with the answers of the tools they called: `limit` messages that are no tool's, after a place.
@@ -276,7 +346,7 @@ pub(super) async fn messages_with_answers(
            select min(m.seq) as seq from session_messages m
            where m.session_id = $1 and m.message ->> 'role' <> 'tool' and m.seq > (select max(seq) from page)
          )
-         select m.seq, m.message_id, m.turn_id, m.message, m.reasoning, m.created_at
+         select m.seq, m.message_id, m.turn_id, m.message, m.reasoning, m.kind, m.created_at
          from session_messages m, bound
          where m.session_id = $1 and m.seq >= (select min(seq) from page) and (bound.seq is null or m.seq < bound.seq)
          order by m.seq"
@@ -338,8 +408,8 @@ pub(super) async fn copy_messages(
     until: Option<i32>,
 ) -> sqlx::Result<()> {
     let copy = format!(
-        "insert into session_messages (session_id, app_id, seq, message, reasoning, created_at)
-         select $2, app_id, seq, message, reasoning, created_at from session_messages m
+        "insert into session_messages (session_id, app_id, seq, message, reasoning, kind, created_at)
+         select $2, app_id, seq, message, reasoning, kind, created_at from session_messages m
          where session_id = $1 and ($3::int is null or seq < $3) and {NOT_REVERTED}"
     );
     sqlx::query(sqlx::AssertSqlSafe(copy)).bind(from).bind(to).bind(until).execute(tx.conn()).await.map(drop)
@@ -363,12 +433,12 @@ pub(super) async fn append(
     let reasoning: Vec<Option<String>> =
         new.iter().map(|m| m.reasoning.as_deref().map(|text| text.replace('\0', "\u{fffd}"))).collect();
     let mut kept: Vec<Kept> = sqlx::query_as(
-        "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at)
+        "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at, kind)
          select $1, $2, (select coalesce(max(seq), 0) from session_messages where session_id = $1) + n::int,
-           coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7
-         from unnest($3::uuid[], $4::uuid[], $5::jsonb[], $6::text[]) with ordinality
-           as m(id, turn_id, message, reasoning, n)
-         returning seq, message_id, turn_id, message, reasoning, created_at",
+           coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7, kind
+         from unnest($3::uuid[], $4::uuid[], $5::jsonb[], $6::text[], $8::text[]) with ordinality
+           as m(id, turn_id, message, reasoning, kind, n)
+         returning seq, message_id, turn_id, message, reasoning, kind, created_at",
     )
     .bind(session_id)
     .bind(app_id)
@@ -377,6 +447,7 @@ pub(super) async fn append(
     .bind(messages)
     .bind(reasoning)
     .bind(now)
+    .bind(new.iter().map(|m| m.kind.name()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     kept.sort_by_key(|message| message.seq);
@@ -430,6 +501,11 @@ pub(crate) struct Shown {
     pub(crate) agent: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) permissions: Json<Policy>,
+    /// Whether it is summed up by itself: `auto`, or `off`.
+    pub(crate) compaction: String,
+    /// What its last model call read and wrote, and what that model takes, where it is known.
+    pub(crate) context_tokens: Option<i64>,
+    pub(crate) context_limit: Option<i64>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) last_accessed_at: DateTime<Utc>,
     pub(crate) expires_at: DateTime<Utc>,
@@ -443,8 +519,8 @@ pub(crate) struct Shown {
     pub(crate) reverted_from: Option<Uuid>,
 }
 
-const SHOWN: &str = "session_id, user_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, created_at,
-    last_accessed_at, expires_at, last_seq,
+const SHOWN: &str = "session_id, user_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, compaction,
+    context_tokens, context_limit, created_at, last_accessed_at, expires_at, last_seq,
     (with recursive family as (
        select s.session_id union select c.session_id from sessions c join family f on c.parent_id = f.session_id
      ) select count(*) from pending_permissions p join family using (session_id) where p.resolved_at is null
@@ -460,9 +536,21 @@ pub(super) async fn find(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
         .await
 }
 
+/// Which sessions are listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    /// Those below no other.
+    Roots,
+    /// All of them.
+    All,
+    /// Those directly below this one.
+    Below(Uuid),
+}
+
 /// Sessions that have not expired, the newest first: `limit` of them older than `before`.
 pub(super) async fn list(
     tx: &mut TenantTx,
+    which: Which,
     status: Option<Status>,
     before: Option<Uuid>,
     now: DateTime<Utc>,
@@ -472,12 +560,15 @@ pub(super) async fn list(
         "select {SHOWN} from sessions s
          where app_id = current_app_id() and expires_at > $3
            and ($1::text is null or status = $1) and ($2::uuid is null or session_id < $2)
+           and case when $5::uuid is not null then parent_id = $5 else $6 or parent_id is null end
          order by session_id desc limit $4"
     )))
     .bind(status.map(Status::name))
     .bind(before)
     .bind(now)
     .bind(limit)
+    .bind(if let Which::Below(parent_id) = which { Some(parent_id) } else { None })
+    .bind(matches!(which, Which::All))
     .fetch_all(tx.conn())
     .await
 }
@@ -493,17 +584,19 @@ pub(super) async fn count_live(tx: &mut TenantTx, now: DateTime<Utc>) -> sqlx::R
 }
 
 /// What is changed of a session; none: it stays.
+#[derive(Default)]
 pub(super) struct Changes<'a> {
     pub(super) title: Option<&'a str>,
     pub(super) agent: Option<&'a str>,
     pub(super) model: Option<&'a str>,
     pub(super) permissions: Option<&'a Policy>,
+    pub(super) compaction: Option<Compaction>,
 }
 
 pub(super) async fn change(tx: &mut TenantTx, session_id: Uuid, changes: &Changes<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "update sessions set title = coalesce($2, title), agent = coalesce($3, agent), model = coalesce($4, model),
-           permissions = coalesce($5, permissions)
+           permissions = coalesce($5, permissions), compaction = coalesce($6, compaction)
          where session_id = $1",
     )
     .bind(session_id)
@@ -511,6 +604,7 @@ pub(super) async fn change(tx: &mut TenantTx, session_id: Uuid, changes: &Change
     .bind(changes.agent)
     .bind(changes.model)
     .bind(changes.permissions.map(Json))
+    .bind(changes.compaction.map(Compaction::name))
     .execute(tx.conn())
     .await
     .map(drop)
@@ -527,7 +621,7 @@ pub(super) async fn wishes(
         .await
 }
 
-/// What a session used, in all.
+/// What sessions used, in all.
 #[derive(Debug, FromRow, Serialize)]
 pub(super) struct Used {
     pub(super) model_calls: i64,
@@ -542,20 +636,41 @@ pub(super) struct Used {
     pub(super) storage_bytes: i64,
 }
 
-pub(super) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Used> {
+/// What a session and all below it used, and how much of that was below it.
+#[derive(Debug, Serialize)]
+pub(super) struct UsedInAll {
+    #[serde(flatten)]
+    all: Used,
+    subagents: Used,
+}
+
+pub(super) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<UsedInAll> {
+    let all = used_by(tx, session_id, true).await?;
+    Ok(UsedInAll { all, subagents: used_by(tx, session_id, false).await? })
+}
+
+/// What the sessions below one used, with or without itself.
+async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx::Result<Used> {
     sqlx::query_as(
-        "select count(*) filter (where kind = 'tokens') as model_calls,
+        "with recursive family as (
+           select s.session_id from sessions s where session_id = $1
+           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
+         ), counted as (
+           select session_id from family where $2 or session_id <> $1
+         )
+         select count(*) filter (where kind = 'tokens') as model_calls,
            coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,
            coalesce(sum(completion_tokens), 0)::bigint as completion_tokens,
            coalesce(sum(cached_tokens), 0)::bigint as cached_tokens,
            coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd,
            count(*) filter (where kind = 'tool') as tool_calls,
            coalesce(sum(duration_ms) filter (where kind <> 'tokens'), 0)::bigint as runtime_ms,
-           (select coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages where session_id = $1)
-             as storage_bytes
-         from usage_events where app_id = current_app_id() and session_id = $1",
+           (select coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages
+            where session_id in (select session_id from counted)) as storage_bytes
+         from usage_events where app_id = current_app_id() and session_id in (select session_id from counted)",
     )
     .bind(session_id)
+    .bind(with_itself)
     .fetch_one(tx.conn())
     .await
 }

@@ -8,7 +8,7 @@ use super::{
     NEW, SessionError, Status,
     instances::{self, Target},
     log::{self, Draft, Kind},
-    messages::{self, NewMessage},
+    messages::{self, MessageKind, NewMessage},
     status, store,
     turns::{drive, end},
 };
@@ -156,6 +156,7 @@ impl Taken {
             turn_id: None,
             message: message.clone(),
             reasoning: None,
+            kind: MessageKind::Message,
         };
         let new: Vec<_> = messages.iter().map(new).collect();
         let kept = store::append(tx.conn(), of, &new, now).await?;

@@ -22,7 +22,7 @@ mod store;
 pub(crate) mod turns;
 
 pub use circuit::Circuits;
-pub(crate) use offer::{offered, offers_provider};
+pub(crate) use offer::{context_of, offered, offers_provider};
 pub(crate) use source::PLACE;
 pub(crate) use store::prices_model;
 

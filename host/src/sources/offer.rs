@@ -96,6 +96,20 @@ pub(crate) async fn offered(app: &App, app_id: Uuid) -> sqlx::Result<Vec<Offered
     store::offered(&mut tx, app_id).await
 }
 
+/// How many tokens a model takes, where it is the platform's, the app may use it, and the operator said so.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn context_of(
+    app: &App,
+    app_id: Uuid,
+    provider: &str,
+    model: &str,
+) -> sqlx::Result<Option<i64>> {
+    let mut tx = app.service_tx().await?;
+    store::context_of(&mut tx, app_id, provider, model).await
+}
+
 /// Whether an app may use any model of the platform that is named after this provider.
 ///
 /// # Errors

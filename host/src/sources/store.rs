@@ -471,6 +471,23 @@ pub(super) async fn offered(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result<Ve
     .await
 }
 
+/// How many tokens a model takes that an app may use, where that is known.
+pub(super) async fn context_of(
+    tx: &mut ServiceTx,
+    app_id: Uuid,
+    provider: &str,
+    model: &str,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(AssertSqlSafe(format!(
+        "select max(m.context_tokens) from {OFFERED} and m.provider = $2 and m.model = $3"
+    )))
+    .bind(app_id)
+    .bind(provider)
+    .bind(model)
+    .fetch_one(tx.conn())
+    .await
+}
+
 /// The sources of a model that an app may use, with their envelopes.
 pub(super) async fn turns(
     tx: &mut ServiceTx,

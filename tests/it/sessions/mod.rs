@@ -1,10 +1,12 @@
 //! Sessions that run by themselves and are watched: their states, their log, their turns, what they ask, and what is left of them
 //! when their host dies.
 
+mod context;
 mod crash;
 mod lifecycle;
 mod log;
 mod permissions;
+mod subagents;
 mod teller;
 mod turns;
 mod watch;

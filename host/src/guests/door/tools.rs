@@ -3,12 +3,13 @@
 use super::Door;
 use crate::{
     grants::Reach,
+    guests::Delegate,
     limits::{CALL_DEPTH_MAX, TOOL_CALLS_PER_TURN_MAX},
     sandbox::door::{DoorError, ToolDefinition, ToolInvocation},
     tools::{self, invoke::InvokeError},
 };
 use futures_util::future::join_all;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Calls one `tools.call` may make: as many as a model may ask for in one reply.
 const CALLS_AT_ONCE_MAX: usize = 32;
@@ -16,7 +17,16 @@ const CALLS_AT_ONCE_MAX: usize = 32;
 pub(super) fn available(door: &Door) -> Vec<ToolDefinition> {
     // Asked without a record: to see a tool is not to reach for it.
     let may_call = |tool: &ToolDefinition| door.grants.permit(&Reach::Tool(&tool.name)).is_ok();
-    door.chain.tools.definitions().into_iter().filter(may_call).collect()
+    let mut tools = door.chain.tools.definitions();
+    // A tool of the app's own goes before ours of the same name.
+    tools.extend(delegate(door).map(|delegate| delegate.definition().clone()));
+    tools.into_iter().filter(may_call).collect()
+}
+
+/// Who does what the agent hands on.
+fn delegate(door: &Door) -> Option<&Arc<dyn Delegate>> {
+    let delegate = door.chain.delegate.as_ref()?;
+    door.chain.tools.find(&delegate.definition().name).is_none().then_some(delegate)
 }
 
 pub(super) async fn call(
@@ -43,6 +53,9 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
         return Err(DoorError::Limit(format!(
             "one request makes {TOOL_CALLS_PER_TURN_MAX} calls of tools at the most, all of its guests together"
         )));
+    }
+    if let Some(delegate) = delegate(door).filter(|delegate| delegate.definition().name == call.name) {
+        return delegate.run(&chain, call.input).await;
     }
     let input = match (&chain.permissions, chain.tools.find(&call.name)) {
         (Some(permissions), Some(tool)) => permissions.permit(tool, call.input, chain.time_left()).await?,

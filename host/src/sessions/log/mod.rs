@@ -57,6 +57,12 @@ pub enum Kind {
     PermissionResolved,
     /// What a turn used.
     TokenUsage,
+    /// How long the conversation has become for its model.
+    ContextInfo,
+    /// Another agent begins a task, in a session below.
+    SubagentStarted,
+    /// It has ended, and how.
+    SubagentFinished,
     /// What an agent told of itself, in a form of its own.
     AgentEvent,
 }
@@ -77,6 +83,9 @@ impl Kind {
         Kind::PermissionRequest,
         Kind::PermissionResolved,
         Kind::TokenUsage,
+        Kind::ContextInfo,
+        Kind::SubagentStarted,
+        Kind::SubagentFinished,
         Kind::AgentEvent,
     ];
 
@@ -96,6 +105,9 @@ impl Kind {
             Kind::PermissionRequest => "permission.request",
             Kind::PermissionResolved => "permission.resolved",
             Kind::TokenUsage => "token.usage",
+            Kind::ContextInfo => "context.info",
+            Kind::SubagentStarted => "subagent.started",
+            Kind::SubagentFinished => "subagent.finished",
             Kind::AgentEvent => "agent.event",
         }
     }
@@ -148,17 +160,25 @@ pub struct Event {
 pub struct Written {
     session_id: Uuid,
     events: Vec<Arc<Event>>,
+    /// What was written in other logs by the same transaction.
+    others: Vec<Written>,
 }
 
 impl Written {
     /// Nothing was written.
     pub fn nothing(session_id: Uuid) -> Written {
-        Written { session_id, events: vec![] }
+        Written { session_id, events: vec![], others: vec![] }
+    }
+
+    /// The same, with what was written in other logs.
+    pub fn with(self, others: Vec<Written>) -> Written {
+        Written { others, ..self }
     }
 
     /// Tells who reads here; other hosts were told by the commit.
     pub fn tell(self, app: &App) {
         app.session_hub.publish(self.session_id, self.events);
+        self.others.into_iter().for_each(|other| other.tell(app));
     }
 
     /// The number of the first one, where there is one.
@@ -194,7 +214,7 @@ pub async fn write(
             data: draft.data,
         })
     };
-    Ok(Written { session_id, events: (first_seq..).zip(drafts).map(event).collect() })
+    Ok(Written { session_id, events: (first_seq..).zip(drafts).map(event).collect(), others: vec![] })
 }
 
 /// Puts U+FFFD in the place of U+0000, which PostgreSQL keeps in no JSON: what tools and models say may hold it.

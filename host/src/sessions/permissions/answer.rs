@@ -1,6 +1,6 @@
 //! Answering what is asked.
 
-use super::{Response, Rule, Verdict, gate::is_cut, resolved, store};
+use super::{Policy, Response, Rule, Verdict, gate::is_cut, resolved, store, strictest};
 use crate::{
     app::App,
     error::FieldError,
@@ -61,34 +61,54 @@ pub async fn answer(
     let now = app.now();
     let mut tx = app.tenant_tx(allowed).await?;
     let asked = store::find(&mut tx, session_id, permission_id).await?.ok_or(AnswerError::NotFound)?;
-    if let Some(response) = asked.response {
-        return Err(AnswerError::Resolved(response));
+    if let Some(response) = &asked.response {
+        return Err(AnswerError::Resolved(response.clone()));
     }
-    // Whoever ends the turn holds the session's row, and answers what is open: one of us is first.
-    sessions::lock(&mut tx, asked.session_id).await?.ok_or(AnswerError::NotFound)?;
+    // Whoever ends the turn holds the session's row, and answers what is open: one of us is first. Those above it come
+    // before it, as everywhere.
+    let line: Vec<_> = store::policies(&mut tx, asked.session_id).await?;
+    let above = line.iter().rev().filter(|_| answer.response == Response::Always);
+    for session_id in above.map(|(session_id, _)| *session_id).chain([asked.session_id]) {
+        sessions::lock(&mut tx, session_id).await?.ok_or(AnswerError::NotFound)?;
+    }
     let message = answer.message.as_deref();
     if !store::resolve(&mut tx, permission_id, answer.response, message, now).await? {
         return Err(AnswerError::Resolved(Response::Reject.name().to_owned()));
     }
     let mut drafts = vec![resolved(asked.turn_id, permission_id, answer.response, message)];
+    let mut told = vec![];
     if answer.response == Response::Always {
-        let mut policy = store::policy(&mut tx, asked.session_id).await?.unwrap_or_default();
-        if policy.rules.len() >= PERMISSION_RULES_MAX {
-            return Err(AnswerError::TooManyRules);
-        }
         let rule = Rule { tool: asked.tool.clone(), pattern: answer.pattern, action: Verdict::Allow };
-        policy.rules.push(rule.clone());
-        let wrong = policy.check("/permissions");
-        if !wrong.is_empty() {
-            return Err(AnswerError::Invalid(wrong));
+        let mut policies = vec![];
+        // As they are now that nobody else changes them.
+        for (session_id, mut policy) in store::policies(&mut tx, asked.session_id).await? {
+            // The rule goes where the asking came from: to the session itself, or to those above it.
+            if asks(&policy, &asked) {
+                if policy.rules.len() >= PERMISSION_RULES_MAX {
+                    return Err(AnswerError::TooManyRules);
+                }
+                policy.rules.push(rule.clone());
+                let wrong = policy.check("/permissions");
+                if !wrong.is_empty() {
+                    return Err(AnswerError::Invalid(wrong));
+                }
+                store::set_policy(tx.conn(), session_id, &policy).await?;
+                let updated = Draft::new(Kind::SessionUpdated, None, json!({ "permissions": policy }));
+                if session_id == asked.session_id {
+                    drafts.push(updated);
+                } else {
+                    let of = (session_id, allowed.app().app_id);
+                    told.push(log::write(app, tx.conn(), of, vec![updated]).await?);
+                }
+            }
+            policies.push(policy);
         }
-        store::set_policy(tx.conn(), asked.session_id, &policy).await?;
-        drafts.push(Draft::new(Kind::SessionUpdated, None, json!({ "permissions": policy })));
         for (also, turn_id, tool, input) in store::open_of_session(&mut tx, asked.session_id).await? {
             let Value::Object(input) = input else { continue };
             // The new rule alone, and on all of what the tool would be given.
             if !is_cut(&input)
                 && rule.matches(&tool, &input)
+                && strictest(&policies, &tool, &input) == Verdict::Allow
                 && store::resolve(&mut tx, also, Response::Once, None, now).await?
             {
                 drafts.push(resolved(turn_id, also, Response::Once, None));
@@ -101,6 +121,14 @@ pub async fn answer(
             .detail(json!({ "response": answer.response }));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
-    written.tell(app);
+    told.into_iter().chain([written]).for_each(|written| written.tell(app));
     Ok(())
+}
+
+/// Whether this is a session that asks for such a call. Of an input that is not all there nobody knows: then it may be.
+fn asks(policy: &Policy, asked: &store::Asked) -> bool {
+    match &asked.input {
+        Value::Object(input) if !is_cut(input) => policy.judge(&asked.tool, input) == Verdict::Ask,
+        _ => true,
+    }
 }

@@ -3,6 +3,7 @@
 use super::{
     Policy, Response, Verdict, resolved,
     store::{self, Pending},
+    strictest,
 };
 use crate::{
     app::App,
@@ -43,17 +44,69 @@ impl Gate {
         Gate { app: app.clone(), acting: acting.clone(), turn }
     }
 
-    async fn policy(&self) -> sqlx::Result<Policy> {
+    async fn policies(&self) -> sqlx::Result<Vec<Policy>> {
         let mut tx = self.app.tenant_tx(&self.acting).await?;
-        // A session that is gone runs nothing more.
-        let deny = || Policy { mode: Verdict::Deny, rules: vec![] };
-        Ok(store::policy(&mut tx, self.turn.session_id).await?.unwrap_or_else(deny))
+        let line = store::policies(&mut tx, self.turn.session_id).await?;
+        Ok(line.into_iter().map(|(_, policy)| policy).collect())
+    }
+
+    /// Whether the rules let nothing of this name run, whatever it is given.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn refuses(&self, name: &str) -> sqlx::Result<bool> {
+        Ok(strictest(&self.policies().await?, name, &Map::new()) == Verdict::Deny)
+    }
+
+    /// Whether something of this name may run with this input; what its plugin may touch is told to whoever is asked.
+    /// Gives back the input as it was judged.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn permit_call(
+        &self,
+        name: &str,
+        capabilities: impl FnOnce() -> Vec<String> + Send,
+        input: String,
+        time_left: Duration,
+    ) -> Result<String, DoorError> {
+        // What is no object fits no pattern; the tool's own schema refuses it later.
+        let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
+        // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
+        let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
+        let read = read.unwrap_or_default();
+        let unavailable = |cause: sqlx::Error| {
+            tracing::error!(%cause, "whether a tool may run could not be found out");
+            DoorError::Unavailable(
+                "whether this tool may run cannot be found out right now; try again".into(),
+            )
+        };
+        let policies = self.policies().await.map_err(unavailable)?;
+        match strictest(&policies, name, &read) {
+            Verdict::Allow => Ok(judged),
+            Verdict::Deny => Err(DoorError::Denied(format!(
+                "the rules of this session do not let `{name}` run with this input"
+            ))),
+            Verdict::Ask => {
+                let asked = self.ask(name, capabilities(), &read, time_left).await;
+                match asked.map_err(unavailable)? {
+                    Answer::Allowed => Ok(judged),
+                    Answer::Rejected(Some(why)) => {
+                        Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
+                    }
+                    Answer::Rejected(None) => {
+                        Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
+                    }
+                }
+            }
+        }
     }
 
     /// Asks, and waits for the answer.
     async fn ask(
         &self,
-        tool: &Tool,
+        name: &str,
+        capabilities: Vec<String>,
         input: &Map<String, Value>,
         time_left: Duration,
     ) -> sqlx::Result<Answer> {
@@ -64,9 +117,9 @@ impl Gate {
             permission_id: self.app.new_id(),
             session_id: self.turn.session_id,
             turn_id: self.turn.turn_id,
-            tool: tool.definition.name.clone(),
+            tool: name.to_owned(),
             input: shown(input),
-            capabilities: self.capabilities(tool),
+            capabilities,
             created_at: now,
             expires_at: now + wait,
         };
@@ -175,32 +228,7 @@ pub(super) fn is_cut(input: &Map<String, Value>) -> bool {
 #[async_trait]
 impl Permissions for Gate {
     async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError> {
-        // What is no object fits no pattern; the tool's own schema refuses it later.
-        let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
-        // What was judged is what the tool gets: of a name that stands twice, parsers take one or the other.
-        let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
-        let read = read.unwrap_or_default();
-        let unavailable = |cause: sqlx::Error| {
-            tracing::error!(%cause, "whether a tool may run could not be found out");
-            DoorError::Unavailable(
-                "whether this tool may run cannot be found out right now; try again".into(),
-            )
-        };
-        let name = &tool.definition.name;
-        match self.policy().await.map_err(unavailable)?.judge(name, &read) {
-            Verdict::Allow => Ok(judged),
-            Verdict::Deny => Err(DoorError::Denied(format!(
-                "the rules of this session do not let `{name}` run with this input"
-            ))),
-            Verdict::Ask => match self.ask(tool, &read, time_left).await.map_err(unavailable)? {
-                Answer::Allowed => Ok(judged),
-                Answer::Rejected(Some(why)) => {
-                    Err(DoorError::Denied(format!("`{name}` was not allowed to run: {why}")))
-                }
-                Answer::Rejected(None) => {
-                    Err(DoorError::Denied(format!("the user did not allow `{name}` to run")))
-                }
-            },
-        }
+        let capabilities = || self.capabilities(tool);
+        self.permit_call(&tool.definition.name, capabilities, input, time_left).await
     }
 }

@@ -6,6 +6,9 @@
 //! session's mode decides. What is asked is a row and an event; the call waits,
 //! without a connection, until somebody answers or time is up, which means no.
 //! So a run that nobody watches never hangs.
+//!
+//! A session below another is judged by its own rules and by those of all above
+//! it; the strictest counts.
 
 pub mod answer;
 pub mod gate;
@@ -24,8 +27,8 @@ use uuid::Uuid;
 /// The longest glob, in bytes.
 const GLOB_BYTES_MAX: usize = 1024;
 
-/// What a rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What a rule says; the stricter is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It runs.
@@ -124,6 +127,11 @@ fn is_like(text: &str, glob: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// What holds for this call in a session with these rules above it; none at all: it is gone, and runs nothing more.
+pub fn strictest(policies: &[Policy], tool: &str, input: &Map<String, Value>) -> Verdict {
+    policies.iter().map(|policy| policy.judge(tool, input)).max().unwrap_or(Verdict::Deny)
+}
+
 /// What is said to an ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -189,6 +197,19 @@ mod tests {
         assert_eq!(policy.judge("other", &nothing), Verdict::Ask);
         assert_eq!(policy.judge("git_log", &input(json!({ "path": "/etc/passwd" }))), Verdict::Deny);
         assert_eq!(policy.judge("git_log", &input(json!({ "path": ["/etc/passwd"] }))), Verdict::Allow);
+    }
+
+    #[test]
+    fn of_the_rules_of_a_session_and_those_above_it_the_strictest_counts() {
+        let of = |mode| Policy { mode, rules: vec![] };
+        let strictest = |modes: &[Verdict]| {
+            let policies: Vec<_> = modes.iter().map(|mode| of(*mode)).collect();
+            super::strictest(&policies, "f", &Map::new())
+        };
+        assert_eq!(strictest(&[Verdict::Allow, Verdict::Ask]), Verdict::Ask);
+        assert_eq!(strictest(&[Verdict::Deny, Verdict::Allow]), Verdict::Deny);
+        assert_eq!(strictest(&[Verdict::Allow]), Verdict::Allow);
+        assert_eq!(strictest(&[]), Verdict::Deny, "one that is gone");
     }
 
     #[test]

@@ -8,14 +8,21 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-/// The rules of a session.
-pub(crate) async fn policy(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Policy>> {
-    let found: Option<Json<Policy>> =
-        sqlx::query_scalar("select permissions from sessions where session_id = $1")
-            .bind(session_id)
-            .fetch_optional(tx.conn())
-            .await?;
-    Ok(found.map(|Json(policy)| policy))
+/// The rules of a session and of those above it, itself first.
+pub(crate) async fn policies(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<(Uuid, Policy)>> {
+    let found: Vec<(Uuid, Json<Policy>)> = sqlx::query_as(
+        "with recursive line as (
+           select session_id, parent_id, permissions, 0 as above from sessions where session_id = $1
+           union all
+           select s.session_id, s.parent_id, s.permissions, above + 1 from sessions s
+             join line l on s.session_id = l.parent_id
+         )
+         select session_id, permissions from line order by above",
+    )
+    .bind(session_id)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(found.into_iter().map(|(session_id, Json(policy))| (session_id, policy)).collect())
 }
 
 pub(crate) async fn set_policy(
@@ -96,6 +103,7 @@ pub(super) struct Asked {
     pub(super) session_id: Uuid,
     pub(super) turn_id: Uuid,
     pub(super) tool: String,
+    pub(super) input: Value,
     pub(super) response: Option<String>,
     pub(super) message: Option<String>,
 }
@@ -111,7 +119,7 @@ pub(super) async fn find(
            select session_id from sessions where session_id = $1
            union select s.session_id from sessions s join family f on s.parent_id = f.session_id
          )
-         select session_id, turn_id, tool, response, message from pending_permissions
+         select session_id, turn_id, tool, input, response, message from pending_permissions
          where permission_id = $2 and session_id in (select session_id from family)",
     )
     .bind(session_id)

@@ -1,6 +1,10 @@
 //! The parts of a prompt, as a model reads them.
 
-use crate::{error::FieldError, limits::PROMPT_PARTS_MAX, sessions::messages::without_data};
+use crate::{
+    error::FieldError,
+    limits::{PROMPT_PARTS_MAX, SUBAGENTS_AT_WORK_MAX},
+    sessions::{messages::without_data, subagents::Subtask},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +31,8 @@ pub enum Part {
         /// A `data:` URL in base64.
         url: String,
     },
+    /// A task another agent does first; the answer is given with what it said.
+    Subtask(Subtask),
     /// The agent that is to answer.
     Agent {
         /// Its name.
@@ -50,6 +56,8 @@ pub struct Read {
     pub content: Value,
     /// The agent a part names.
     pub agent: Option<String>,
+    /// What other agents do first.
+    pub subtasks: Vec<Subtask>,
     /// The words alone, for a title.
     pub words: String,
 }
@@ -60,7 +68,7 @@ pub struct Read {
 /// Every part that is wrong.
 pub fn read(parts: &[Part]) -> Result<Read, Vec<FieldError>> {
     let mut wrong = vec![];
-    let (mut blocks, mut agent, mut words) = (vec![], None, vec![]);
+    let (mut blocks, mut agent, mut words, mut subtasks) = (vec![], None, vec![], vec![]);
     if parts.len() > PROMPT_PARTS_MAX {
         wrong.push(FieldError::new("/parts", format!("{PROMPT_PARTS_MAX} parts at the most")));
     }
@@ -87,6 +95,12 @@ pub fn read(parts: &[Part]) -> Result<Read, Vec<FieldError>> {
                 Ok(block) => blocks.push(block),
                 Err(message) => wrong.push(FieldError::new(format!("/parts/{at}/url"), message)),
             },
+            Part::Subtask(task) => {
+                wrong.extend(task.check(&format!("/parts/{at}")));
+                words.push(task.description.as_ref().unwrap_or(&task.prompt));
+                blocks.push(json!({ "type": "text", "text": task.words() }));
+                subtasks.push(task.clone());
+            }
             Part::Agent { name } if agent.as_ref().is_none_or(|other| other == name) => {
                 agent = Some(name.clone());
             }
@@ -95,10 +109,14 @@ pub fn read(parts: &[Part]) -> Result<Read, Vec<FieldError>> {
             }
         }
     }
+    if i64::try_from(subtasks.len()).unwrap_or(i64::MAX) > SUBAGENTS_AT_WORK_MAX {
+        let message = format!("{SUBAGENTS_AT_WORK_MAX} parts of type `subtask` at the most");
+        wrong.push(FieldError::new("/parts", message));
+    }
     if blocks.is_empty() && wrong.is_empty() {
         wrong.push(FieldError::new(
             "/parts",
-            "holds no message; send a part of type `text`, `image` or `file`",
+            "holds no message; send a part of type `text`, `image`, `file` or `subtask`",
         ));
     }
     if !wrong.is_empty() {
@@ -109,10 +127,11 @@ pub fn read(parts: &[Part]) -> Result<Read, Vec<FieldError>> {
         [only] if only["type"] == "text" => only["text"].clone(),
         _ => Value::Array(blocks),
     };
-    Ok(Read { content, agent, words: words.join(" ") })
+    Ok(Read { content, agent, subtasks, words: words.join(" ") })
 }
 
-fn is_image(url: &str) -> bool {
+/// Whether this is where a picture can be.
+pub(in crate::sessions) fn is_image(url: &str) -> bool {
     url.starts_with("https://") || data_url(url).is_some_and(|(mime, _)| mime.starts_with("image/"))
 }
 

@@ -13,26 +13,36 @@ use crate::{
     error::ApiError,
     grants::{Acting, Allowed, action::may, authenticate},
     guests::{Chain, Emitted},
-    limits::{SESSION_BYTES_MAX, SESSION_LEASE, SESSION_MESSAGES_MAX},
+    limits::{SESSION_BYTES_MAX, SESSION_LEASE, SESSION_MESSAGES_MAX, SUMMARY_BYTES_MAX},
     models::{
-        ChatRequest, Event, FinishReason, ModelId,
+        ChatRequest, Event, FinishReason, ModelId, Usage,
         gateway::{self, GatewayError, Origin},
         openai::chunks::CompletionBuilder,
     },
     sessions::{
-        SessionError, Status, log,
-        messages::NewMessage,
+        SessionError, Status,
+        context::{Context, summarize},
+        log,
+        messages::{MessageKind, NewMessage},
         permissions::{self, gate::Gate},
-        status, store as sessions, take,
+        status, store as sessions,
+        subagents::{
+            self, Subtask,
+            run::Source,
+            tool::{self, Task},
+        },
+        take,
     },
+    sources,
     tenants::configure,
     tools::{self, catalog::Catalog},
 };
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 /// What an agent says that waits to be heard.
@@ -46,8 +56,8 @@ pub(crate) fn drive(app: &App, session_id: Uuid) {
         async move {
             while !app.stopping.is_cancelled() {
                 match begin(&app, session_id).await {
-                    Ok(Next::Turn(begun)) => Box::pin(turn(&app, *begun)).await,
-                    Ok(Next::Dropped) => {}
+                    Ok(Next::Turn(begun)) => drop(turn(&app, *begun).await),
+                    Ok(Next::Another) => {}
                     Ok(Next::Nothing) => return,
                     Err(cause) => {
                         tracing::error!(%cause, %session_id, "a turn could not begin; it is tried again later");
@@ -62,18 +72,21 @@ pub(crate) fn drive(app: &App, session_id: Uuid) {
 
 enum Next {
     Turn(Box<Begun>),
-    /// One that could not begin; there may be others.
-    Dropped,
+    /// One that could not begin, or has to wait for another; there are or may be others.
+    Another,
     Nothing,
 }
 
-struct Begun {
-    turn: Running,
-    token: Uuid,
+/// A turn that has begun: it has the session's lease.
+pub(crate) struct Begun {
+    pub(crate) turn: Running,
+    pub(crate) token: Uuid,
     /// Cancelled when the turn is ended from outside.
-    cut: CancellationToken,
-    allowed: Allowed<may::ChatSend>,
-    prompt: Prompt,
+    pub(crate) cut: CancellationToken,
+    pub(crate) allowed: Allowed<may::ChatSend>,
+    pub(crate) prompt: Prompt,
+    /// The chain it is a part of, where another agent asked for it.
+    pub(crate) under: Option<Chain>,
 }
 
 /// Takes the session for the turn that is next, in one transaction with its message.
@@ -103,16 +116,19 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
             }
         }
     };
+    let is_long = session.context.is_some_and(Context::is_long) && !next.prompt.summarize;
     let (next, written) = match allowed {
+        Ok(_) if is_long => (Next::Another, sum_up_first(app, tx.conn(), turn, &next).await?),
         Ok(allowed) => {
             let token = app.new_id();
-            let written = start(app, tx.conn(), turn, token, &next).await?;
+            let written = start(app, tx.conn(), turn, token, next.message_id, &next.prompt).await?;
             // Before anybody can know of it, and cut it.
             let cut = app.running_turns.enter(turn.turn_id);
-            (Next::Turn(Box::new(Begun { turn, token, cut, allowed, prompt: next.prompt.0 })), written)
+            let begun = Begun { turn, token, cut, allowed, prompt: next.prompt.0, under: None };
+            (Next::Turn(Box::new(begun)), written)
         }
         Err(reason) => {
-            (Next::Dropped, end::drop_waiting(app, tx.conn(), turn, State::Failed, &reason).await?)
+            (Next::Another, end::drop_waiting(app, tx.conn(), turn, State::Failed, &reason).await?)
         }
     };
     if let Err(cause) = tx.commit().await {
@@ -123,33 +139,65 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
     Ok(next)
 }
 
+/// Lets a turn wait for another that sums the conversation up, with the same model. It is tried once: where that fails,
+/// the turn runs with the conversation as it is.
+async fn sum_up_first(
+    app: &App,
+    conn: &mut PgConnection,
+    turn: Running,
+    next: &store::Waiting,
+) -> sqlx::Result<log::Written> {
+    let (turn_id, message_id) = (app.new_id(), app.new_id());
+    let prompt = Prompt::summary(next.prompt.model.clone());
+    let new = store::NewTurn {
+        turn_id,
+        session_id: turn.session_id,
+        app_id: turn.app_id,
+        first: true,
+        message_id,
+        prompt: &prompt,
+        credential_id: next.credential_id,
+        request_id: &next.request_id,
+        parent_turn_id: None,
+        now: app.now(),
+    };
+    store::insert(conn, &new).await?;
+    sessions::set_context(conn, turn.session_id, None).await?;
+    let drafts = vec![prompt.draft(log::Kind::TurnQueued, turn_id, message_id)];
+    log::write(app, conn, (turn.session_id, turn.app_id), drafts).await
+}
+
 /// Takes the session for this turn, and adds its message to the history.
-async fn start(
+pub(in crate::sessions) async fn start(
     app: &App,
     conn: &mut PgConnection,
     turn: Running,
     token: Uuid,
-    next: &store::Waiting,
+    message_id: Uuid,
+    prompt: &Prompt,
 ) -> sqlx::Result<log::Written> {
     let Running { session_id, app_id, turn_id } = turn;
     let now = app.now();
     sessions::take(conn, session_id, token, now + SESSION_LEASE, now, now + app.config.session_ttl).await?;
     store::start(conn, turn_id, now).await?;
-    sessions::forget_reverted(conn, session_id).await?;
-    let message = NewMessage {
-        message_id: next.message_id,
-        turn_id: Some(turn_id),
-        message: json!({ "role": "user", "content": next.prompt.content }),
-        reasoning: None,
-    };
-    sessions::append(conn, (session_id, app_id), &[message], now).await?;
+    // A summary says nothing in the place of what was taken back until it is there.
+    if !prompt.summarize {
+        sessions::forget_reverted(conn, session_id).await?;
+        let message = NewMessage {
+            message_id,
+            turn_id: Some(turn_id),
+            message: json!({ "role": "user", "content": prompt.content }),
+            reasoning: None,
+            kind: MessageKind::Message,
+        };
+        sessions::append(conn, (session_id, app_id), &[message], now).await?;
+    }
     let mut drafts: Vec<_> = status::go(conn, session_id, Status::Active, None).await?.into_iter().collect();
-    if let Some(policy) = &next.prompt.permissions {
+    if let Some(policy) = &prompt.permissions {
         permissions::store::set_policy(conn, session_id, policy).await?;
         drafts.push(log::Draft::new(log::Kind::SessionUpdated, None, json!({ "permissions": policy })));
     }
-    let data = json!({ "message_id": next.message_id });
-    drafts.push(log::Draft::new(log::Kind::TurnStarted, Some(turn_id), data));
+    drafts.push(prompt.draft(log::Kind::TurnStarted, turn_id, message_id));
     log::write(app, conn, (session_id, app_id), drafts).await
 }
 
@@ -167,10 +215,17 @@ enum TurnError {
     Live(#[from] LiveError),
     #[error("the turn took too long and was stopped")]
     TimedOut,
+    #[error("the model wrote no summary that can be used; try again, or name another `model`")]
+    NoSummary,
 }
 
-/// Runs one turn to its end, however it ends.
-async fn turn(app: &App, begun: Begun) {
+/// Runs one turn to its end, however it ends; what it said last, where it ended with its answer. Boxed: a turn may be a
+/// part of another.
+pub(in crate::sessions) fn turn(app: &App, begun: Begun) -> BoxFuture<'_, Option<String>> {
+    Box::pin(run_turn(app, begun))
+}
+
+async fn run_turn(app: &App, begun: Begun) -> Option<String> {
     let Begun { turn, token, .. } = begun;
     let acting = Acting::of(&begun.allowed);
     let mut live = Live::new(app, &acting, turn, token);
@@ -189,6 +244,7 @@ async fn turn(app: &App, begun: Begun) {
         },
     };
     app.running_turns.leave(turn.turn_id);
+    let said = answered.as_ref().and_then(|answered| answered.as_ref().ok()).map(Answer::last_words);
     let ended = match answered {
         None => Ok(()),
         Some(Ok(answer)) => match end::complete(app, &acting, turn, token, &mut live, answer).await {
@@ -211,7 +267,9 @@ async fn turn(app: &App, begun: Begun) {
     };
     if let Err(cause) = ended {
         tracing::error!(%cause, turn_id = %turn.turn_id, "a turn's end could not be written down; its lease will run out");
+        return None;
     }
+    said
 }
 
 /// As an HTTP client would be told.
@@ -222,24 +280,120 @@ fn reason(error: TurnError) -> Reason {
             Reason::new(error.code.clone(), error.detail.clone())
         }
         TurnError::TimedOut => Reason::new("turn_timeout", error.to_string()),
+        TurnError::NoSummary => Reason::new("no_summary", error.to_string()),
         TurnError::Live(_) => Reason::new("unavailable", "the session could not be written; ask again"),
     }
 }
 
 async fn answer(app: &App, begun: &Begun, live: &mut Live) -> Result<Answer, TurnError> {
     let plan = plan(app, begun).await?;
-    let history = {
+    let mut history = {
         let mut tx = app.tenant_tx(&begun.allowed).await.map_err(ChatError::from)?;
         sessions::messages(&mut tx, begun.turn.session_id).await.map_err(ChatError::from)?
     };
-    match plan.agent {
-        Some(ref agent) => by_agent(app, begun, live, agent, &plan, history).await,
+    let time = app.config.agent_time_limit;
+    if begun.prompt.summarize {
+        let asking = summary(app, begun, &plan, &history);
+        return tokio::time::timeout(time, asking).await.unwrap_or(Err(TurnError::TimedOut));
+    }
+    let (emit, emitted) = mpsc::channel(EMITTED_WAITING_MAX);
+    let source = Source {
+        app: app.clone(),
+        allowed: begun.allowed.clone(),
+        turn: begun.turn,
+        model: format!("{}/{}", plan.provider, plan.model),
+    };
+    let chain = chain(&source, begun, &plan, emit).await.map_err(ChatError::from)?;
+    let handed_on = hand_on(&source, &begun.prompt.subtasks, &chain, live).await?;
+    history.extend(handed_on.iter().cloned());
+    let mut answer = match plan.agent {
+        Some(ref agent) => by_agent(app, &chain, emitted, live, agent, &source.model, history).await?,
+        None => {
+            let asking = by_model(app, begun, live, &plan, &chain, history);
+            tokio::time::timeout(chain.time_left(), asking).await.unwrap_or(Err(TurnError::TimedOut))?
+        }
+    };
+    answer.messages.splice(0..0, handed_on);
+    if let Some(context) = &mut answer.context {
+        context.limit = plan.context_limit;
+    }
+    Ok(answer)
+}
+
+/// The chain of a turn: one of its own, or a part of that of the agent that asked for it.
+async fn chain(
+    source: &Source,
+    begun: &Begun,
+    plan: &Plan,
+    emit: mpsc::Sender<Emitted>,
+) -> sqlx::Result<Chain> {
+    let app = &source.app;
+    let tools = plan.agent.as_ref().and_then(|agent| agent.tools.as_ref());
+    let catalog = Arc::new(plan.catalog.clone().chosen(tools));
+    let session_id = begun.turn.session_id;
+    let chain = match &begun.under {
+        Some(under) => under.handed_on(session_id, catalog, emit),
         None => {
             let time = app.config.agent_time_limit;
-            let asking = by_model(app, begun, live, &plan, history);
-            tokio::time::timeout(time, asking).await.unwrap_or(Err(TurnError::TimedOut))
+            Chain::start(app, &begun.allowed, catalog, Some(session_id), time, Some(emit))
         }
+    };
+    let gate = Arc::new(Gate::new(app, &Acting::of(&begun.allowed), begun.turn));
+    let chain = chain.asking(gate.clone());
+    let Some(agent) = &plan.agent else { return Ok(chain) };
+    Ok(match Task::of(source, &gate, agent).await? {
+        Some(task) => chain.delegating(task),
+        None => chain,
+    })
+}
+
+/// Lets other agents do what the prompt asks of them, side by side; what is said of it in the conversation: as if the
+/// model had called the tool. One that fails is told to the model like any other call that does.
+async fn hand_on(
+    source: &Source,
+    tasks: &[Subtask],
+    chain: &Chain,
+    live: &mut Live,
+) -> Result<Vec<Value>, TurnError> {
+    if tasks.is_empty() {
+        return Ok(vec![]);
     }
+    let members = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let mut calls = vec![];
+    for task in tasks {
+        let id = format!("task_{}", source.app.new_id().simple());
+        let arguments = json!(task).to_string();
+        live.told("tool_call", members(json!({ "id": id, "name": tool::NAME, "arguments": arguments })));
+        let function = json!({ "name": tool::NAME, "arguments": arguments });
+        calls.push(json!({ "id": id, "type": "function", "function": function }));
+    }
+    let chain = chain.deeper(chain.time_left()).unwrap_or_else(|| chain.clone());
+    // Tasks of their own: one that holds a row goes on while what is told here waits for it.
+    let running = join_all(tasks.iter().cloned().map(|task| {
+        let (source, chain) = (source.clone(), chain.clone());
+        let running = async move { subagents::run::run(&source, &chain, &task).await };
+        AbortOnDropHandle::new(tokio::spawn(running))
+    }));
+    tokio::pin!(running);
+    let results = loop {
+        tokio::select! {
+            biased;
+            () = live.due() => live.flush().await?,
+            results = &mut running => break results,
+        }
+    };
+    let mut messages = vec![json!({ "role": "assistant", "content": null, "tool_calls": calls })];
+    for (call, result) in calls.iter().zip(results) {
+        let (ok, content) = match result {
+            Ok(Ok(said)) => (true, said),
+            Ok(Err(error)) => (false, format!("Error: {error}")),
+            Err(_) => (false, "Error: the task was broken off".to_owned()),
+        };
+        let told = json!({ "id": call["id"], "name": tool::NAME, "ok": ok, "output": content });
+        live.told("tool_result", members(told));
+        messages.push(json!({ "role": "tool", "tool_call_id": call["id"], "content": content }));
+    }
+    Ok(messages)
 }
 
 /// Who answers, with what.
@@ -247,6 +401,8 @@ struct Plan {
     agent: Option<Agent>,
     provider: String,
     model: String,
+    /// How many tokens the model takes, where that is known.
+    context_limit: Option<i64>,
     catalog: Catalog,
 }
 
@@ -266,33 +422,27 @@ async fn plan(app: &App, begun: &Begun) -> Result<Plan, ChatError> {
         begun.prompt.model.clone().or(session_model).or(of_agent).or_else(|| tenant.default_model.clone());
     let id = ModelId::parse(&wanted.ok_or(ChatError::NoModel)?).map_err(ChatError::Request)?;
     let (provider, model) = full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
-    Ok(Plan { agent, provider, model, catalog })
+    let context_limit = sources::context_of(app, begun.turn.app_id, &provider, &model).await?;
+    Ok(Plan { agent, provider, model, context_limit, catalog })
 }
 
 async fn by_agent(
     app: &App,
-    begun: &Begun,
+    chain: &Chain,
+    mut emitted: mpsc::Receiver<Emitted>,
     live: &mut Live,
     agent: &Agent,
-    plan: &Plan,
+    model: &str,
     history: Vec<Value>,
 ) -> Result<Answer, TurnError> {
-    let (emit, mut emitted) = mpsc::channel(EMITTED_WAITING_MAX);
-    let acting = Acting::of(&begun.allowed);
-    let gate = Gate::new(app, &acting, begun.turn);
-    let catalog = Arc::new(plan.catalog.clone().chosen(agent.tools.as_ref()));
-    let time_limit = app.config.agent_time_limit;
-    let session_id = Some(begun.turn.session_id);
-    let chain =
-        Chain::start(app, &begun.allowed, catalog, session_id, time_limit, Some(emit)).asking(Arc::new(gate));
     let options = agent.temperature.map(|temperature| json!({ "temperature": temperature }));
     let task = run::Task {
-        model: format!("{}/{}", plan.provider, plan.model),
+        model: model.to_owned(),
         messages: history,
         options: options.unwrap_or_else(|| json!({})),
         client_tools: vec![],
     };
-    let running = run::run(app, &chain, agent, task);
+    let running = run::run(app, chain, agent, task);
     tokio::pin!(running);
     let ended = loop {
         tokio::select! {
@@ -306,7 +456,48 @@ async fn by_agent(
         hear(live, event);
     }
     let ended = ended.map_err(ChatError::from)?;
-    Ok(Answer { messages: ended.messages, finish: ended.finish.as_str(), usage: chain.usage() })
+    Ok(Answer {
+        messages: ended.messages,
+        finish: ended.finish.as_str(),
+        usage: chain.usage(),
+        context: chain.last_usage().map(context_of),
+        summary: None,
+    })
+}
+
+/// How long a conversation is after this call.
+fn context_of(usage: Usage) -> Context {
+    Context { tokens: i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX), limit: None }
+}
+
+/// A model sums the conversation up. Nothing of it is told before it is whole: one that fails leaves nothing behind.
+async fn summary(app: &App, begun: &Begun, plan: &Plan, history: &[Value]) -> Result<Answer, TurnError> {
+    let full = format!("{}/{}", plan.provider, plan.model);
+    let request = summarize::request(&full, history).map_err(ChatError::Request)?;
+    let origin = Origin { session_id: Some(begun.turn.session_id), ..Origin::default() };
+    let asked = gateway::ask(app, &begun.allowed, (&plan.provider, &plan.model), &request, origin);
+    let mut reply = asked.await.map_err(ChatError::from)?;
+    let (mut text, mut finish) = (String::new(), FinishReason::Stop);
+    while let Some(event) = reply.next().await {
+        match event.map_err(|error| ChatError::from(GatewayError::from(error)))? {
+            Event::Text(piece) if text.len() < SUMMARY_BYTES_MAX => text.push_str(&piece),
+            Event::Finish(reason) => finish = reason,
+            _ => {}
+        }
+    }
+    if finish != FinishReason::Stop || text.trim().is_empty() || text.len() > SUMMARY_BYTES_MAX {
+        return Err(TurnError::NoSummary);
+    }
+    // What the next call reads at the least.
+    let written = Usage { prompt_tokens: 0, ..reply.usage() };
+    let context = Context { limit: plan.context_limit, ..context_of(written) };
+    Ok(Answer {
+        messages: vec![],
+        finish: finish.as_str(),
+        usage: reply.usage(),
+        context: Some(context),
+        summary: Some(text.trim().to_owned()),
+    })
 }
 
 fn hear(live: &mut Live, event: Emitted) {
@@ -323,6 +514,7 @@ async fn by_model(
     begun: &Begun,
     live: &mut Live,
     plan: &Plan,
+    chain: &Chain,
     history: Vec<Value>,
 ) -> Result<Answer, TurnError> {
     let full = format!("{}/{}", plan.provider, plan.model);
@@ -356,5 +548,11 @@ async fn by_model(
             | Event::Alternative { .. } => {}
         }
     }
-    Ok(Answer { messages: vec![whole.message().to_value()], finish: finish.as_str(), usage: reply.usage() })
+    Ok(Answer {
+        messages: vec![whole.message().to_value()],
+        finish: finish.as_str(),
+        usage: chain.usage().and(&reply.usage()),
+        context: Some(context_of(reply.usage())),
+        summary: None,
+    })
 }

@@ -13,11 +13,13 @@ use crate::{
     models::Usage,
     sessions::{
         Status,
+        context::Context,
         log::{self, Draft, Kind, Written},
-        messages::{self, NewMessage},
-        permissions, status, store as sessions,
+        messages::{self, MessageKind, NewMessage},
+        permissions, status, store as sessions, subagents,
     },
 };
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -28,9 +30,24 @@ pub(super) struct Answer {
     pub(super) messages: Vec<Value>,
     /// Why it ended: `stop`, `length`, ….
     pub(super) finish: &'static str,
-    /// What its model calls used.
+    /// What its model calls used, those of agents below it too.
     pub(super) usage: Usage,
+    /// How long the conversation has become, where that is known.
+    pub(super) context: Option<Context>,
+    /// The summary that it is, in the place of messages.
+    pub(super) summary: Option<String>,
 }
+
+impl Answer {
+    /// What it says last.
+    pub(super) fn last_words(&self) -> String {
+        let said = self.messages.iter().rev().find(|message| message["role"] == "assistant");
+        said.and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned()
+    }
+}
+
+/// Why a turn was ended that was a part of another.
+pub(crate) const ABOVE_ENDED: &str = "the turn that asked for it has ended";
 
 /// Ends a turn with its answer, in one transaction.
 ///
@@ -53,6 +70,19 @@ pub(super) async fn complete(
     }
     store::end(tx.conn(), turn.turn_id, State::Done, None, now).await?;
     let mut drafts = live.take();
+    let (below, told_below) = cut_below(app, tx.conn(), turn).await?;
+    drafts.extend(below);
+    if let Some(text) = answer.summary {
+        sessions::forget_reverted(tx.conn(), turn.session_id).await?;
+        let summary = NewMessage {
+            message_id: store::message_of(tx.conn(), turn.turn_id).await?,
+            turn_id,
+            message: json!({ "role": "assistant", "content": text }),
+            reasoning: None,
+            kind: MessageKind::Summary,
+        };
+        drafts.extend(keep(app, tx.conn(), turn, vec![summary]).await?);
+    }
     let (named, untrue) =
         std::mem::take(&mut live.steps).name(turn.turn_id, answer.messages, || app.new_id());
     drafts.extend(
@@ -62,14 +92,50 @@ pub(super) async fn complete(
     );
     drafts.extend(keep(app, tx.conn(), turn, named).await?);
     drafts.push(Draft::new(Kind::TokenUsage, turn_id, json!(answer.usage)));
+    if let Some(context) = answer.context {
+        sessions::set_context(tx.conn(), turn.session_id, Some(context)).await?;
+        drafts.push(context.told(turn.turn_id));
+    }
     drafts.extend(permissions::close(tx.conn(), turn.turn_id, now).await?);
     drafts.push(ended(turn, State::Done, json!({ "finish_reason": answer.finish })));
     drafts.extend(status::go(tx.conn(), turn.session_id, Status::Idle, None).await?);
     let written = log::write(app, tx.conn(), (turn.session_id, turn.app_id), drafts).await?;
     log::store::prune(tx.conn(), turn.session_id, EVENTS_KEPT_MAX).await?;
     tx.commit().await?;
-    written.tell(app);
+    written.with(told_below).tell(app);
     Ok(())
+}
+
+/// [`cut`], which ends what is below as well.
+fn cut_boxed<'a>(
+    app: &'a App,
+    conn: &'a mut PgConnection,
+    turn: Running,
+    state: State,
+    reason: &'a Reason,
+) -> BoxFuture<'a, sqlx::Result<Option<Written>>> {
+    Box::pin(cut(app, conn, turn, state, reason))
+}
+
+/// Ends what other agents still do for a turn; what is told of it, in its log and in theirs. The caller holds the
+/// session's row: rows of sessions below come after it.
+async fn cut_below(
+    app: &App,
+    conn: &mut PgConnection,
+    above: Running,
+) -> sqlx::Result<(Vec<Draft>, Vec<Written>)> {
+    let (mut drafts, mut told) = (vec![], vec![]);
+    for (session_id, turn_id) in subagents::store::running_for(conn, above.turn_id).await? {
+        sessions::lock_of_any(conn, session_id).await?;
+        let below = Running { session_id, app_id: above.app_id, turn_id };
+        let reason = Reason::new("aborted", ABOVE_ENDED);
+        if let Some(written) = cut_boxed(app, conn, below, State::Aborted, &reason).await? {
+            told.push(written);
+            let (state, why) = (State::Aborted.name(), Some(ABOVE_ENDED));
+            drafts.push(subagents::run::finished_draft(above, below, state, why));
+        }
+    }
+    Ok((drafts, told))
 }
 
 /// Ends the turn that runs in a session without an answer: what it said so far stays. The caller holds the session's
@@ -93,12 +159,14 @@ pub(crate) async fn cut(
     let told = log::store::of_turn(conn, turn.session_id, turn.turn_id).await?;
     let said = Steps::of_events(&told).into_messages(turn.turn_id);
     let mut drafts = keep(app, conn, turn, said).await?;
+    let (below, told_below) = cut_below(app, conn, turn).await?;
+    drafts.extend(below);
     drafts.extend(permissions::close(conn, turn.turn_id, now).await?);
     drafts.push(ended(turn, state, json!({ "reason": reason })));
     drafts.extend(status::go(conn, turn.session_id, Status::Idle, None).await?);
     let written = log::write(app, conn, (turn.session_id, turn.app_id), drafts).await?;
     log::store::prune(conn, turn.session_id, EVENTS_KEPT_MAX).await?;
-    Ok(Some(written))
+    Ok(Some(written.with(told_below)))
 }
 
 /// Ends the turn of a session whose lease has run out: its host died. The caller holds the session's row and has seen
@@ -164,7 +232,7 @@ fn ended(turn: Running, state: State, more: Value) -> Draft {
 }
 
 /// Cuts a turn whose own run found that it cannot go on.
-pub(super) async fn fail(
+pub(in crate::sessions) async fn fail(
     app: &App,
     acting: &Acting,
     turn: Running,

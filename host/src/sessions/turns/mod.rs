@@ -16,9 +16,13 @@ pub mod running;
 pub(super) mod store;
 pub mod transcript;
 
-use super::permissions::Policy;
+use super::{
+    log::{Draft, Kind},
+    permissions::Policy,
+    subagents::Subtask,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// How a turn stands.
@@ -62,6 +66,38 @@ pub struct Prompt {
     /// The session's rules from this turn on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Policy>,
+    /// What other agents do first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subtasks: Vec<Subtask>,
+    /// Nothing is asked: the conversation is summed up.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub summarize: bool,
+}
+
+impl Prompt {
+    /// A prompt with this content that leaves all else to the session.
+    pub fn new(content: Value) -> Prompt {
+        Prompt { content, agent: None, model: None, permissions: None, subtasks: vec![], summarize: false }
+    }
+
+    /// What is told of its turn: by which message it begins, or which it is to write.
+    pub(super) fn draft(&self, kind: Kind, turn_id: Uuid, message_id: Uuid) -> Draft {
+        let mut data = json!({ "message_id": message_id });
+        if self.summarize {
+            data["summary"] = json!(true);
+        }
+        Draft::new(kind, Some(turn_id), data)
+    }
+
+    /// A wish for a summary, written by this model.
+    pub fn summary(model: Option<String>) -> Prompt {
+        Prompt { model, summarize: true, ..Prompt::new(Value::Null) }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Why a turn did not end with an answer, for programs and for people.

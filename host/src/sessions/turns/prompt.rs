@@ -6,25 +6,23 @@ use super::{
     drive, end, store,
 };
 use crate::{
-    agents::{self, ChooseError},
     app::App,
-    chat::send::{ChatError, full_id},
+    chat::send::ChatError,
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_CHARS, TURNS_WAITING_MAX},
-    models::ModelId,
     sessions::{
         SessionError, Status,
+        context::summarize::SummarizeInput,
         instances::{self, Target, provision},
         log::{self, Draft, Kind},
         permissions::Policy,
-        status, store as sessions,
+        status, store as sessions, wishes,
     },
-    tenants::configure,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A prompt, as it is sent.
@@ -91,6 +89,9 @@ pub enum PromptError {
     /// Too many wait.
     #[error("{TURNS_WAITING_MAX} turns wait in this session already; wait for one to end")]
     TooMany,
+    /// All of it is summed up.
+    #[error("nothing was said since the last summary")]
+    NothingNew,
     /// Who would answer.
     #[error(transparent)]
     Chat(#[from] ChatError),
@@ -99,12 +100,6 @@ pub enum PromptError {
 impl From<sqlx::Error> for PromptError {
     fn from(cause: sqlx::Error) -> PromptError {
         PromptError::Session(cause.into())
-    }
-}
-
-impl From<ChooseError> for PromptError {
-    fn from(cause: ChooseError) -> PromptError {
-        PromptError::Chat(cause.into())
     }
 }
 
@@ -129,10 +124,60 @@ pub async fn prompt(
     }
     let may_chat = Allowed::<may::ChatSend>::judge(Some(allowed.caller()), None).map_err(ChatError::from)?;
     let agent = input.agent.or(read.agent);
-    check(app, &may_chat, agent.as_deref(), input.model.as_deref()).await?;
+    wishes::check(app, &may_chat, agent.as_deref(), input.model.as_deref()).await?;
+    for task in &read.subtasks {
+        wishes::check(app, &may_chat, Some(&task.agent), task.model.as_deref()).await?;
+    }
     let when_busy = if input.queue { WhenBusy::Queue } else { input.when_busy };
-    let prompt = Prompt { content: read.content, agent, model: input.model, permissions: input.permissions };
+    let prompt = Prompt {
+        agent,
+        model: input.model,
+        permissions: input.permissions,
+        subtasks: read.subtasks,
+        ..Prompt::new(read.content)
+    };
+    let told = input.parts.iter().map(Part::told).collect();
+    let new = New { prompt, message_id: input.message_id, when_busy, told, words: read.words };
+    keep(app, allowed, session_id, new).await
+}
 
+/// Takes a wish for a summary: a turn of its own, which waits for no other.
+///
+/// # Errors
+/// [`PromptError`]; then nothing was changed.
+pub async fn summarize(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session_id: Uuid,
+    input: SummarizeInput,
+) -> Result<Accepted, PromptError> {
+    let may_chat = Allowed::<may::ChatSend>::judge(Some(allowed.caller()), None).map_err(ChatError::from)?;
+    wishes::check(app, &may_chat, None, input.model.as_deref()).await?;
+    let prompt = Prompt::summary(input.model);
+    let new =
+        New { prompt, message_id: None, when_busy: WhenBusy::Reject, told: vec![], words: String::new() };
+    keep(app, allowed, session_id, new).await
+}
+
+/// A turn to be.
+struct New {
+    prompt: Prompt,
+    message_id: Option<Uuid>,
+    when_busy: WhenBusy,
+    /// The parts of its message, as the log tells them.
+    told: Vec<Value>,
+    /// The words of its message.
+    words: String,
+}
+
+/// Keeps a turn, and lets it run where nothing stands in its way.
+async fn keep(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session_id: Uuid,
+    new: New,
+) -> Result<Accepted, PromptError> {
+    let New { prompt, message_id, when_busy, told: parts, words } = new;
     let now = app.now();
     let app_id = allowed.app().app_id;
     let mut tx = app.tenant_tx(allowed).await?;
@@ -140,7 +185,7 @@ pub async fn prompt(
     if session.expires_at <= now {
         return Err(SessionError::Expired.into());
     }
-    let message_id = input.message_id.unwrap_or_else(|| app.new_id());
+    let message_id = message_id.unwrap_or_else(|| app.new_id());
     if let Some(turn_id) = store::of_message(&mut tx, session_id, message_id).await? {
         // Sent again by a client that did not hear of the first time.
         return Ok(Accepted { message_id, turn_id, cursor: None });
@@ -163,6 +208,9 @@ pub async fn prompt(
     if interrupts && taken && running.is_none() {
         return Err(PromptError::Busy);
     }
+    if prompt.summarize && !sessions::says_something_new(&mut tx, session_id).await? {
+        return Err(PromptError::NothingNew);
+    }
     let mut told = vec![];
     if let Some(running) = running.filter(|_| interrupts) {
         let reason = Reason::new("interrupted", "another prompt took its place");
@@ -173,9 +221,9 @@ pub async fn prompt(
         audit::write(app, &mut tx, allowed, entry).await?;
     }
     let mut titled = None;
-    if session.title.is_empty() && !read.words.is_empty() {
-        let title = title(&read.words);
-        let changes = sessions::Changes { title: Some(&title), agent: None, model: None, permissions: None };
+    if session.title.is_empty() && !words.is_empty() {
+        let title = title(&words);
+        let changes = sessions::Changes { title: Some(&title), ..sessions::Changes::default() };
         sessions::change(&mut tx, session_id, &changes).await?;
         titled = Some(Draft::new(Kind::SessionUpdated, None, json!({ "title": title })));
     }
@@ -189,20 +237,20 @@ pub async fn prompt(
         prompt: &prompt,
         credential_id: allowed.caller().credential_id,
         request_id: &allowed.caller().request_id,
+        parent_turn_id: None,
         now,
     };
-    store::insert(&mut tx, &new).await?;
+    store::insert(tx.conn(), &new).await?;
     sessions::touch(&mut tx, session_id, now, now + app.config.session_ttl).await?;
-    let mut drafts: Vec<_> = input
-        .parts
-        .iter()
+    let mut drafts: Vec<_> = parts
+        .into_iter()
         .map(|part| {
-            let data = json!({ "message_id": message_id, "role": "user", "part": part.told() });
+            let data = json!({ "message_id": message_id, "role": "user", "part": part });
             Draft::new(Kind::MessageAppend, Some(turn_id), data)
         })
         .collect();
     drafts.extend(titled);
-    drafts.push(Draft::new(Kind::TurnQueued, Some(turn_id), json!({ "message_id": message_id })));
+    drafts.push(prompt.draft(Kind::TurnQueued, turn_id, message_id));
     // Where it runs on nothing, it is made ready first.
     let instance_id = app.new_id();
     let wakes = matches!(session.status, Status::Stopped | Status::Error);
@@ -226,26 +274,8 @@ pub async fn prompt(
     Ok(Accepted { message_id, turn_id, cursor })
 }
 
-/// Whether the agent and the model that are named are there.
-async fn check(
-    app: &App,
-    allowed: &Allowed<may::ChatSend>,
-    agent: Option<&str>,
-    model: Option<&str>,
-) -> Result<(), PromptError> {
-    if agent.is_some() {
-        agents::choose(app, allowed, agent).await?;
-    }
-    if let Some(model) = model {
-        let id = ModelId::parse(model).map_err(ChatError::Request)?;
-        let (tenant, _providers) = configure::read(app, allowed).await?;
-        full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
-    }
-    Ok(())
-}
-
 /// The first words of the first message.
-fn title(words: &str) -> String {
+pub(in crate::sessions) fn title(words: &str) -> String {
     let words: Vec<&str> = words.split_whitespace().collect();
     let words = words.join(" ");
     match words.char_indices().nth(SESSION_TITLE_CHARS) {

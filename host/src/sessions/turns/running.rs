@@ -16,14 +16,14 @@ pub struct RunningTurns(Mutex<HashMap<Uuid, CancellationToken>>);
 
 impl RunningTurns {
     /// A turn begins here; the token is cancelled when it is cut from outside.
-    pub(super) fn enter(&self, turn_id: Uuid) -> CancellationToken {
+    pub(in crate::sessions) fn enter(&self, turn_id: Uuid) -> CancellationToken {
         let token = CancellationToken::new();
         self.lock().insert(turn_id, token.clone());
         token
     }
 
     /// A turn has ended here.
-    pub(super) fn leave(&self, turn_id: Uuid) {
+    pub(in crate::sessions) fn leave(&self, turn_id: Uuid) {
         self.lock().remove(&turn_id);
     }
 

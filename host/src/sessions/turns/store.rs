@@ -7,25 +7,27 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-pub(super) struct NewTurn<'a> {
-    pub(super) turn_id: Uuid,
-    pub(super) session_id: Uuid,
-    pub(super) app_id: Uuid,
+pub(in crate::sessions) struct NewTurn<'a> {
+    pub(in crate::sessions) turn_id: Uuid,
+    pub(in crate::sessions) session_id: Uuid,
+    pub(in crate::sessions) app_id: Uuid,
     /// Before all that wait, rather than after them.
-    pub(super) first: bool,
-    pub(super) message_id: Uuid,
-    pub(super) prompt: &'a Prompt,
-    pub(super) credential_id: Option<Uuid>,
-    pub(super) request_id: &'a str,
-    pub(super) now: DateTime<Utc>,
+    pub(in crate::sessions) first: bool,
+    pub(in crate::sessions) message_id: Uuid,
+    pub(in crate::sessions) prompt: &'a Prompt,
+    pub(in crate::sessions) credential_id: Option<Uuid>,
+    pub(in crate::sessions) request_id: &'a str,
+    /// The turn it is a part of.
+    pub(in crate::sessions) parent_turn_id: Option<Uuid>,
+    pub(in crate::sessions) now: DateTime<Utc>,
 }
 
-pub(super) async fn insert(tx: &mut TenantTx, new: &NewTurn<'_>) -> sqlx::Result<()> {
+pub(in crate::sessions) async fn insert(conn: &mut PgConnection, new: &NewTurn<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into session_turns (turn_id, session_id, app_id, position, state, message_id, prompt, credential_id,
-           request_id, created_at)
+           request_id, created_at, parent_turn_id)
          select $1, $2, $3, case when $4 then coalesce(min(position), 0) - 1 else coalesce(max(position), 0) + 1 end,
-           'queued', $5, $6, $7, $8, $9
+           'queued', $5, $6, $7, $8, $9, $10
          from session_turns where session_id = $2",
     )
     .bind(new.turn_id)
@@ -37,7 +39,8 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewTurn<'_>) -> sqlx::Result
     .bind(new.credential_id)
     .bind(new.request_id)
     .bind(new.now)
-    .execute(tx.conn())
+    .bind(new.parent_turn_id)
+    .execute(conn)
     .await
     .map(drop)
 }
@@ -52,6 +55,14 @@ pub(super) async fn of_message(
         .bind(session_id)
         .bind(message_id)
         .fetch_optional(tx.conn())
+        .await
+}
+
+/// The message a turn began with, or is to write.
+pub(super) async fn message_of(conn: &mut PgConnection, turn_id: Uuid) -> sqlx::Result<Uuid> {
+    sqlx::query_scalar("select message_id from session_turns where turn_id = $1")
+        .bind(turn_id)
+        .fetch_one(conn)
         .await
 }
 

@@ -4,7 +4,7 @@
 
 use super::super::{
     log::{Event, Kind},
-    messages::NewMessage,
+    messages::{MessageKind, NewMessage},
 };
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -121,7 +121,8 @@ impl Steps {
                 Some(step) => (step.message_id, Some(step.reasoning).filter(|text| !text.is_empty())),
                 None => (new_id(), None),
             };
-            NewMessage { message_id, turn_id: Some(turn_id), message, reasoning }
+            let kind = MessageKind::Message;
+            NewMessage { message_id, turn_id: Some(turn_id), message, reasoning, kind }
         });
         let named = named.collect();
         (named, told.map(|step| step.message_id).collect())
@@ -144,13 +145,16 @@ impl Step {
             json!({ "role": "tool", "tool_call_id": call.id, "content": content })
         });
         let reasoning = Some(self.reasoning).filter(|text| !text.is_empty());
-        let first = NewMessage { message_id: self.message_id, turn_id: Some(turn_id), message, reasoning };
+        let kind = MessageKind::Message;
+        let first =
+            NewMessage { message_id: self.message_id, turn_id: Some(turn_id), message, reasoning, kind };
         // The database names them: nobody was told of them but as parts of the call.
         let answers = answers.map(|message| NewMessage {
             message_id: Uuid::nil(),
             turn_id: Some(turn_id),
             message,
             reasoning: None,
+            kind,
         });
         std::iter::once(first).chain(answers).collect()
     }
