@@ -203,6 +203,12 @@ pub const SUMMARY_BYTES_MAX: usize = 64 << 10;
 /// What a summary is made of: of one message, or one answer of a tool, in bytes of text.
 pub const SUMMARY_PART_BYTES_MAX: usize = 16 << 10;
 
+/// How long a link shows a conversation unless told: a week to read it. It ends with the session at the latest.
+pub const SHARE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest, in seconds: a quarter of a year.
+pub const SHARE_LIFE_SECONDS_MAX: u64 = 90 * 24 * 60 * 60;
+/// How often a minute conversations are read by links from one address: one a second, and no place to guess from.
+pub const SHARED_READS_PER_MINUTE: u32 = 60;
 
 /// A command's template, or its description.
 pub const COMMAND_BYTES_MAX: usize = 32 << 10;

@@ -74,6 +74,7 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/readyz" => ops::readyz, public;
     GET "/version" => ops::version, public;
     GET "/metrics" => ops::metrics, public;
+    GET "/s/{token}" => sessions::share::routes::read, public;
     GET "/platform/v1/whoami" => grants::routes::whoami, any;
     POST "/v1/register" => tenants::routes::register, public;
     POST "/v1/auth/signup" => people::routes::signup, public;
@@ -204,6 +205,8 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/sessions/{id}/fork" => sessions::routes::fork, SessionsWrite;
     GET "/v1/sessions/{id}/children" => sessions::routes::children, SessionsRead;
     POST "/v1/sessions/{id}/summarize" => sessions::routes::summarize, SessionsPrompt;
+    POST "/v1/sessions/{id}/share" => sessions::share::routes::create, SessionsWrite;
+    DELETE "/v1/sessions/{id}/share" => sessions::share::routes::delete, SessionsWrite;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
     GET "/v1/sessions/{id}/messages" => sessions::routes::list_messages, SessionsRead;
     GET "/v1/sessions/{id}/timeline" => sessions::routes::timeline, SessionsRead;

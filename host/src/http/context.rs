@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::{
     net::{IpAddr, SocketAddr},
     time::Instant,
@@ -47,6 +47,16 @@ pub async fn name_request(State(app): State<App>, mut request: Request, next: Ne
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// How the client reaches us, as it says itself: what is written to it, nobody else reads.
+pub(crate) fn own_origin(app: &App, headers: &HeaderMap) -> String {
+    let scheme = if app.config.is_production() { "https" } else { "http" };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain = |host: &&str| {
+        host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
+    };
+    format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
 }
 
 /// A method as a label: a client may make up as many methods as it likes.

@@ -12,5 +12,6 @@ pub mod render;
 
 pub use body::{Json, NoContent};
 pub use context::RequestContext;
+pub(crate) use context::own_origin;
 pub use extract::Params;
 pub use page::{Page, Paged};

@@ -8,7 +8,7 @@ use crate::{
     error::ApiError,
     limits::{
         APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE, LOGINS_PER_ADDRESS_PER_MINUTE,
-        LOGINS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
+        LOGINS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE, SHARED_READS_PER_MINUTE,
     },
     registry::PluginName,
 };
@@ -28,6 +28,7 @@ pub struct RateLimits {
     login_addresses: DefaultKeyedRateLimiter<Option<IpAddr>>,
     device_requests: DefaultKeyedRateLimiter<Option<IpAddr>>,
     secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
+    shared_reads: DefaultKeyedRateLimiter<Option<IpAddr>>,
     per_minute: u32,
 }
 
@@ -48,8 +49,20 @@ impl RateLimits {
             secret_questions: RateLimiter::keyed(Quota::per_minute(at_least_one(
                 SECRET_QUESTIONS_PER_MINUTE,
             ))),
+            shared_reads: RateLimiter::keyed(Quota::per_minute(at_least_one(SHARED_READS_PER_MINUTE))),
             per_minute,
         }
+    }
+
+    /// Takes one reading of a shared conversation from an address's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn shared_read(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.shared_reads, &ip).map_err(|wait| {
+            let text = "too many conversations were read from this address; wait";
+            ApiError::rate_limited("too_many_shared_reads", text, whole_seconds(wait))
+        })
     }
 
     /// Takes one question for a secret from a plugin's bucket; how long to wait where it is empty.
@@ -152,6 +165,7 @@ impl RateLimits {
         self.login_addresses.retain_recent();
         self.device_requests.retain_recent();
         self.secret_questions.retain_recent();
+        self.shared_reads.retain_recent();
     }
 
     /// Writes the limit into an answer's headers.

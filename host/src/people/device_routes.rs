@@ -8,7 +8,7 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, Scopes, action::may},
-    http::{Json, NoContent, RequestContext},
+    http::{Json, NoContent, RequestContext, own_origin},
     limits::{
         CODES_LOCKED_FOR, DEVICE_NAME_CHARS_MAX, DEVICE_POLL_INTERVAL, DEVICE_REQUEST_LIFE,
         PERSONAL_TOKEN_LIFE_SECONDS_MAX,
@@ -16,7 +16,7 @@ use crate::{
 };
 use axum::{Extension, extract::State, response::IntoResponse};
 use chrono::Duration;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ pub async fn begin(
     app.rate_limits.device_request(context.ip)?;
     let asking = Asking { client: body.client, hostname, scopes };
     let begun = device::begin(&app, context, &asking).await?;
-    let page = format!("{}{PAGE}", origin(&app, &headers));
+    let page = format!("{}{PAGE}", own_origin(&app, &headers));
     Ok(Json(json!({
         "device_code": begun.device_code.expose_secret(),
         "user_code": begun.user_code,
@@ -93,16 +93,6 @@ fn wanted_scopes(names: &[String]) -> ApiResult<Scopes> {
         return Err(invalid(text.to_owned()));
     }
     Ok(scopes)
-}
-
-/// How the client reaches us, as it says itself: what is written to it, nobody else reads.
-fn origin(app: &App, headers: &HeaderMap) -> String {
-    let scheme = if app.config.is_production() { "https" } else { "http" };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let plain = |host: &&str| {
-        host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
-    };
-    format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
 }
 
 /// `POST /platform/v1/auth/token`

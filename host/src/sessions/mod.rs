@@ -22,6 +22,7 @@ pub mod manage;
 pub mod messages;
 pub mod permissions;
 pub mod routes;
+pub mod share;
 pub mod status;
 mod store;
 mod stream;

@@ -33,6 +33,8 @@ pub struct Replacement {
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
     pub predefined_agents: Option<Vec<String>>,
+    /// Whether its sessions may be shown to whoever has a link.
+    pub session_sharing: bool,
 }
 
 /// What is offered of what we ship.
@@ -169,6 +171,7 @@ pub async fn replace(
         model_aliases: with.model_aliases,
         predefined_tools: with.predefined_tools,
         predefined_agents: with.predefined_agents,
+        session_sharing: with.session_sharing,
         updated_at: app.now(),
         ..before.clone()
     };

@@ -31,6 +31,8 @@ pub struct NewApp {
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
     pub predefined_agents: Option<Vec<String>>,
+    /// Whether its sessions may be shown to whoever has a link.
+    pub session_sharing: bool,
 }
 
 /// An app just made.
@@ -115,6 +117,7 @@ pub(crate) async fn create_in(
         model_aliases: new.model_aliases,
         predefined_tools: new.predefined_tools,
         predefined_agents: new.predefined_agents,
+        session_sharing: new.session_sharing,
         created_at: app.now(),
         updated_at: app.now(),
     };

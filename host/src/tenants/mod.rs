@@ -71,6 +71,8 @@ pub struct AppRow {
     pub predefined_tools: Option<Vec<String>>,
     /// The predefined agents it wants; none: all.
     pub predefined_agents: Option<Vec<String>>,
+    /// Whether its sessions may be shown to whoever has a link.
+    pub session_sharing: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -103,6 +105,7 @@ impl AppRow {
             "defaultModel": default_model,
             "modelAliases": self.model_aliases,
             "includePredefined": { "tools": self.predefined_tools, "agents": self.predefined_agents },
+            "sessionSharing": self.session_sharing,
             "createdAt": time(self.created_at),
             "updatedAt": time(self.updated_at),
         })

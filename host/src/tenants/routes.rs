@@ -44,6 +44,9 @@ pub struct TenantInput {
     model_aliases: Aliases,
     /// What is offered of what we ship; all, unless given.
     include_predefined: Option<IncludePredefined>,
+    /// Whether its sessions may be shown to whoever has a link; no, unless given.
+    #[serde(default)]
+    session_sharing: bool,
     /// Shown by GET, ignored by PUT.
     #[serde(rename = "createdAt")]
     _created_at: Option<String>,
@@ -95,6 +98,7 @@ pub async fn create_tenant(
         model_aliases: body.model_aliases,
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
+        session_sharing: body.session_sharing,
     };
     let created = create::create(&app, allowed.caller(), new).await?;
     Ok((StatusCode::CREATED, Json(describe_created(&created))))
@@ -241,6 +245,7 @@ pub async fn put_own(
         model_aliases: body.model_aliases,
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
+        session_sharing: body.session_sharing,
     };
     let (row, providers) = configure::replace(&app, &allowed, with).await?;
     Ok(tagged(&row.describe(&providers)))

@@ -6,6 +6,7 @@ mod crash;
 mod lifecycle;
 mod log;
 mod permissions;
+mod share;
 mod subagents;
 mod teller;
 mod turns;
