@@ -14,7 +14,7 @@ use crate::{
     registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
     sandbox::Sandbox,
     secrets::keyring::Keyring,
-    sessions::{log::Hub, turns::running::RunningTurns},
+    sessions::{artifacts::Files as Artifacts, log::Hub, turns::running::RunningTurns},
     telemetry::Metrics,
     typescript::Compiler,
 };
@@ -62,6 +62,8 @@ pub struct Parts {
     pub rate_limits: RateLimits,
     /// Components and their sources, by digest.
     pub blobs: Blobs,
+    /// What sessions come to.
+    pub artifacts: Artifacts,
     /// What we ship.
     pub predefined: Predefined,
     /// Where guests run.

@@ -203,6 +203,10 @@ pub const SUMMARY_BYTES_MAX: usize = 64 << 10;
 /// What a summary is made of: of one message, or one answer of a tool, in bytes of text.
 pub const SUMMARY_PART_BYTES_MAX: usize = 16 << 10;
 
+/// A session as one document: what its messages may hold, what its models thought and its turns besides.
+pub const SESSION_DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Artifacts of one kind that are kept of a session: the latest, and one to go back to where that is damaged or unwanted.
+pub const ARTIFACTS_KEPT: i64 = 3;
 /// How long a link shows a conversation unless told: a week to read it. It ends with the session at the latest.
 pub const SHARE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The longest, in seconds: a quarter of a year.

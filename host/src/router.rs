@@ -205,6 +205,10 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/sessions/{id}/fork" => sessions::routes::fork, SessionsWrite;
     GET "/v1/sessions/{id}/children" => sessions::routes::children, SessionsRead;
     POST "/v1/sessions/{id}/summarize" => sessions::routes::summarize, SessionsPrompt;
+    POST "/v1/sessions/import" => sessions::document::routes::post, SessionsWrite;
+    GET "/v1/sessions/{id}/export.json" => sessions::document::routes::get, SessionsRead;
+    GET "/v1/sessions/{id}/artifacts" => sessions::artifacts::routes::list, SessionsRead;
+    POST "/v1/sessions/{id}/restore" => sessions::artifacts::routes::restore, SessionsWrite;
     POST "/v1/sessions/{id}/share" => sessions::share::routes::create, SessionsWrite;
     DELETE "/v1/sessions/{id}/share" => sessions::share::routes::delete, SessionsWrite;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;

@@ -261,6 +261,8 @@ async fn assemble(
     Ok(App::new(Parts {
         process_id,
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
+        artifacts: sessions::artifacts::Files::in_directory(&config.data_dir.join("artifacts"))
+            .map_err(BlobError::from)?,
         authenticator: Authenticator::new(&config.admin_tokens),
         passwords: Passwords::default(),
         guesses: Guesses::default(),

@@ -14,6 +14,9 @@ pub async fn run(app: App) {
     if let Err(cause) = budgets::sweep::at_start(&app).await {
         tracing::error!(%cause, "what a dead process held against budgets could not be let go");
     }
+    if let Err(cause) = sessions::sweep::artifacts(&app).await {
+        tracing::error!(%cause, "artifacts of deleted sessions could not be looked for");
+    }
     let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);

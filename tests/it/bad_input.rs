@@ -247,6 +247,9 @@ async fn m047_a_body_over_the_limit_is_a_413_that_says_the_limit() {
             () if uploads_agent => (limits::MARKDOWN_BYTES_MAX, "text/markdown"),
             () if case.is_upload() => (limits::COMPONENT_BYTES_MAX, "application/wasm"),
             () if case.template.ends_with("/prompt") => (limits::CHAT_BYTES_MAX, "application/json"),
+            () if case.template.ends_with("/sessions/import") => {
+                (limits::SESSION_DOCUMENT_BYTES_MAX, "application/json")
+            }
             () if case.is_form() => (limits::SOUND_BYTES_MAX, "multipart/form-data; boundary=x"),
             () if Shape::of(&case.path("acme", "x")) != Shape::Problem => {
                 (limits::CHAT_BYTES_MAX, "application/json")

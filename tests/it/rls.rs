@@ -174,6 +174,7 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into ai_models values ('x', 'a', null, 'chat', 1, true, now()), ('x', 'b', null, 'chat', 1, true, now());
                    insert into ai_model_sources select 'x', 'a', source_id from ai_sources;
                    insert into app_models select app_id, '*' from apps;
+                   insert into session_artifacts select gen_random_uuid(), session_id, app_id, 'zip', 'x', 0, 'x', now() from sessions;
                    insert into session_shares select session_id, app_id, uuid_send(session_id), now(), now() from sessions;
                    insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
                      from budget_counters;

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 /// A JSON body, in or out.
 ///
@@ -118,7 +119,11 @@ pub fn fit<T: DeserializeOwned + JsonSchema>(value: Value) -> Result<T, ApiError
         return Err(ApiError::invalid(wrong));
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let pointer: String = error.path().iter().map(|segment| format!("/{segment}")).collect();
+        let step = |segment: &Segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            other => format!("/{other}"),
+        };
+        let pointer: String = error.path().iter().map(step).collect();
         ApiError::invalid(vec![FieldError::new(pointer, error.inner().to_string())])
     })
 }

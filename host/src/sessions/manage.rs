@@ -1,7 +1,7 @@
 //! Making sessions, changing, waking, stopping and deleting them.
 
 use super::{
-    SessionError, Status,
+    SessionError, Status, artifacts,
     context::Compaction,
     instances::{self, Target, provision},
     log::{self, Draft, Kind},
@@ -290,6 +290,7 @@ pub(crate) async fn delete(
             app.running_turns.cut(turn_id);
         }
         app.session_hub.gone(session_id);
+        artifacts::remove_all(app, session_id).await;
     }
     Ok(())
 }

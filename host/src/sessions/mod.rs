@@ -13,9 +13,11 @@
 //! Whoever changes a session holds its row from first to last, so all of it is
 //! one order: the log's.
 
+pub mod artifacts;
 mod branch;
 pub mod commands;
 pub mod context;
+pub mod document;
 pub mod instances;
 pub mod log;
 pub mod manage;

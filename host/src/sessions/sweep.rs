@@ -2,7 +2,7 @@
 //! behind is brought to an end.
 
 use super::{
-    Status,
+    Status, artifacts,
     instances::{self, Target},
     log, status, store,
     turns::{drive, end},
@@ -28,9 +28,21 @@ pub async fn expired(app: &App) -> sqlx::Result<u64> {
         tx.commit().await?;
         removed += count;
         if count < BATCH.unsigned_abs() {
-            return Ok(removed);
+            break;
         }
     }
+    if removed > 0 {
+        artifacts::sweep(app).await?;
+    }
+    Ok(removed)
+}
+
+/// Removes what is kept of sessions that are not there any more: what a deletion could not remove itself.
+///
+/// # Errors
+/// The database's.
+pub async fn artifacts(app: &App) -> sqlx::Result<()> {
+    artifacts::sweep(app).await
 }
 
 /// At a start on a database of our own, which no other process can be using: whatever is taken was taken by one that

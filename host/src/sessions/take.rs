@@ -5,7 +5,7 @@
 //! does not keep it; what it added is told in the log when it has ended well.
 
 use super::{
-    NEW, SessionError, Status,
+    NEW, SessionError, Status, artifacts,
     instances::{self, Target},
     log::{self, Draft, Kind},
     messages::{self, MessageKind, NewMessage},
@@ -169,6 +169,7 @@ impl Taken {
         tx.commit().await?;
         self.token = Uuid::nil();
         written.tell(&self.app);
+        artifacts::save_later(&self.app, &self.acting, self.session_id);
         if others_wait {
             drive::drive(&self.app, self.session_id);
         }

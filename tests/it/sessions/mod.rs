@@ -3,6 +3,7 @@
 
 mod context;
 mod crash;
+mod document;
 mod lifecycle;
 mod log;
 mod permissions;

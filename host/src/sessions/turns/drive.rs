@@ -20,7 +20,7 @@ use crate::{
         openai::chunks::CompletionBuilder,
     },
     sessions::{
-        SessionError, Status,
+        SessionError, Status, artifacts,
         context::{Context, summarize},
         log,
         messages::{MessageKind, NewMessage},
@@ -265,6 +265,7 @@ async fn run_turn(app: &App, begun: Begun) -> Option<String> {
             end::fail(app, &acting, turn, State::Failed, reason).await
         }
     };
+    artifacts::save_later(app, &acting, turn.session_id);
     if let Err(cause) = ended {
         tracing::error!(%cause, turn_id = %turn.turn_id, "a turn's end could not be written down; its lease will run out");
         return None;

@@ -1,0 +1,132 @@
+//! Artifacts: what a session comes to, kept in the object store, to go back to.
+//!
+//! After each turn its document ([`super::document`]) is written there, and a
+//! row says where and with which checksum. The latest [`ARTIFACTS_KEPT`] stay.
+//! A session is brought back to one by [`restore`]: the same id, the messages as
+//! they were, and nothing runs again. They go with the session; what a deletion
+//! could not remove, [`sweep`] does.
+//!
+//! [`ARTIFACTS_KEPT`]: crate::limits::ARTIFACTS_KEPT
+
+mod files;
+pub mod restore;
+pub mod routes;
+mod store;
+
+pub use files::Files;
+
+use super::{SessionError, document::export};
+use crate::{
+    app::App,
+    grants::{Acting, InApp},
+    limits::{ARTIFACTS_KEPT, SESSION_DOCUMENT_BYTES_MAX},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+use std::pin::pin;
+use uuid::Uuid;
+
+/// A document of a session, among artifacts.
+const SESSION_JSON: &str = "session_json";
+/// How many sessions are looked up at once, in sweeping.
+const BATCH: usize = 500;
+
+/// Why nothing was kept.
+#[derive(Debug, thiserror::Error)]
+enum SaveError {
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("the session could not be read or written")]
+    Db(#[from] sqlx::Error),
+    #[error("the object store failed")]
+    Files(#[from] object_store::Error),
+}
+
+/// Keeps what a session has come to, in the background: a turn that has ended has ended, whether or not this works.
+pub(super) fn save_later(app: &App, acting: &Acting, session_id: Uuid) {
+    let work = {
+        let (app, acting) = (app.clone(), acting.clone());
+        async move {
+            match save(&app, &acting, session_id).await {
+                Ok(()) | Err(SaveError::Session(SessionError::NotFound | SessionError::Expired)) => {}
+                Err(cause) => {
+                    tracing::error!(%cause, %session_id, "a session could not be kept as an artifact")
+                }
+            }
+        }
+    };
+    app.spawn(work);
+}
+
+async fn save(app: &App, acting: &Acting, session_id: Uuid) -> Result<(), SaveError> {
+    let Some(bytes) = document(app, acting, session_id).await? else {
+        tracing::warn!(%session_id, "a session is larger than a document may be; it is kept in the database alone");
+        return Ok(());
+    };
+    let artifact_id = app.new_id();
+    let new = store::Artifact {
+        artifact_id,
+        kind: SESSION_JSON.to_owned(),
+        path: format!("{session_id}/{artifact_id}.json"),
+        bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+        sha256: hex::encode(Sha256::digest(&bytes)),
+        created_at: app.now(),
+    };
+    // Before the row that names it.
+    app.artifacts.put(&new.path, bytes).await?;
+    let mut tx = app.tenant_tx(acting).await?;
+    if super::store::lock(&mut tx, session_id).await?.is_none() {
+        // Deleted meanwhile.
+        return Ok(app.artifacts.remove(&new.path).await?);
+    }
+    store::insert(&mut tx, (session_id, acting.app().app_id), &new).await?;
+    let old = store::forget_older(&mut tx, session_id, SESSION_JSON, ARTIFACTS_KEPT).await?;
+    tx.commit().await?;
+    for path in old {
+        app.artifacts.remove(&path).await?;
+    }
+    Ok(())
+}
+
+/// The document of a session, whole; none where it is too large.
+async fn document(app: &App, acting: &Acting, session_id: Uuid) -> Result<Option<Bytes>, SaveError> {
+    let mut pieces = pin!(export::stream(app, acting.clone(), session_id).await?);
+    let mut whole = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        whole.extend_from_slice(&piece?);
+        if whole.len() > SESSION_DOCUMENT_BYTES_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(whole.freeze()))
+}
+
+/// Removes what is kept of a session that was deleted.
+pub(super) async fn remove_all(app: &App, session_id: Uuid) {
+    if let Err(cause) = app.artifacts.remove_all(&session_id.to_string()).await {
+        tracing::warn!(%cause, %session_id, "artifacts of a deleted session could not be removed; a sweep tries again");
+    }
+}
+
+/// Removes what is kept of sessions that are not there any more.
+pub(super) async fn sweep(app: &App) -> sqlx::Result<()> {
+    let folders = match app.artifacts.folders().await {
+        Ok(folders) => folders,
+        Err(cause) => {
+            tracing::warn!(%cause, "artifacts could not be listed");
+            return Ok(());
+        }
+    };
+    let ids: Vec<Uuid> = folders.iter().filter_map(|name| Uuid::parse_str(name).ok()).collect();
+    for batch in ids.chunks(BATCH) {
+        let gone = {
+            let mut tx = app.service_tx().await?;
+            store::not_there(&mut tx, batch).await?
+        };
+        for session_id in gone {
+            remove_all(app, session_id).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! `/v1/sessions/{id}/artifacts`, `/v1/sessions/{id}/restore`
+
+use super::{
+    restore::{self, RestoreError, RestoreInput},
+    store,
+};
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult},
+    grants::{Allowed, action::may},
+    http::{Json, Params},
+    sessions::{SessionError, store as sessions},
+};
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A session in a path.
+#[derive(Deserialize)]
+pub struct SessionPath {
+    id: String,
+}
+
+impl SessionPath {
+    /// What is no id names nothing.
+    fn session_id(&self) -> Result<Uuid, SessionError> {
+        Uuid::parse_str(&self.id).map_err(|_| SessionError::NotFound)
+    }
+}
+
+/// Lists what is kept of a session, the latest first: there are few (row M302).
+pub async fn list(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let mut tx = app.tenant_tx(&allowed).await?;
+    let session = sessions::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    if session.expires_at <= app.now() {
+        return Err(SessionError::Expired.into());
+    }
+    Ok(Json(json!({ "data": store::list(&mut tx, session_id).await? })))
+}
+
+/// Brings a session back to what was kept of it (row M320).
+pub async fn restore(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Json(input): Json<RestoreInput>,
+) -> ApiResult<Json<Value>> {
+    let restored = restore::restore(&app, &allowed, path.session_id()?, input.artifact_id).await?;
+    Ok(Json(json!(restored)))
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            RestoreError::Manage(error) => error.into(),
+            RestoreError::NoArtifact => ApiError::new(StatusCode::NOT_FOUND, "no_artifact", text),
+            RestoreError::Corrupt { previous } => {
+                ApiError::conflict("artifact_corrupt", text).with("previous", json!(previous))
+            }
+            RestoreError::Files(cause) => ApiError::internal("an artifact could not be read", cause),
+        }
+    }
+}
