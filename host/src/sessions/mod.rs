@@ -13,6 +13,7 @@
 //! Whoever changes a session holds its row from first to last, so all of it is
 //! one order: the log's.
 
+mod ag_ui;
 pub mod artifacts;
 mod branch;
 pub mod commands;

@@ -73,6 +73,7 @@ pub struct ListQuery {
 #[derive(Deserialize)]
 pub struct StreamQuery {
     cursor: Option<String>,
+    format: Option<String>,
 }
 
 /// From which message on.
@@ -312,6 +313,14 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let session_id = path.session_id()?;
+    let as_ag_ui = match query.format.as_deref() {
+        None | Some("opg") => false,
+        Some("ag-ui") if upgrade.is_err() => true,
+        Some(_) => {
+            let text = "`format` is `opg`, or `ag-ui`, which comes as server-sent events alone";
+            return Err(ApiError::bad_request("bad_format", text));
+        }
+    };
     // A browser that comes back sends the header beside the query it began with.
     let sent = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let cursor = sent.or(query.cursor).map(|text| cursor(&text)).transpose()?;
@@ -320,6 +329,9 @@ pub async fn stream(
         json!(readable(&app, &mut tx, session_id).await?)
     };
     let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
+    if as_ag_ui {
+        return Ok(stream::ag_ui(reader));
+    }
     Ok(match upgrade {
         Ok(upgrade) => stream::websocket(&app, &session, reader, upgrade, slot.map(|Extension(slot)| slot)),
         Err(_) => stream::sse(&session, reader),

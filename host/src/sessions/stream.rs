@@ -1,8 +1,11 @@
 //! A session's log for whoever watches: as server-sent events (WHATWG HTML, 9.2), or over a WebSocket (RFC 6455).
 
-use super::log::{
-    Event, Item, Reader,
-    read::{End, HEARTBEAT_EVERY},
+use super::{
+    ag_ui::AgUi,
+    log::{
+        Event, Item, Reader,
+        read::{End, HEARTBEAT_EVERY},
+    },
 };
 use crate::{app::App, serve::Slot};
 use axum::{
@@ -73,12 +76,50 @@ pub(super) fn sse(session: &Value, reader: Reader) -> Response {
         let over = matches!(item, Item::End(_));
         Some((Ok(Bytes::from(frame)), (!over).then_some((reader, None))))
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, Body::from_stream(frames)).into_response()
+    (SSE, Body::from_stream(frames)).into_response()
+}
+
+/// The headers of server-sent events.
+const SSE: [(HeaderName, HeaderValue); 3] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+];
+
+/// The same in the events of AG-UI. A heartbeat is a comment, and whatever else is no part of a run is not told.
+pub(super) fn ag_ui(reader: Reader) -> Response {
+    let frames = stream::unfold(Some((reader, AgUi::default())), |going| async move {
+        let (mut reader, mut writer) = going?;
+        loop {
+            let told = match reader.next().await? {
+                Item::Event(event) => {
+                    let told = writer.tell(&event);
+                    if told.events.is_empty() {
+                        continue;
+                    }
+                    let frames = ag_ui_frames(event.seq, &told.events);
+                    return Some((Ok(frames), (!told.is_last).then_some((reader, writer))));
+                }
+                Item::Heartbeat => ": heartbeat\n\n",
+                Item::Reset(_) => continue,
+                Item::End(_) => return None,
+            };
+            return Some((Ok::<_, Infallible>(Bytes::from(told)), Some((reader, writer))));
+        }
+    });
+    (SSE, Body::from_stream(frames)).into_response()
+}
+
+/// All that tells one event of the log. The last bears its number: who has that has all of it.
+fn ag_ui_frames(seq: i64, events: &[Value]) -> Bytes {
+    let mut frames = String::new();
+    for (at, event) in events.iter().enumerate() {
+        if at + 1 == events.len() {
+            frames += &format!("id: {seq}\n");
+        }
+        frames += &format!("data: {event}\n\n");
+    }
+    frames.into()
 }
 
 /// The same over a WebSocket, a text message each: events as they are, anything else with its name as `type`.

@@ -11,6 +11,94 @@ fn seqs(events: &[Value]) -> Vec<i64> {
     events.iter().filter_map(|event| event["seq"].as_i64()).collect()
 }
 
+/// The order the protocol asks for: what `verifyEvents` of its client checks (docs.ag-ui.com, `@ag-ui/client`).
+fn is_in_order(events: &[Value]) {
+    let (mut run, mut open) = (None, std::collections::BTreeSet::new());
+    for event in events {
+        let text =
+            |name: &str| event[name].as_str().unwrap_or_else(|| panic!("{name} of {event}")).to_owned();
+        let kind = text("type");
+        assert!(event["timestamp"].is_i64(), "{event}");
+        let family = |end: &str| kind.strip_suffix(end).map(str::to_owned);
+        match kind.as_str() {
+            "RUN_STARTED" => {
+                assert_eq!(run, None, "a run within a run: {event}");
+                run = Some((text("threadId"), text("runId")));
+                continue;
+            }
+            _ => assert!(run.is_some(), "outside of any run: {event}"),
+        }
+        match kind.as_str() {
+            "RUN_FINISHED" => {
+                assert_eq!(run.take(), Some((text("threadId"), text("runId"))));
+                assert!(open.is_empty(), "{open:?} at the end");
+            }
+            "RUN_ERROR" => assert!(!text("message").is_empty()),
+            "CUSTOM" => assert!(!text("name").is_empty() && event.get("value").is_some()),
+            "TOOL_CALL_RESULT" => {
+                assert_eq!(event["role"], "tool");
+                let _ = (text("messageId"), text("toolCallId"), text("content"));
+            }
+            _ => {
+                let id = if kind.starts_with("TOOL_CALL") { text("toolCallId") } else { text("messageId") };
+                if let Some(family) = family("_START") {
+                    assert!(open.insert((family, id)), "begun twice: {event}");
+                } else if let Some(family) = family("_END") {
+                    assert!(open.remove(&(family, id)), "ended and never begun: {event}");
+                } else {
+                    let family =
+                        family("_CONTENT").or(family("_ARGS")).unwrap_or_else(|| panic!("unknown: {event}"));
+                    assert!(!text("delta").is_empty(), "{event}");
+                    assert!(open.contains(&(family, id)), "of nothing that was begun: {event}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_stream_in_the_events_of_ag_ui_keeps_the_order_of_that_protocol() {
+    let (_app, upstream, acme) = start().await;
+    acme.install_tool("word-count", opg_tests::guests::WORD_COUNT).await;
+    let id = new_session(&acme).await;
+    upstream.script(vec![
+        Step::Reasoning("hm".to_owned()),
+        Step::text("Let me"),
+        Step::text(" count."),
+        Step::tool_call("c", "word-count", r#"{"text": "a b"}"#),
+    ]);
+    super::turn(&acme, &id, said("how many?")).await;
+    super::turn(&acme, &id, said("and again")).await;
+    upstream.script(vec![Step::text("half"), Step::error(500, "no")]);
+    super::turn(&acme, &id, said("fail")).await;
+    let answer = acme.request("GET", &at(&id, "stream?cursor=0&format=ag-ui")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    let frames: Vec<&str> = text.split_terminator("\n\n").filter(|frame| !frame.starts_with(':')).collect();
+    let data = |frame: &&str| frame.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned);
+    let events: Vec<Value> =
+        frames.iter().filter_map(data).map(|data| serde_json::from_str(&data).unwrap()).collect();
+    is_in_order(&events);
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("RUN_STARTED").len(), of("RUN_FINISHED").len(), of("RUN_ERROR").len()), (3, 2, 1));
+    assert_eq!(events.last().unwrap()["type"], "RUN_ERROR", "after which the protocol has nothing");
+    assert_eq!(of("RUN_STARTED")[0]["threadId"], json!(id));
+    assert_eq!(of("TOOL_CALL_RESULT")[0]["toolCallId"], of("TOOL_CALL_START")[0]["toolCallId"]);
+    assert_eq!(of("REASONING_MESSAGE_CONTENT")[0]["delta"], "hm");
+    // It goes on behind the number of the last frame.
+    let last = frames.iter().rev().find_map(|frame| frame.strip_prefix("id: ")).unwrap();
+    let last: i64 = last.lines().next().unwrap().parse().unwrap();
+    super::turn(&acme, &id, said("once more")).await;
+    let mut answer =
+        acme.request("GET", &at(&id, &format!("stream?cursor={last}&format=ag-ui"))).send().await.unwrap();
+    let mut rest = String::new();
+    while !rest.contains("RUN_FINISHED") {
+        rest += std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap();
+    }
+    assert!(rest.contains("once more") && !rest.contains("and again"), "{rest}");
+    assert_eq!(acme.get(&at(&id, "stream?format=xml")).await.status, 400);
+}
+
 #[tokio::test]
 async fn m270_m329_a_reader_is_told_all_of_a_turn_in_order_and_without_a_gap() {
     let (_app, upstream, acme) = start().await;
