@@ -17,6 +17,7 @@ use crate::{
     limits::{SESSION_TITLE_BYTES_MAX, SESSIONS_LIVE_PER_APP_MAX},
     models::ModelId,
     tenants::configure,
+    workspace::{self, WorkspaceError},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -78,6 +79,9 @@ pub enum ManageError {
     /// The turn is a chat request's.
     #[error("the turn that runs belongs to a chat request; end it by closing that request")]
     OfARequest,
+    /// Its files.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
 }
 
 impl From<sqlx::Error> for ManageError {
@@ -287,11 +291,14 @@ pub(crate) async fn delete(
         app.running_turns.cut(turn_id);
     }
     app.session_hub.gone(session_id);
+    if let Err(cause) = workspace::reach::remove(app, allowed.app().app_id, session_id).await {
+        tracing::error!(%cause, %session_id, "the files of a deleted session are there still; the sweep tries again");
+    }
     Ok(())
 }
 
 /// The session's row, held, where its time is not over.
-async fn usable(
+pub(crate) async fn usable(
     app: &App,
     tx: &mut crate::tenants::TenantTx,
     session_id: Uuid,

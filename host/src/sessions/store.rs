@@ -84,13 +84,14 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Res
 }
 
 /// A session whose row is held until the end of the transaction.
-pub(super) struct Locked {
+pub(crate) struct Locked {
     pub(super) app_id: Uuid,
     pub(super) status: Status,
     pub(super) title: String,
     pub(super) agent: Option<String>,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) busy_until: Option<DateTime<Utc>>,
+    pub(super) reverted_from: Option<i32>,
 }
 
 #[derive(FromRow)]
@@ -101,6 +102,7 @@ struct LockedRow {
     agent: Option<String>,
     expires_at: DateTime<Utc>,
     busy_until: Option<DateTime<Utc>>,
+    reverted_from: Option<i32>,
 }
 
 pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
@@ -110,7 +112,8 @@ pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 /// The same for the platform itself, whose apps are all of them.
 pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
     let row: Option<LockedRow> = sqlx::query_as(
-        "select app_id, status, title, agent, expires_at, busy_until from sessions where session_id = $1 for update",
+        "select app_id, status, title, agent, expires_at, busy_until, reverted_from from sessions
+         where session_id = $1 for update",
     )
     .bind(session_id)
     .fetch_optional(conn)
@@ -123,6 +126,7 @@ pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sq
         agent: row.agent,
         expires_at: row.expires_at,
         busy_until: row.busy_until,
+        reverted_from: row.reverted_from,
     }))
 }
 
@@ -302,6 +306,17 @@ pub(super) async fn place(
         .bind(message_id)
         .fetch_optional(tx.conn())
         .await
+}
+
+/// The turns whose messages stand from this place on, also those that were taken back.
+pub(super) async fn turns_from(tx: &mut TenantTx, session_id: Uuid, seq: i32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select distinct turn_id from session_messages where session_id = $1 and seq >= $2 and turn_id is not null",
+    )
+    .bind(session_id)
+    .bind(seq)
+    .fetch_all(tx.conn())
+    .await
 }
 
 /// Takes messages back from this place on; none: no more.

@@ -11,6 +11,7 @@ mod kv_store;
 mod model;
 mod secrets;
 mod tools;
+mod workspace;
 
 use super::{Chain, Record, standing::Fallen};
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
     grants::{Denied, GuestGrants, Reach},
     limits::REACHES_PER_RUN_MAX,
     sandbox::door::{
-        self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, ToolDefinition, ToolInvocation,
+        self, Completion, DoorError, FileAnswer, FileError, FileRequest, HttpRequest, HttpResponse, LogLevel,
+        ToolDefinition, ToolInvocation,
     },
     secrets::scan::{Found, Scanner},
 };
@@ -168,5 +170,25 @@ impl door::Door for Door {
 
     async fn emit(&self, event: String) -> Result<(), DoorError> {
         events::emit(self, &self.clean_json(event)).await
+    }
+
+    async fn workspace(&self, request: FileRequest) -> Result<FileAnswer, FileError> {
+        let clean = |bytes: Vec<u8>| {
+            self.clean(bytes, |scanner, bytes: Vec<u8>, found| scanner.clean(&bytes, found).into_owned())
+        };
+        let request = match request {
+            FileRequest::Write { path, contents } => {
+                FileRequest::Write { path: self.clean_text(path), contents: clean(contents) }
+            }
+            FileRequest::WriteAt { path, offset, contents } => {
+                FileRequest::WriteAt { path: self.clean_text(path), offset, contents: clean(contents) }
+            }
+            FileRequest::MakeDirectory { path } => FileRequest::MakeDirectory { path: self.clean_text(path) },
+            FileRequest::Rename { source, target } => {
+                FileRequest::Rename { source, target: self.clean_text(target) }
+            }
+            other => other,
+        };
+        workspace::ask(self, request).await
     }
 }

@@ -9,6 +9,7 @@ mod log;
 mod model;
 mod secrets;
 mod tools;
+mod workspace;
 
 pub(super) use http::Requests;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

@@ -57,6 +57,8 @@ pub enum Kind {
     PermissionResolved,
     /// What a turn used.
     TokenUsage,
+    /// A file of the workspace was changed.
+    FileChanged,
     /// What an agent told of itself, in a form of its own.
     AgentEvent,
 }
@@ -77,6 +79,7 @@ impl Kind {
         Kind::PermissionRequest,
         Kind::PermissionResolved,
         Kind::TokenUsage,
+        Kind::FileChanged,
         Kind::AgentEvent,
     ];
 
@@ -96,6 +99,7 @@ impl Kind {
             Kind::PermissionRequest => "permission.request",
             Kind::PermissionResolved => "permission.resolved",
             Kind::TokenUsage => "token.usage",
+            Kind::FileChanged => "file.changed",
             Kind::AgentEvent => "agent.event",
         }
     }

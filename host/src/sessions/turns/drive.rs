@@ -283,8 +283,9 @@ async fn by_agent(
     let catalog = Arc::new(plan.catalog.clone().chosen(agent.tools.as_ref()));
     let time_limit = app.config.agent_time_limit;
     let session_id = Some(begun.turn.session_id);
-    let chain =
-        Chain::start(app, &begun.allowed, catalog, session_id, time_limit, Some(emit)).asking(Arc::new(gate));
+    let chain = Chain::start(app, &begun.allowed, catalog, session_id, time_limit, Some(emit))
+        .in_turn(begun.turn.turn_id)
+        .asking(Arc::new(gate));
     let options = agent.temperature.map(|temperature| json!({ "temperature": temperature }));
     let task = run::Task {
         model: format!("{}/{}", plan.provider, plan.model),
@@ -314,6 +315,7 @@ fn hear(live: &mut Live, event: Emitted) {
         Emitted::Text(text) => live.text(&text),
         Emitted::Reasoning(text) => live.reasoning(&text),
         Emitted::Other { kind, event } => live.told(&kind, event),
+        Emitted::File(change) => live.changed(&change),
     }
 }
 
