@@ -292,6 +292,11 @@ async fn fill(client: &Client) {
     let prompt = json!({ "parts": [{ "type": "text", "text": "call grabby_kv_get {\"key\": \"x\"}" }] });
     let taken = client.post(&format!("/v1/sessions/{session}/prompt"), &prompt).await;
     assert_eq!(taken.status, 202, "{}", taken.text());
+    let put = client.put_bytes(&format!("/v1/sessions/{session}/file?path=a"), "text/plain", "a").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let push = json!({ "repo": "https://git.invalid/x.git", "branch": "main", "message": "x" });
+    let pushed = client.post(&format!("/v1/sessions/{session}/export/git"), &push).await;
+    assert_eq!(pushed.status, 202, "{}", pushed.text());
     // It asks, and nobody answers: a row in each table of sessions.
     while client.get(&format!("/v1/sessions/{session}")).await.json()["pending_permissions"] != 1 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -2,6 +2,11 @@
 //! when their host dies.
 
 mod crash;
+mod files;
+mod files_archive;
+mod files_guest;
+mod files_hostile;
+mod files_push;
 mod lifecycle;
 mod log;
 mod permissions;
