@@ -35,6 +35,7 @@ fn main() {
         "test-guest-typed",
         "test-guest-typed-resource",
         "test-guest-wasi",
+        "test-guest-workspace",
     ]);
     opg_guest_build::build_modules(&["test-guest-extism-kit", "test-guest-extism-servlet"]);
     list_hostile_guests().expect("the directories of the guests can be read");

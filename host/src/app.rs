@@ -17,6 +17,7 @@ use crate::{
     sessions::{artifacts::Files as Artifacts, log::Hub, turns::running::RunningTurns},
     telemetry::Metrics,
     typescript::Compiler,
+    workspace::Workspaces,
 };
 use chrono::{DateTime, SubsecRound, TimeZone, Utc};
 use std::{
@@ -98,6 +99,8 @@ pub struct Parts {
     pub session_hub: Hub,
     /// The turns of sessions that run here.
     pub running_turns: RunningTurns,
+    /// The files of sessions.
+    pub workspaces: Workspaces,
     /// Work that outlives its request: waited for when the process stops.
     pub background: TaskTracker,
     /// Where background work runs, also when it was started from a guest's thread.

@@ -43,3 +43,4 @@ pub mod tools;
 pub mod typescript;
 pub mod upkeep;
 pub mod usage;
+pub mod workspace;

@@ -218,6 +218,51 @@ pub const SHARE_LIFE_SECONDS_MAX: u64 = 90 * 24 * 60 * 60;
 /// How often a minute conversations are read by links from one address: one a second, and no place to guess from.
 pub const SHARED_READS_PER_MINUTE: u32 = 60;
 
+/// One file of a session's workspace, in bytes: a guest holds it whole, beside its own memory.
+pub const WORKSPACE_FILE_BYTES_MAX: u64 = 32 << 20;
+/// What a session's files hold together, in bytes, with what is kept of them from before its turns: a large repository.
+pub const WORKSPACE_BYTES_MAX: u64 = 256 << 20;
+/// Files and directories of a session, and earlier states that are kept: a large repository without its dependencies, and few enough to be looked at one by one.
+pub const WORKSPACE_FILES_MAX: u64 = 10_000;
+/// What the files of all sessions of an app hold, in bytes: sixteen that are full.
+pub const WORKSPACE_BYTES_PER_APP_MAX: u64 = 4 << 30;
+/// Files of all sessions of an app: they are counted once when the app first needs one.
+pub const WORKSPACE_FILES_PER_APP_MAX: u64 = 200_000;
+/// A path in a workspace, in bytes: it is kept in events and archives.
+pub const WORKSPACE_PATH_BYTES_MAX: usize = 1024;
+/// One name in it, in bytes: file systems take no longer one.
+pub const WORKSPACE_NAME_BYTES_MAX: usize = 255;
+/// Names in it: what walks through a workspace holds as many directories open.
+pub const WORKSPACE_PATH_DEPTH_MAX: usize = 32;
+/// What one read of a guest gives it, in bytes; the next one goes on from there.
+pub const WORKSPACE_READ_BYTES_MAX: u64 = 8 << 20;
+/// What one listing of a directory gives a guest; the next one goes on from there.
+pub const WORKSPACE_ENTRIES_LISTED_MAX: usize = 1000;
+/// Turns whose changes can be shown and taken back; what is kept of older ones goes first.
+pub const WORKSPACE_TURNS_KEPT_MAX: usize = 50;
+/// Work on disks at once: what waits for a disk is not what runs programs.
+pub const WORKSPACE_JOBS_MAX: usize = 16;
+/// The same for one app: the others' must not wait for it.
+pub const WORKSPACE_JOBS_PER_APP_MAX: usize = 4;
+/// Lines one search answers with.
+pub const WORKSPACE_MATCHES_MAX: usize = 500;
+/// What is shown of a line that was found, in characters.
+pub const WORKSPACE_LINE_CHARS_MAX: usize = 300;
+/// A file that is searched or compared, in bytes: larger ones are no texts that somebody reads.
+pub const WORKSPACE_TEXT_BYTES_MAX: u64 = 4 << 20;
+/// How long one search or one comparison takes at the most: it has a thread for itself.
+pub const WORKSPACE_LOOK_TIME_MAX: Duration = Duration::from_secs(5);
+/// Text of a difference that is shown, in bytes, of all files together.
+pub const WORKSPACE_DIFF_BYTES_MAX: usize = 1 << 20;
+/// What one push to a repository holds, in bytes: it is packed in memory.
+pub const WORKSPACE_PUSH_BYTES_MAX: u64 = 64 << 20;
+/// How long one push may take: a slow server, and a slow line.
+pub const WORKSPACE_PUSH_TIME_MAX: Duration = Duration::from_secs(5 * 60);
+/// Pushes of one app on their way at once.
+pub const WORKSPACE_PUSHES_PER_APP_MAX: i64 = 4;
+/// Files that are put back and told of one by one: the list of files tells of the others.
+pub const WORKSPACE_CHANGES_TOLD_MAX: usize = 1000;
+
 /// A command's template, or its description.
 pub const COMMAND_BYTES_MAX: usize = 32 << 10;
 /// Commands of one app: a list a person can read.

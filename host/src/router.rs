@@ -21,7 +21,7 @@ use crate::{
         self,
         routes::{Agents, Tools},
     },
-    secrets, sessions, sources, tenants, tools, usage,
+    secrets, sessions, sources, tenants, tools, usage, workspace,
 };
 use axum::{
     Router,
@@ -213,6 +213,14 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/sessions/{id}/share" => sessions::share::routes::create, SessionsWrite;
     DELETE "/v1/sessions/{id}/share" => sessions::share::routes::delete, SessionsWrite;
     GET "/v1/events" => sessions::routes::events, SessionsRead;
+    GET "/v1/sessions/{id}/files" => workspace::routes::list, SessionsRead;
+    GET "/v1/sessions/{id}/file" => workspace::routes::get, SessionsRead;
+    PUT "/v1/sessions/{id}/file" => workspace::routes::put, SessionsWrite;
+    DELETE "/v1/sessions/{id}/file" => workspace::routes::delete, SessionsWrite;
+    GET "/v1/sessions/{id}/find" => workspace::routes::find, SessionsRead;
+    GET "/v1/sessions/{id}/export.zip" => workspace::routes::export, SessionsRead;
+    POST "/v1/sessions/{id}/export/git" => workspace::routes::push, SessionsWrite;
+    GET "/v1/sessions/{id}/diff" => workspace::routes::diff, SessionsRead;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
     GET "/v1/sessions/{id}/messages" => sessions::routes::list_messages, SessionsRead;
     GET "/v1/sessions/{id}/timeline" => sessions::routes::timeline, SessionsRead;

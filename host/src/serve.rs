@@ -260,6 +260,7 @@ async fn assemble(
     let process_id = uuid::Builder::from_random_bytes(surroundings.entropy.bytes()).into_uuid();
     Ok(App::new(Parts {
         process_id,
+        workspaces: crate::workspace::Workspaces::in_directory(config.data_dir.join("workspaces")),
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
         artifacts: sessions::artifacts::Files::in_directory(&config.data_dir.join("artifacts"))
             .map_err(BlobError::from)?,

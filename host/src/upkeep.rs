@@ -1,6 +1,8 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{
+    ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics, workspace,
+};
 use std::time::Duration;
 
 /// How often turns are looked for whose host died: a part of a lease.
@@ -51,6 +53,12 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");
+                }
+                if let Err(cause) = workspace::push::end_lost(&app).await {
+                    tracing::error!(%cause, "pushes of dead processes could not be ended");
+                }
+                if let Err(cause) = workspace::sweep::orphans(&app).await {
+                    tracing::error!(%cause, "files of sessions that are gone could not be removed");
                 }
             }
         }

@@ -3,8 +3,10 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::host::opg::host::{
-    db, events, http, kv, log, model, permission, secrets, tools,
+    db, events, http, kv, log, model, permission, secrets, tools, workspace,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::testing::host::{db, events, http, kv, log, model, permission, secrets, tools};
+pub(crate) use crate::testing::host::{
+    db, events, http, kv, log, model, permission, secrets, tools, workspace,
+};

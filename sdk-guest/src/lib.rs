@@ -20,7 +20,7 @@
 //! function, its comments and its types; see [`macro@tool`]. An agent is one
 //! function with [`macro@agent`]. What a guest may ask of its host is in the
 //! modules, one for each interface: [`log`], [`secrets`], [`http`], [`kv`],
-//! [`db`], [`model`], [`tools`], [`events`] and [`permission`]. Everything that
+//! [`db`], [`workspace`], [`model`], [`tools`], [`events`] and [`permission`]. Everything that
 //! reaches something is denied until the plugin declares it with a reason and the
 //! tenant grants it.
 //!
@@ -30,9 +30,9 @@
 //! A tool is a function, and a unit test calls it; what it asks of its host, a
 //! host in memory answers: `testing`, on the native target.
 //!
-//! Deliberately absent: sockets, threads, files and environment variables
-//! (there are none in the sandbox), and state between calls (each call starts
-//! from a fresh instance; use [`kv`] or [`db`]).
+//! Deliberately absent: sockets, threads, the machine's files and environment
+//! variables (there are none in the sandbox), and state between calls (each call
+//! starts from a fresh instance; use [`kv`], [`db`] or [`workspace`]).
 
 #[doc(hidden)]
 pub mod bindings;
@@ -53,6 +53,7 @@ pub mod secrets;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod tools;
+pub mod workspace;
 
 pub use agent::{FinishReason, Outcome, Turn};
 pub use error::Error;
@@ -88,7 +89,7 @@ pub use tool::{Capability, Context, Tool};
 /// }
 /// ```
 ///
-/// The kinds are `http`, `secret`, `kv`, `db`, `model` and `tool`; see the `capability`
+/// The kinds are `http`, `secret`, `kv`, `db`, `workspace`, `model` and `tool`; see the `capability`
 /// record in `wit/tool/tool.wit` for their targets.
 pub use opg_guest_macros::tool;
 

@@ -422,6 +422,7 @@ fn session_body(case: &Case) -> Value {
         Some("command") => json!({ "command": "x" }),
         Some("revert") => json!({ "message_id": "0190f3c4-0000-7000-8000-000000000000" }),
         Some("{permission}") => json!({ "response": "once" }),
+        Some("git") => json!({ "repo": "https://git.invalid/x.git", "branch": "b", "message": "m" }),
         _ => json!({}),
     }
 }

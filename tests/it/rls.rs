@@ -174,7 +174,7 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into ai_models values ('x', 'a', null, 'chat', 1, true, now()), ('x', 'b', null, 'chat', 1, true, now());
                    insert into ai_model_sources select 'x', 'a', source_id from ai_sources;
                    insert into app_models select app_id, '*' from apps;
-                   insert into session_artifacts select gen_random_uuid(), session_id, app_id, 'zip', 'x', 0, 'x', now() from sessions;
+                   insert into session_artifacts (artifact_id, session_id, app_id, kind, state, created_at) select gen_random_uuid(), session_id, app_id, 'zip', 'done', now() from sessions;
                    insert into session_shares select session_id, app_id, uuid_send(session_id), now(), now() from sessions;
                    insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
                      from budget_counters;
@@ -294,6 +294,11 @@ async fn fill(client: &Client) {
     let prompt = json!({ "parts": [{ "type": "text", "text": "call grabby_kv_get {\"key\": \"x\"}" }] });
     let taken = client.post(&format!("/v1/sessions/{session}/prompt"), &prompt).await;
     assert_eq!(taken.status, 202, "{}", taken.text());
+    let put = client.put_bytes(&format!("/v1/sessions/{session}/file?path=a"), "text/plain", "a").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    let push = json!({ "repo": "https://git.invalid/x.git", "branch": "main", "message": "x" });
+    let pushed = client.post(&format!("/v1/sessions/{session}/export/git"), &push).await;
+    assert_eq!(pushed.status, 202, "{}", pushed.text());
     // It asks, and nobody answers: a row in each table of sessions.
     while client.get(&format!("/v1/sessions/{session}")).await.json()["pending_permissions"] != 1 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -345,8 +345,7 @@ fn with_line(line: &str) -> String {
 async fn m019_a_file_that_cannot_work_is_refused_with_its_line_and_what_to_do() {
     let app = TestApp::start().await;
     let acme = app.tenant("acme").await;
-    let there =
-        "there are @opencode-ai/plugin and zod, and the globals of the web such as fetch, URL and crypto";
+    let there = "there are @opencode-ai/plugin and zod, node:fs/promises and node:path, and the globals of the web such as fetch, URL and crypto";
     let bundle = "bundle a package into the file: `npx esbuild tool.ts --bundle --format=esm --external:zod --external:@opencode-ai/plugin`";
     let cases: Vec<(String, Option<u64>, String)> = vec![
         (with_line("const x: = 1"), Some(3), "this is not TypeScript: ".into()),
@@ -355,7 +354,7 @@ async fn m019_a_file_that_cannot_work_is_refused_with_its_line_and_what_to_do() 
             with_line("import fs from \"node:fs\"; fs.readFileSync(\"/etc/passwd\")"),
             Some(3),
             format!(
-                "`node:fs` cannot be imported: {there}; a tool has no files and no processes\nbad.ts:3:16\n3 | import fs from \"node:fs\"; fs.readFileSync(\"/etc/passwd\")\n  |                ^"
+                "`node:fs` cannot be imported: {there}; use node:fs/promises, for the files of the session\nbad.ts:3:16\n3 | import fs from \"node:fs\"; fs.readFileSync(\"/etc/passwd\")\n  |                ^"
             ),
         ),
         (

@@ -495,6 +495,9 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         Some("prompt") => request.json(&json!({ "parts": [{ "type": "text", "text": "x" }] })),
         Some("revert") => request.json(&json!({ "message_id": NEVER_WAS })),
         Some("fork" | "summarize" | "share" | "restore") => request.json(&json!({})),
+        Some("git") => {
+            request.json(&json!({ "repo": "https://git.invalid/x.git", "branch": "b", "message": "m" }))
+        }
         Some("{permission}") => request.json(&json!({ "response": "once" })),
         _ if case.method == Method::PATCH => request.json(&json!({})),
         Some("review") => request.json(&json!({ "grant": "all" })),

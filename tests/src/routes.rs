@@ -68,11 +68,11 @@ impl Case {
         ["{name}", "{id}", "{*id}"].iter().any(|name| self.template.contains(name))
     }
 
-    /// Whether it takes a body.
+    /// Whether it takes a body that must be of some kind; a file's may be anything.
     pub fn takes_body(&self) -> bool {
         let commands = ["/resume", "/stop", "/abort", "/unrevert", "/auth/logout", "/{*path}"];
         let is_command = commands.iter().any(|end| self.template.ends_with(end));
-        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
+        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command && !self.is_file()
     }
 
     /// Whether its body is JSON, or may be. An upload is not, nor a form.
@@ -83,6 +83,11 @@ impl Case {
     /// Whether its body is a form with a file.
     pub fn is_form(&self) -> bool {
         self.template.ends_with("/ai/transcriptions")
+    }
+
+    /// Whether its body is a file's, whatever it is.
+    pub fn is_file(&self) -> bool {
+        self.template.ends_with("/sessions/{id}/file")
     }
 
     /// Whether its body is a plugin.

@@ -68,6 +68,10 @@ pub(super) fn in_words(kind: &str, target: &str) -> String {
             Some((_, table)) => format!("read, change, redefine and drop {}", table_in_words(table)),
             None => format!("use the database: {target}"),
         },
+        Some(CapabilityKind::Workspace) if target == "read" => {
+            "read the files of the session it is called in".into()
+        }
+        Some(CapabilityKind::Workspace) => "read and change the files of the session it is called in".into(),
         _ => format!("{}: {target}", line(kind)),
     }
 }
@@ -119,6 +123,8 @@ mod tests {
             ("tool", "word-count", "call the tool word-count"),
             ("db", "read:orders", "read the table orders"),
             ("db", "alter:*", "read, change, redefine and drop every table of the app"),
+            ("workspace", "read", "read the files of the session it is called in"),
+            ("workspace", "read-write", "read and change the files of the session it is called in"),
             ("limit", "wall_ms=1", "limit: wall_ms=1"),
         ] {
             assert_eq!(in_words(kind, target), expected);

@@ -137,4 +137,6 @@ actions! {
     GuestTool "guest.tool" Guest [ToolsRun, ChatWrite];
     GuestDbRead "guest.db_read" Guest [DbRead];
     GuestDbWrite "guest.db_write" Guest [DbApply];
+    GuestWorkspaceRead "guest.workspace_read" Guest [SessionsRead, SessionsWrite];
+    GuestWorkspaceWrite "guest.workspace_write" Guest [SessionsWrite];
 }

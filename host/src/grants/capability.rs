@@ -42,6 +42,8 @@ pub enum CapabilityKind {
     /// The app's database: `read:customers`, `write:orders`, `alter:*`.
     #[serde(rename = "db")]
     Database,
+    /// The files of the session it runs in: `read`, `read-write`.
+    Workspace,
     /// A limit of its calls: `memory_mib=128`, `wall_ms=60000`, `cpu_ms=20000`.
     Limit,
 }
@@ -82,13 +84,22 @@ impl CapabilityKind {
             CapabilityKind::Model => "model",
             CapabilityKind::Tool => "tool",
             CapabilityKind::Database => "db",
+            CapabilityKind::Workspace => "workspace",
             CapabilityKind::Limit => "limit",
         }
     }
 
     /// Every kind there is.
-    pub const ALL: [CapabilityKind; 7] =
-        [Self::Http, Self::Secret, Self::Kv, Self::Database, Self::Model, Self::Tool, Self::Limit];
+    pub const ALL: [CapabilityKind; 8] = [
+        Self::Http,
+        Self::Secret,
+        Self::Kv,
+        Self::Database,
+        Self::Workspace,
+        Self::Model,
+        Self::Tool,
+        Self::Limit,
+    ];
 
     /// Their names, for texts that list them.
     pub fn names() -> String {
@@ -158,6 +169,10 @@ pub enum Reach<'a> {
         /// To which table, named without the app's prefix; empty: to none, as `select now()`.
         table: &'a str,
     },
+    /// Reading the files of the session it runs in.
+    WorkspaceRead,
+    /// Changing them.
+    WorkspaceWrite,
 }
 
 /// A capability with its target read.
@@ -168,6 +183,8 @@ enum Target<'a> {
     Model(ModelTarget<'a>),
     Tool(&'a str),
     Database(DatabaseAccess, &'a str),
+    /// Whether it writes.
+    Workspace(bool),
     Limit(LimitTarget),
 }
 
@@ -187,7 +204,13 @@ impl Capability {
             Some(Target::Secret(target)) => target.to_string(),
             Some(Target::Model(target)) => target.to_string(),
             // There is one way to write these.
-            Some(Target::Kv(_) | Target::Tool(_) | Target::Database(..) | Target::Limit(_)) => self.target,
+            Some(
+                Target::Kv(_)
+                | Target::Tool(_)
+                | Target::Database(..)
+                | Target::Workspace(_)
+                | Target::Limit(_),
+            ) => self.target,
             None => return Err(BadCapability { kind: self.kind, target: self.target }),
         };
         Ok(Capability { kind: self.kind, target })
@@ -204,6 +227,11 @@ impl Capability {
                 (target == "*" || crate::tools::is_name(target)).then_some(Target::Tool(target))
             }
             CapabilityKind::Database => table::parse(target).map(|(may, of)| Target::Database(may, of)),
+            CapabilityKind::Workspace => match target {
+                "read" => Some(Target::Workspace(false)),
+                "read-write" => Some(Target::Workspace(true)),
+                _ => None,
+            },
             CapabilityKind::Limit => LimitTarget::parse(target).map(Target::Limit),
         }
     }
@@ -226,6 +254,8 @@ impl Capability {
             (Some(Target::Database(may, of)), Reach::Database { access, table }) => {
                 *access <= may && (of == "*" || of == *table || table.is_empty())
             }
+            (Some(Target::Workspace(_)), Reach::WorkspaceRead) => true,
+            (Some(Target::Workspace(writes)), Reach::WorkspaceWrite) => writes,
             _ => false,
         }
     }
@@ -254,6 +284,7 @@ impl Capability {
             (Some(Target::Database(may, of)), Some(Target::Database(wanted, at))) => {
                 may <= wanted && (at == "*" || at == of)
             }
+            (Some(Target::Workspace(narrow)), Some(Target::Workspace(wide))) => wide || !narrow,
             (Some(Target::Limit(narrow)), Some(Target::Limit(wide))) => narrow.is_within(&wide),
             _ => false,
         }
@@ -324,6 +355,8 @@ impl fmt::Display for Reach<'_> {
             Reach::Tool(tool) => write!(f, "tool:{tool}"),
             Reach::Database { access, table: "" } => write!(f, "db:{}", access.name()),
             Reach::Database { access, table } => write!(f, "db:{}:{table}", access.name()),
+            Reach::WorkspaceRead => f.write_str("workspace:read"),
+            Reach::WorkspaceWrite => f.write_str("workspace:read-write"),
         }
     }
 }
@@ -372,6 +405,7 @@ fn expected(kind: CapabilityKind) -> &'static str {
         CapabilityKind::Database => {
             "`read:table`, `write:table` or `alter:table` (the table without the app's prefix), or `*` for all of them"
         }
+        CapabilityKind::Workspace => "`read` or `read-write`",
         CapabilityKind::Limit => {
             "`memory_mib=128` (256 at the most), `wall_ms=60000` (300000) or `cpu_ms=20000` (60000)"
         }

@@ -162,6 +162,8 @@ pub const fn action_of(reach: &Reach<'_>) -> Action {
         Reach::Tool(_) => Action::GuestTool,
         Reach::Database { access: DatabaseAccess::Read, .. } => Action::GuestDbRead,
         Reach::Database { access: DatabaseAccess::Write | DatabaseAccess::Alter, .. } => Action::GuestDbWrite,
+        Reach::WorkspaceRead => Action::GuestWorkspaceRead,
+        Reach::WorkspaceWrite => Action::GuestWorkspaceWrite,
     }
 }
 

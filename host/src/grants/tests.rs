@@ -123,6 +123,27 @@ fn a_guest_may_do_what_it_declared_and_was_granted_and_its_caller_may_and_never_
 }
 
 #[test]
+fn m356_the_files_of_a_session_are_read_or_changed_as_far_as_both_sides_and_the_caller_go() {
+    let [read, write] = ["read", "read-write"].map(|target| [cap(CapabilityKind::Workspace, target)]);
+    let ask = |scope, requested: &[Capability], granted: &[Capability], reach: Reach<'static>| {
+        let caller = caller(Scopes::of(&[scope]));
+        let who = Principal::Guest { caller: &caller, requested, granted };
+        decide(who, action_of(&reach), &Resource::Outside(reach)).is_ok()
+    };
+    use Reach::{WorkspaceRead, WorkspaceWrite};
+    let (reads, writes) = (Scope::SessionsRead, Scope::SessionsWrite);
+    assert!(ask(reads, &read, &read, WorkspaceRead) && ask(writes, &write, &write, WorkspaceWrite));
+    assert!(ask(reads, &write, &read, WorkspaceRead) && ask(writes, &write, &write, WorkspaceRead));
+    assert!(!ask(writes, &read, &write, WorkspaceWrite) && !ask(writes, &write, &read, WorkspaceWrite));
+    assert!(!ask(reads, &write, &write, WorkspaceWrite), "its caller may not");
+    assert!(!ask(Scope::ToolsRun, &write, &write, WorkspaceRead) && !ask(writes, &[], &write, WorkspaceRead));
+    assert!(read[0].within(&write[0]) && !write[0].within(&read[0]));
+    for bad in ["", "write", "read:src/*", "*", "read-write "] {
+        assert!(cap(CapabilityKind::Workspace, bad).canonical().is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn a_guest_cannot_ask_for_what_is_done_over_http() {
     let caller = caller(Scopes::all());
     let all = [cap(CapabilityKind::Tool, "*")];

@@ -19,6 +19,7 @@ use crate::{
     },
     secrets::scan::{Found, Scanner},
     tools::catalog::{Catalog, Tool},
+    workspace::Change,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -47,6 +48,8 @@ pub enum Emitted {
         /// The event, whole.
         event: Map<String, Value>,
     },
+    /// A file of the session that a guest changed; the host says so.
+    File(Change),
 }
 
 /// Says whether a tool may run now, where it is not for its capabilities to say: in a session somebody may be asked.
@@ -89,6 +92,8 @@ pub struct Chain {
     pub acting: Acting,
     /// The session it belongs to.
     pub session_id: Option<Uuid>,
+    /// The turn of it that runs in the background, where it is one.
+    pub turn_id: Option<Uuid>,
     /// Whose request it is, where the client says so.
     pub end_user: Option<Arc<str>>,
     /// How deep this call is: 0 is what the request itself started.
@@ -138,6 +143,7 @@ impl Chain {
         Chain {
             acting: Acting::of(proof),
             session_id,
+            turn_id: None,
             end_user: None,
             depth: 0,
             deadline: Instant::now() + time_limit,
@@ -161,6 +167,11 @@ impl Chain {
     /// The same for an end user of the client's.
     pub fn of_end_user(self, end_user: Option<&str>) -> Chain {
         Chain { end_user: end_user.map(Arc::from), ..self }
+    }
+
+    /// The same in a turn that runs in the background.
+    pub fn in_turn(self, turn_id: Uuid) -> Chain {
+        Chain { turn_id: Some(turn_id), ..self }
     }
 
     /// The same, in which tools run as these permissions say.

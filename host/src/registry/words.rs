@@ -13,6 +13,10 @@ pub(super) fn of(capability: &Capability) -> String {
         CapabilityKind::Tool if target == "*" => "call every other tool of the app".to_owned(),
         CapabilityKind::Tool => format!("call the tool {target}"),
         CapabilityKind::Database => table(target),
+        CapabilityKind::Workspace if target == "read-write" => {
+            "read, write and remove the files of the session it is called in".to_owned()
+        }
+        CapabilityKind::Workspace => "read the files of the session it is called in".to_owned(),
         CapabilityKind::Limit => limit(target),
     }
 }
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn m220_a_capability_is_said_in_words() {
-        use CapabilityKind::{Database, Http, Kv, Limit, Model, Secret, Tool};
+        use CapabilityKind::{Database, Http, Kv, Limit, Model, Secret, Tool, Workspace};
         for (kind, target, words) in [
             (Http, "*", "send requests of any method to every host on the internet"),
             (Http, "GET,POST api.example.com/v1/*", "send GET, POST requests to api.example.com under /v1/"),
@@ -126,6 +130,8 @@ mod tests {
             (Tool, "word-count", "call the tool word-count"),
             (Database, "write:orders", "read and change rows of the table orders of the app's database"),
             (Database, "alter:*", "read, change, create and drop every table of the app's database"),
+            (Workspace, "read", "read the files of the session it is called in"),
+            (Workspace, "read-write", "read, write and remove the files of the session it is called in"),
             (Limit, "memory_mib=128", "use 128 MiB of memory in a call"),
         ] {
             assert_eq!(of(&Capability::new(kind, target)), words);

@@ -5,6 +5,7 @@
 //! There are two: the host's own, where every call is judged by
 //! `grants::decide`, and [`ClosedDoor`], for `describe`.
 
+use crate::workspace::{Entry, search::Match};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
@@ -102,6 +103,71 @@ pub struct Question {
     pub details: String,
 }
 
+/// A call of `opg:host/workspace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileRequest {
+    /// `read`.
+    Read { path: String, offset: u64, length: u64 },
+    /// `write`.
+    Write { path: String, contents: Vec<u8> },
+    /// `write-at`.
+    WriteAt { path: String, offset: Option<u64>, contents: Vec<u8> },
+    /// `stat`.
+    Stat { path: String },
+    /// `entries`.
+    Entries { path: String, after: Option<String> },
+    /// `make-directory`.
+    MakeDirectory { path: String },
+    /// `remove`.
+    Remove { path: String, all: bool },
+    /// `rename`.
+    Rename { source: String, target: String },
+    /// `find`.
+    Find { path: String, text: String, is_regex: bool },
+}
+
+/// What it is answered with.
+#[derive(Debug)]
+pub enum FileAnswer {
+    /// It is done.
+    Done,
+    /// To `read`: bytes, and how long the whole file is.
+    Part(Vec<u8>, u64),
+    /// To `stat`, one; to `entries`.
+    Entries(Vec<Entry>),
+    /// To `find`.
+    Matches(Vec<Match>),
+}
+
+/// Why not: `opg:host/workspace.error`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// What any call of the host may be told.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// The call belongs to no session.
+    #[error("{0}")]
+    NoSession(String),
+    /// The files are not here any more.
+    #[error("{0}")]
+    Gone(String),
+    /// Nothing is there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something is there.
+    #[error("{0}")]
+    Exists(String),
+    /// It is no directory.
+    #[error("{0}")]
+    NotADirectory(String),
+    /// It is a directory.
+    #[error("{0}")]
+    IsADirectory(String),
+    /// Something is in it.
+    #[error("{0}")]
+    NotEmpty(String),
+}
+
 /// Events of one model call, each the JSON text documented in `opg:host/model`.
 /// Dropping it cancels the call.
 pub type Completion = BoxStream<'static, Result<String, DoorError>>;
@@ -155,6 +221,10 @@ pub trait Door: Send + Sync + 'static {
     async fn emit(&self, event: String) -> Result<(), DoorError>;
     /// `permission.ask`: comes back once it may. Takes `PERSON_TIME_MAX` at the most, which is not the call's.
     async fn ask_permission(&self, question: Question) -> Result<(), DoorError>;
+    /// `workspace`. Where nothing else is said, there is no session.
+    async fn workspace(&self, _request: FileRequest) -> Result<FileAnswer, FileError> {
+        Err(FileError::NoSession("this call belongs to no session, and so there are no files".to_owned()))
+    }
 }
 
 /// Nothing is behind it: for `describe`, which must not depend on anything outside.
@@ -224,5 +294,8 @@ impl Door for ClosedDoor {
     }
     async fn ask_permission(&self, _question: Question) -> Result<(), DoorError> {
         closed()
+    }
+    async fn workspace(&self, _request: FileRequest) -> Result<FileAnswer, FileError> {
+        closed().map_err(FileError::Door)
     }
 }

@@ -338,13 +338,14 @@ pub(super) fn limit(what: &'static str, count: usize, max: usize) -> Result<(), 
 }
 
 /// The host's interfaces, version 1.
-const HOST_INTERFACES: [&str; 11] = [
+const HOST_INTERFACES: [&str; 12] = [
     "opg:host/types",
     "opg:host/log",
     "opg:host/secrets",
     "opg:host/http",
     "opg:host/kv",
     "opg:host/db",
+    "opg:host/workspace",
     "opg:host/model",
     "opg:host/tools",
     "opg:host/events",

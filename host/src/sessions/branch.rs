@@ -1,4 +1,5 @@
-//! Going back: taking messages back, and beginning another session with some of them.
+//! Going back: taking messages back with what their turns did to files, and beginning another session with some of
+//! them.
 
 use super::{
     SessionError, Status,
@@ -11,7 +12,8 @@ use super::{
 use crate::{
     app::App,
     grants::{Acting, Allowed, InApp, action::may, audit},
-    limits::SESSIONS_LIVE_PER_APP_MAX,
+    limits::{SESSIONS_LIVE_PER_APP_MAX, WORKSPACE_CHANGES_TOLD_MAX},
+    workspace::{self, Change, Space, WorkspaceError},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -27,9 +29,13 @@ pub(crate) async fn revert(
     message_id: Uuid,
 ) -> Result<store::Shown, ManageError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    at_rest(app, &mut tx, session_id).await?;
+    let before = at_rest(app, &mut tx, session_id).await?;
     let seq = store::place(&mut tx, session_id, message_id).await?.ok_or(ManageError::NoMessage)?;
-    set(app, allowed, tx, session_id, Some((seq, message_id)), "sessions.revert").await
+    let turns = store::turns_from(&mut tx, session_id, seq).await?;
+    let anew = before.reverted_from.is_none();
+    let back = move |space: &Space| space.put_back(&|turn| turns.contains(&turn), anew);
+    let files = files(app, allowed, session_id, back).await?;
+    set(app, allowed, tx, session_id, Some((seq, message_id)), files, "sessions.revert").await
 }
 
 /// Brings back what was taken back.
@@ -42,8 +48,25 @@ pub(crate) async fn unrevert(
     session_id: Uuid,
 ) -> Result<store::Shown, ManageError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    at_rest(app, &mut tx, session_id).await?;
-    set(app, allowed, tx, session_id, None, "sessions.unrevert").await
+    let before = at_rest(app, &mut tx, session_id).await?;
+    let files = match before.reverted_from {
+        Some(_) => files(app, allowed, session_id, Space::bring_back).await?,
+        None => vec![],
+    };
+    set(app, allowed, tx, session_id, None, files, "sessions.unrevert").await
+}
+
+/// Changes what files are, where the session has any here. Before the messages: where those are not changed after
+/// all, doing it once more does no harm.
+async fn files(
+    app: &App,
+    allowed: &Allowed<may::SessionsWrite>,
+    session_id: Uuid,
+    change: impl FnOnce(&Space) -> Result<Vec<Change>, WorkspaceError> + Send + 'static,
+) -> Result<Vec<Draft>, WorkspaceError> {
+    let changes = workspace::reach::where_it_is(app, allowed.app().app_id, session_id, change).await?;
+    let told = changes.unwrap_or_default().into_iter().take(WORKSPACE_CHANGES_TOLD_MAX);
+    Ok(told.map(|change| Draft::new(Kind::FileChanged, None, json!(change))).collect())
 }
 
 async fn set(
@@ -52,13 +75,14 @@ async fn set(
     mut tx: crate::tenants::TenantTx,
     session_id: Uuid,
     from: Option<(i32, Uuid)>,
+    files: Vec<Draft>,
     action: &'static str,
 ) -> Result<store::Shown, ManageError> {
     store::set_reverted(&mut tx, session_id, from.map(|(seq, _)| seq)).await?;
     // How long it is then nobody knows before the next turn.
     store::set_context(tx.conn(), session_id, None).await?;
     let data = json!({ "reverted_from": from.map(|(_, message_id)| message_id) });
-    let drafts = vec![Draft::new(Kind::SessionUpdated, None, data)];
+    let drafts = files.into_iter().chain([Draft::new(Kind::SessionUpdated, None, data)]).collect();
     let written = log::write(app, tx.conn(), (session_id, allowed.app().app_id), drafts).await?;
     let entry = audit::Entry::ok(action, format!("session/{session_id}"));
     audit::write(app, &mut tx, allowed, entry).await?;
@@ -125,7 +149,7 @@ pub(super) async fn at_rest(
     app: &App,
     tx: &mut crate::tenants::TenantTx,
     session_id: Uuid,
-) -> Result<(), ManageError> {
+) -> Result<store::Locked, ManageError> {
     let session = store::lock(tx, session_id).await?.ok_or(SessionError::NotFound)?;
     if session.expires_at <= app.now() {
         return Err(SessionError::Expired.into());
@@ -134,5 +158,5 @@ pub(super) async fn at_rest(
     if taken || super::turns::store::count_queued(tx.conn(), session_id).await? > 0 {
         return Err(SessionError::Busy.into());
     }
-    Ok(())
+    Ok(session)
 }

@@ -16,6 +16,7 @@ use crate::{
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_BYTES_MAX, SESSIONS_LIVE_PER_APP_MAX},
+    workspace,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -82,6 +83,9 @@ pub enum ManageError {
     /// The turn is a chat request's.
     #[error("the turn that runs belongs to a chat request; end it by closing that request")]
     OfARequest,
+    /// Its files.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
 }
 
 impl From<sqlx::Error> for ManageError {
@@ -295,12 +299,15 @@ pub(crate) async fn delete(
         }
         app.session_hub.gone(session_id, owner);
         artifacts::remove_all(app, session_id).await;
+        if let Err(cause) = workspace::reach::remove(app, allowed.app().app_id, session_id).await {
+            tracing::error!(%cause, %session_id, "the files of a deleted session are there still; the sweep tries again");
+        }
     }
     Ok(())
 }
 
 /// The session's row, held, where its time is not over.
-pub(super) async fn usable(
+pub(crate) async fn usable(
     app: &App,
     tx: &mut crate::tenants::TenantTx,
     session_id: Uuid,

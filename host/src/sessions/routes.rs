@@ -49,7 +49,7 @@ pub struct SessionPath {
 
 impl SessionPath {
     /// What is no id names nothing.
-    fn session_id(&self) -> Result<Uuid, SessionError> {
+    pub(crate) fn session_id(&self) -> Result<Uuid, SessionError> {
         Uuid::parse_str(&self.id).map_err(|_| SessionError::NotFound)
     }
 }
@@ -202,7 +202,7 @@ async fn shown(
 }
 
 /// The session, where its time is not over.
-async fn readable(
+pub(crate) async fn readable(
     app: &App,
     tx: &mut crate::tenants::TenantTx,
     session_id: Uuid,
@@ -468,6 +468,7 @@ impl From<ManageError> for ApiError {
             ManageError::TooMany => ApiError::rate_limited("too_many_sessions", text, 60),
             ManageError::NothingRuns => ApiError::conflict("nothing_runs", text),
             ManageError::NoMessage => ApiError::not_found("message"),
+            ManageError::Workspace(error) => error.into(),
             ManageError::OfARequest => ApiError::conflict("session_busy", text),
         }
     }

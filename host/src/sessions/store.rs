@@ -92,7 +92,7 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Res
 }
 
 /// A session whose row is held until the end of the transaction.
-pub(super) struct Locked {
+pub(crate) struct Locked {
     pub(super) app_id: Uuid,
     pub(super) status: Status,
     pub(super) title: String,
@@ -101,6 +101,7 @@ pub(super) struct Locked {
     pub(super) busy_until: Option<DateTime<Utc>>,
     /// How long its conversation has become, where that is known and it may be summed up by itself.
     pub(super) context: Option<Context>,
+    pub(super) reverted_from: Option<i32>,
 }
 
 #[derive(FromRow)]
@@ -114,6 +115,7 @@ struct LockedRow {
     compaction: String,
     context_tokens: Option<i64>,
     context_limit: Option<i64>,
+    reverted_from: Option<i32>,
 }
 
 pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
@@ -123,7 +125,8 @@ pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 /// The same for the platform itself, whose apps are all of them.
 pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
     let row: Option<LockedRow> = sqlx::query_as(
-        "select app_id, status, title, agent, expires_at, busy_until, compaction, context_tokens, context_limit
+        "select app_id, status, title, agent, expires_at, busy_until, compaction, context_tokens, context_limit,
+                reverted_from
          from sessions where session_id = $1 for update",
     )
     .bind(session_id)
@@ -141,6 +144,7 @@ pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sq
             .context_tokens
             .filter(|_| row.compaction == Compaction::Auto.name())
             .map(|tokens| Context { tokens, limit: row.context_limit }),
+        reverted_from: row.reverted_from,
     }))
 }
 
@@ -413,6 +417,17 @@ pub(crate) async fn place(
         .bind(message_id)
         .fetch_optional(tx.conn())
         .await
+}
+
+/// The turns whose messages stand from this place on, also those that were taken back.
+pub(super) async fn turns_from(tx: &mut TenantTx, session_id: Uuid, seq: i32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select distinct turn_id from session_messages where session_id = $1 and seq >= $2 and turn_id is not null",
+    )
+    .bind(session_id)
+    .bind(seq)
+    .fetch_all(tx.conn())
+    .await
 }
 
 /// Takes messages back from this place on; none: no more.

@@ -33,7 +33,21 @@ pub(super) struct Stripped {
 }
 
 /// What a tool can import.
-const MODULES: [&str; 4] = ["@opencode-ai/plugin", "@opencode-ai/plugin/tool", "zod", "zod/v4"];
+const MODULES: [&str; 10] = [
+    "@opencode-ai/plugin",
+    "@opencode-ai/plugin/tool",
+    "zod",
+    "zod/v4",
+    FILES[0],
+    FILES[1],
+    "node:path",
+    "path",
+    "node:path/posix",
+    "path/posix",
+];
+
+/// What reads and writes the files of a session.
+pub(super) const FILES: [&str; 2] = ["node:fs/promises", "fs/promises"];
 
 /// Reads a file.
 pub(super) fn strip(file: &str, source: &str) -> Result<Stripped, Invalid> {
@@ -91,7 +105,7 @@ fn check_imports(file: &str, source: &str, program: &Program<'_>) -> Result<(), 
         return Ok(());
     };
     let why = format!(
-        "`{module}` cannot be imported: there are @opencode-ai/plugin and zod, and the globals of the web such as fetch, URL and crypto; {}",
+        "`{module}` cannot be imported: there are @opencode-ai/plugin and zod, node:fs/promises and node:path, and the globals of the web such as fetch, URL and crypto; {}",
         instead_of(&module)
     );
     Err(Invalid { why, place: Some(Place::at(file, source, offset)) })
@@ -128,9 +142,8 @@ impl<'a> Visit<'a> for Imports {
 
 fn instead_of(module: &str) -> &'static str {
     match module.strip_prefix("node:").unwrap_or(module) {
-        "fs" | "fs/promises" | "path" | "os" | "child_process" | "bun" | "worker_threads" => {
-            "a tool has no files and no processes"
-        }
+        "fs" => "use node:fs/promises, for the files of the session",
+        "os" | "child_process" | "bun" | "worker_threads" => "a tool has no machine and no processes",
         "crypto" => "use crypto.randomUUID() and crypto.getRandomValues()",
         "buffer" => "use Uint8Array, TextEncoder, TextDecoder, atob and btoa",
         "util" => "use TextEncoder, TextDecoder and structuredClone, which are there without import",
@@ -182,14 +195,15 @@ mod tests {
     #[test]
     fn an_import_that_is_not_there_is_refused_with_what_is() {
         for (import, says) in [
-            ("import fs from 'node:fs';", "no files"),
+            ("import fs from 'node:fs';", "node:fs/promises, for"),
+            ("import os from 'os';", "no machine"),
             ("import axios from 'axios';", "use fetch"),
             ("import { x } from './other';", "one file is uploaded"),
             ("import _ from 'lodash'; _.a", "bundle"),
             ("export * from 'left-pad';", "bundle"),
             ("const x = await import('node:crypto');", "randomUUID"),
         ] {
-            let used = format!("\n{import}\nexport default [typeof fs, typeof axios, typeof x]");
+            let used = format!("\n{import}\nexport default [typeof fs, typeof axios, typeof os, typeof x]");
             let (why, line) = refused(&used);
             assert!(why.contains(says) && why.contains("@opencode-ai/plugin and zod"), "{why}");
             assert_eq!(line, 2, "{import}");
@@ -198,6 +212,7 @@ mod tests {
 
     #[test]
     fn an_import_of_types_alone_is_none() {
+        assert!(strip("a.ts", "import { readFile } from 'node:fs/promises';\nimport p from 'path';\nexport const x = [readFile, p];").is_ok());
         let source = "import type { A } from './a';\nimport { B } from 'b';\nimport { tool, type ToolContext } from '@opencode-ai/plugin';\nimport * as z from 'zod/v4';\nexport const x = (a: A, b: B, c: ToolContext) => [tool, z];";
         assert!(strip("a.ts", source).is_ok());
     }

@@ -5,15 +5,16 @@
 //! reading, not a proof: what was overlooked is refused when the tool is run,
 //! and the file can say for itself, with `export const capabilities`.
 
-use super::{limits::WISHES_MAX, place::Place};
+use super::{limits::WISHES_MAX, place::Place, strip::FILES};
 use crate::{
     grants::{Capability, CapabilityKind},
     sandbox::RequestedCapability,
     secrets,
 };
 use oxc_ast::ast::{
-    BindingPattern, ComputedMemberExpression, Expression, Program, StaticMemberExpression, StringLiteral,
-    TemplateLiteral, VariableDeclarator,
+    BindingPattern, ComputedMemberExpression, ExportAllDeclaration, ExportFromDeclaration, Expression,
+    ImportDeclaration, ImportDeclarationSpecifier, ImportExpression, Program, StaticMemberExpression,
+    StringLiteral, TemplateLiteral, VariableDeclarator,
 };
 use oxc_ast_visit::{Visit, walk};
 use std::collections::BTreeMap;
@@ -29,6 +30,9 @@ pub(super) struct Found {
 
 /// Variables programs look up by habit: no secrets.
 const HABITS: [&str; 6] = ["NODE_ENV", "DEBUG", "NO_COLOR", "HOME", "PATH", "CI"];
+
+/// Functions of `node:fs/promises` that change nothing.
+const LOOKING: [&str; 5] = ["readFile", "readdir", "stat", "lstat", "access"];
 
 /// Hosts that stand in names of formats, and are never called.
 const NAMES_OF_FORMATS: [&str; 4] = ["www.w3.org", "json-schema.org", "schemas.xmlsoap.org", "schema.org"];
@@ -55,6 +59,11 @@ pub(super) fn read(source: &str, program: &Program<'_>) -> Found {
             wish(CapabilityKind::Secret, format!("{name}@{host}"), reason);
         }
     }
+    if let Some((module, writes, at)) = &reader.files {
+        let target = if *writes { "read-write" } else { "read" };
+        let reason = format!("Line {} imports `{module}`.", line(*at));
+        wish(CapabilityKind::Workspace, target.to_owned(), reason);
+    }
     Found { wishes, secrets: reader.secrets.into_keys().collect() }
 }
 
@@ -63,9 +72,19 @@ pub(super) fn read(source: &str, program: &Program<'_>) -> Found {
 struct Reader {
     hosts: BTreeMap<String, u32>,
     secrets: BTreeMap<String, u32>,
+    /// The module of files, whether more than looking is imported from it, and where.
+    files: Option<(String, bool, u32)>,
 }
 
 impl Reader {
+    fn files(&mut self, module: &StringLiteral<'_>, only_looks: bool) {
+        if FILES.contains(&module.value.as_str()) {
+            let writes = self.files.as_ref().is_some_and(|(_, writes, _)| *writes);
+            let at = self.files.as_ref().map_or(module.span.start, |(_, _, at)| *at);
+            self.files = Some((module.value.to_string(), writes || !only_looks, at));
+        }
+    }
+
     fn host(&mut self, host: Option<String>, at: u32) {
         if let Some(host) = host.filter(|host| !NAMES_OF_FORMATS.contains(&host.as_str())) {
             self.hosts.entry(host).or_insert(at);
@@ -79,7 +98,37 @@ impl Reader {
     }
 }
 
+/// Whether all that is imported looks at files and changes none.
+fn only_looks(import: &ImportDeclaration<'_>) -> bool {
+    let looks = |name: &str| LOOKING.contains(&name);
+    import.specifiers.as_ref().is_some_and(|specifiers| {
+        specifiers.iter().all(|one| match one {
+            ImportDeclarationSpecifier::ImportSpecifier(one) => looks(&one.imported.name()),
+            _ => false,
+        })
+    })
+}
+
 impl<'a> Visit<'a> for Reader {
+    fn visit_import_declaration(&mut self, import: &ImportDeclaration<'a>) {
+        self.files(&import.source, only_looks(import));
+    }
+
+    fn visit_export_from_declaration(&mut self, export: &ExportFromDeclaration<'a>) {
+        self.files(&export.source, false);
+    }
+
+    fn visit_export_all_declaration(&mut self, export: &ExportAllDeclaration<'a>) {
+        self.files(&export.source, false);
+    }
+
+    fn visit_import_expression(&mut self, import: &ImportExpression<'a>) {
+        if let Expression::StringLiteral(module) = &import.source {
+            self.files(module, false);
+        }
+        walk::walk_import_expression(self, import);
+    }
+
     fn visit_string_literal(&mut self, literal: &StringLiteral<'a>) {
         self.host(host_of(&literal.value), literal.span.start);
     }
@@ -184,6 +233,23 @@ mod tests {
                 "secret:API_KEY@api.example.com Line 1 reads `process.env.API_KEY`; it can be sent to this host.",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_imported_for_files_is_read_off() {
+        let wish =
+            |import: &str| wishes(&format!("\n{import}\nexport const x = [typeof readFile, typeof fs];"));
+        let reads = ["workspace:read Line 2 imports `node:fs/promises`."];
+        assert_eq!(wish("import { readFile } from 'node:fs/promises';"), reads);
+        for import in [
+            "import { readFile, rm } from 'node:fs/promises'; rm;",
+            "import fs from 'node:fs/promises';",
+            "import * as fs from 'node:fs/promises';",
+            "const fs = await import('node:fs/promises');",
+        ] {
+            assert_eq!(wish(import), ["workspace:read-write Line 2 imports `node:fs/promises`."], "{import}");
+        }
+        assert_eq!(wish("import { join } from 'node:path'; join;").len(), 0);
     }
 
     #[test]

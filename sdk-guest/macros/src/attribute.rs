@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Signature, Token, parenthesized};
 
 /// The kinds in `wit/tool/tool.wit`.
-const KINDS: [&str; 7] = ["http", "secret", "kv", "db", "model", "tool", "limit"];
+const KINDS: [&str; 8] = ["http", "secret", "kv", "db", "workspace", "model", "tool", "limit"];
 
 /// The arguments of an attribute: capabilities, nothing else.
 pub(crate) struct Capabilities(Vec<Capability>);

@@ -261,3 +261,157 @@ pub(crate) mod permission {
         })
     }
 }
+
+pub(crate) mod workspace {
+    use super::{State, current};
+    pub(crate) use crate::bindings::host::opg::host::workspace::{Entry, Error, Kind, Match, Part};
+    use crate::testing::Files;
+
+    fn with<T>(what: impl FnOnce(&mut Files) -> Result<T, Error>) -> Result<T, Error> {
+        let denied = |why: &str| Err(Error::Denied(why.to_owned()));
+        let Some(state) = current() else {
+            return denied(
+                "there is no host in this test; start one with `opg_guest::testing::Host::new()…start()`",
+            );
+        };
+        let State { files, .. } = &mut *state.borrow_mut();
+        match files {
+            Some(files) => what(files),
+            None => denied("the workspace was not given to the host of this test; add `.workspace()`"),
+        }
+    }
+
+    /// As the host has it: relative, with `/workspace` for the same place.
+    fn normal(path: &str) -> Result<String, Error> {
+        let inside = match path.strip_prefix("/workspace") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+            _ => path,
+        };
+        let names: Vec<&str> = inside.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+        if inside.starts_with('/') || names.contains(&"..") {
+            return Err(Error::Invalid("a path stays inside the workspace".to_owned()));
+        }
+        Ok(names.join("/"))
+    }
+
+    fn missing<T>(path: &str) -> Result<T, Error> {
+        Err(Error::NotFound(format!("there is no `{path}`")))
+    }
+
+    fn entry(files: &Files, path: &str) -> Option<Entry> {
+        let kind = if files.contains_key(path) { Kind::File } else { Kind::Directory };
+        let inside = format!("{path}/");
+        let is_there =
+            kind == Kind::File || path.is_empty() || files.keys().any(|file| file.starts_with(&inside));
+        let size = files.get(path).map_or(0, |bytes| bytes.len() as u64);
+        is_there.then(|| Entry { path: path.to_owned(), kind, size, modified_ms: 0 })
+    }
+
+    pub(crate) fn read(path: &str, offset: u64, length: u64) -> Result<Part, Error> {
+        let path = normal(path)?;
+        with(|files| {
+            let Some(bytes) = files.get(&path) else { return missing(&path) };
+            let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(bytes.len());
+            let part = bytes[at(offset)..at(offset.saturating_add(length))].to_vec();
+            Ok(Part { bytes: part, size: bytes.len() as u64 })
+        })
+    }
+
+    pub(crate) fn write(path: &str, contents: &[u8]) -> Result<(), Error> {
+        let path = normal(path)?;
+        with(|files| {
+            files.insert(path, contents.to_vec());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn write_at(path: &str, offset: Option<u64>, contents: &[u8]) -> Result<(), Error> {
+        let path = normal(path)?;
+        with(|files| {
+            let bytes = files.entry(path).or_default();
+            let offset = offset.map_or(bytes.len(), |offset| usize::try_from(offset).unwrap_or(usize::MAX));
+            let end = offset.saturating_add(contents.len());
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[offset..end].copy_from_slice(contents);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn stat(path: &str) -> Result<Entry, Error> {
+        let path = normal(path)?;
+        with(|files| entry(files, &path).map_or_else(|| missing(&path), Ok))
+    }
+
+    pub(crate) fn entries(path: &str, after: Option<&str>) -> Result<Vec<Entry>, Error> {
+        let path = normal(path)?;
+        with(|files| {
+            let inside = if path.is_empty() { String::new() } else { format!("{path}/") };
+            let names = files.keys().filter_map(|file| file.strip_prefix(&inside)?.split('/').next());
+            let mut names: Vec<_> = names.filter(|name| after.is_none_or(|after| *name > after)).collect();
+            names.dedup();
+            Ok(names.iter().filter_map(|name| entry(files, &format!("{inside}{name}"))).collect())
+        })
+    }
+
+    /// Directories are there where there are files.
+    pub(crate) fn make_directory(path: &str) -> Result<(), Error> {
+        normal(path)?;
+        with(|_| Ok(()))
+    }
+
+    pub(crate) fn remove(path: &str, all: bool) -> Result<(), Error> {
+        let path = normal(path)?;
+        with(|files| match entry(files, &path) {
+            None => missing(&path),
+            Some(Entry { kind: Kind::Directory, .. }) if !all => {
+                Err(Error::NotEmpty(format!("the directory `{path}` is not empty")))
+            }
+            Some(_) => {
+                files.retain(|file, _| *file != path && !file.starts_with(&format!("{path}/")));
+                Ok(())
+            }
+        })
+    }
+
+    pub(crate) fn rename(source: &str, target: &str) -> Result<(), Error> {
+        let (source, target) = (normal(source)?, normal(target)?);
+        with(|files| {
+            if entry(files, &source).is_none() {
+                return missing(&source);
+            }
+            let moved: Vec<_> = files
+                .keys()
+                .filter(|file| **file == source || file.starts_with(&format!("{source}/")))
+                .cloned()
+                .collect();
+            for file in moved {
+                let bytes = files.remove(&file).unwrap_or_default();
+                files.insert(format!("{target}{}", &file[source.len()..]), bytes);
+            }
+            Ok(())
+        })
+    }
+
+    /// Texts alone: an expression is the sandbox's.
+    pub(crate) fn find(path: &str, text: &str, is_regex: bool) -> Result<Vec<Match>, Error> {
+        let path = normal(path)?;
+        if is_regex {
+            return Err(Error::Unavailable("the host of a test looks for texts alone".to_owned()));
+        }
+        with(|files| {
+            let within =
+                |file: &&String| path.is_empty() || **file == path || file.starts_with(&format!("{path}/"));
+            let mut found = vec![];
+            for file in files.keys().filter(within) {
+                let whole = String::from_utf8_lossy(&files[file]).into_owned();
+                for (line, content) in (1..).zip(whole.lines()) {
+                    if let Some(at) = content.find(text) {
+                        let column = content[..at].chars().count() as u64 + 1;
+                        found.push(Match { path: file.clone(), line, column, text: content.to_owned() });
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+}

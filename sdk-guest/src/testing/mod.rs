@@ -57,6 +57,8 @@ pub use crate::bindings::host::opg::host::permission::Question;
 type Site = Rc<dyn Fn(&Request) -> Option<Result<Response, Error>>>;
 /// What answers a statement, with its parameters.
 type Database = Rc<dyn Fn(&str, &[Value]) -> Option<Result<Vec<Value>, Error>>>;
+/// The files of the session, by path.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 /// What answers a call of another tool.
 type OtherTool = Rc<dyn Fn(Value) -> Result<Value, Error>>;
 
@@ -81,6 +83,7 @@ pub(crate) struct State {
     models: bool,
     secrets: Vec<String>,
     kv: Option<BTreeMap<String, Vec<u8>>>,
+    files: Option<Files>,
     logs: Vec<(Level, String)>,
     requests: Vec<Request>,
     statements: Vec<(String, Vec<Value>)>,
@@ -136,6 +139,18 @@ impl Host {
     pub fn kv_value(mut self, key: impl Into<String>, value: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(value).expect("a test's value can be written as JSON");
         self.0.kv.get_or_insert_default().insert(key.into(), bytes);
+        self
+    }
+
+    /// Grants the files of a session, of which there are none.
+    pub fn workspace(mut self) -> Self {
+        self.0.files.get_or_insert_default();
+        self
+    }
+
+    /// Grants the files of a session, with this one among them.
+    pub fn file(mut self, path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
+        self.0.files.get_or_insert_default().insert(path.into(), contents.into());
         self
     }
 
@@ -205,6 +220,11 @@ impl Running {
         let seen = self.seen();
         let bytes = seen.kv.as_ref()?.get(key)?;
         Some(serde_json::from_slice(bytes).expect("the value is what the test expects"))
+    }
+
+    /// A file of the session, as it is now.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.seen().files.as_ref()?.get(path).cloned()
     }
 
     /// The statements with their parameters, in order.

@@ -4,6 +4,11 @@
 mod context;
 mod crash;
 mod document;
+mod files;
+mod files_archive;
+mod files_guest;
+mod files_hostile;
+mod files_push;
 mod lifecycle;
 mod log;
 mod permissions;

@@ -12,6 +12,7 @@ mod model;
 mod permission;
 mod secrets;
 mod tools;
+mod workspace;
 
 use super::{Chain, Record, standing::Fallen};
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     grants::{Denied, GuestGrants, Reach},
     limits::REACHES_PER_RUN_MAX,
     sandbox::door::{
-        self, Completion, DoorError, HttpRequest, HttpResponse, LogLevel, Question, ToolDefinition,
-        ToolInvocation,
+        self, Completion, DoorError, FileAnswer, FileError, FileRequest, HttpRequest, HttpResponse, LogLevel,
+        Question, ToolDefinition, ToolInvocation,
     },
     secrets::scan::{Found, Scanner},
 };
@@ -174,5 +175,25 @@ impl door::Door for Door {
 
     async fn ask_permission(&self, question: Question) -> Result<(), DoorError> {
         permission::ask(self, question).await
+    }
+
+    async fn workspace(&self, request: FileRequest) -> Result<FileAnswer, FileError> {
+        let clean = |bytes: Vec<u8>| {
+            self.clean(bytes, |scanner, bytes: Vec<u8>, found| scanner.clean(&bytes, found).into_owned())
+        };
+        let request = match request {
+            FileRequest::Write { path, contents } => {
+                FileRequest::Write { path: self.clean_text(path), contents: clean(contents) }
+            }
+            FileRequest::WriteAt { path, offset, contents } => {
+                FileRequest::WriteAt { path: self.clean_text(path), offset, contents: clean(contents) }
+            }
+            FileRequest::MakeDirectory { path } => FileRequest::MakeDirectory { path: self.clean_text(path) },
+            FileRequest::Rename { source, target } => {
+                FileRequest::Rename { source, target: self.clean_text(target) }
+            }
+            other => other,
+        };
+        workspace::ask(self, request).await
     }
 }

@@ -10,6 +10,7 @@ mod model;
 mod permission;
 mod secrets;
 mod tools;
+mod workspace;
 
 pub(super) use http::Requests;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

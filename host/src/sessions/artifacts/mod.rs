@@ -11,7 +11,7 @@
 mod files;
 pub mod restore;
 pub mod routes;
-mod store;
+pub(crate) mod store;
 
 pub use files::Files;
 
@@ -23,6 +23,7 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 use uuid::Uuid;
@@ -65,20 +66,25 @@ async fn save(app: &App, acting: &Acting, session_id: Uuid) -> Result<(), SaveEr
         return Ok(());
     };
     let artifact_id = app.new_id();
+    let path = format!("{session_id}/{artifact_id}.json");
     let new = store::Artifact {
         artifact_id,
         kind: SESSION_JSON.to_owned(),
-        path: format!("{session_id}/{artifact_id}.json"),
-        bytes: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
-        sha256: hex::encode(Sha256::digest(&bytes)),
+        state: "done".to_owned(),
+        path: Some(path.clone()),
+        bytes: i64::try_from(bytes.len()).ok(),
+        sha256: Some(hex::encode(Sha256::digest(&bytes))),
+        location: None,
+        detail: json!({}),
         created_at: app.now(),
+        ended_at: Some(app.now()),
     };
     // Before the row that names it.
-    app.artifacts.put(&new.path, bytes).await?;
+    app.artifacts.put(&path, bytes).await?;
     let mut tx = app.tenant_tx(acting).await?;
     if super::store::lock(&mut tx, session_id).await?.is_none() {
         // Deleted meanwhile.
-        return Ok(app.artifacts.remove(&new.path).await?);
+        return Ok(app.artifacts.remove(&path).await?);
     }
     store::insert(&mut tx, (session_id, acting.app().app_id), &new).await?;
     let old = store::forget_older(&mut tx, session_id, SESSION_JSON, ARTIFACTS_KEPT).await?;

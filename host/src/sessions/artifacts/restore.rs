@@ -66,14 +66,14 @@ pub(crate) async fn restore(
     let (artifact, previous) = {
         let mut tx = app.tenant_tx(allowed).await?;
         sessions::find(&mut tx, session_id).await?.ok_or(ManageError::from(SessionError::NotFound))?;
-        let kept = store::list(&mut tx, session_id).await?;
-        let mut kept = kept.into_iter().filter(|artifact| artifact.kind == SESSION_JSON);
+        let mut kept = store::of_kind(&mut tx, session_id, SESSION_JSON).await?.into_iter();
         let wanted = kept.by_ref().find(|artifact| artifact_id.is_none_or(|id| artifact.artifact_id == id));
         (wanted.ok_or(RestoreError::NoArtifact)?, kept.next())
     };
     let corrupt = || RestoreError::Corrupt { previous: previous.as_ref().map(|artifact| json!(artifact)) };
-    let bytes = app.artifacts.get(&artifact.path).await?.ok_or_else(corrupt)?;
-    if hex::encode(Sha256::digest(&bytes)) != artifact.sha256 {
+    let path = artifact.path.as_deref().ok_or_else(corrupt)?;
+    let bytes = app.artifacts.get(path).await?.ok_or_else(corrupt)?;
+    if artifact.sha256 != Some(hex::encode(Sha256::digest(&bytes))) {
         return Err(corrupt());
     }
     // What an older release wrote is read by its name; of a newer one's this one knows nothing.

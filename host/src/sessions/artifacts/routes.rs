@@ -8,7 +8,7 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
-    http::{Json, Params},
+    http::{Json, Page, Params},
     sessions::{SessionError, store as sessions},
 };
 use axum::extract::State;
@@ -30,11 +30,12 @@ impl SessionPath {
     }
 }
 
-/// Lists what is kept of a session, the latest first: there are few (row M302).
+/// Lists what was made of a session, the latest first (rows M285, M302).
 pub async fn list(
     State(app): State<App>,
     allowed: Allowed<may::SessionsRead>,
     Params(path): Params<SessionPath>,
+    page: Page,
 ) -> ApiResult<Json<Value>> {
     let session_id = path.session_id()?;
     let mut tx = app.tenant_tx(&allowed).await?;
@@ -42,7 +43,8 @@ pub async fn list(
     if session.expires_at <= app.now() {
         return Err(SessionError::Expired.into());
     }
-    Ok(Json(json!({ "data": store::list(&mut tx, session_id).await? })))
+    let rows = store::list(&mut tx, session_id, page.after()?, page.fetch()).await?;
+    Ok(Json(json!(page.of(rows, |row| row.artifact_id.to_string()))))
 }
 
 /// Brings a session back to what was kept of it (row M320).

@@ -3,6 +3,7 @@
 use crate::tenants::{ServiceTx, TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -10,43 +11,101 @@ use uuid::Uuid;
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub(crate) struct Artifact {
     #[serde(rename = "id")]
-    pub(super) artifact_id: Uuid,
-    pub(super) kind: String,
+    pub(crate) artifact_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) state: String,
+    /// In the object store, where it is there.
     #[serde(skip)]
-    pub(super) path: String,
-    pub(super) bytes: i64,
-    pub(super) sha256: String,
+    pub(super) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sha256: Option<String>,
+    /// Where it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) location: Option<String>,
+    pub(super) detail: Value,
     pub(super) created_at: DateTime<Utc>,
+    pub(super) ended_at: Option<DateTime<Utc>>,
 }
 
-/// Those of a session, the latest first.
-pub(super) async fn list(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<Artifact>> {
-    sqlx::query_as(
-        "select artifact_id, kind, path, bytes, sha256, created_at from session_artifacts
-         where session_id = $1 order by created_at desc, artifact_id desc",
-    )
+const COLUMNS: &str = "artifact_id, kind, state, path, bytes, sha256, location, detail, created_at, ended_at";
+
+impl Artifact {
+    /// Something of this kind that goes to a place elsewhere, and is on its way.
+    pub(crate) fn to(
+        artifact_id: Uuid,
+        kind: &str,
+        location: String,
+        detail: Value,
+        now: DateTime<Utc>,
+    ) -> Artifact {
+        Artifact {
+            artifact_id,
+            kind: kind.to_owned(),
+            state: "running".to_owned(),
+            path: None,
+            bytes: None,
+            sha256: None,
+            location: Some(location),
+            detail,
+            created_at: now,
+            ended_at: None,
+        }
+    }
+}
+
+/// Those of a session, the newest first: `limit` of them older than one.
+pub(super) async fn list(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    before: Option<Uuid>,
+    limit: i64,
+) -> sqlx::Result<Vec<Artifact>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from session_artifacts
+         where session_id = $1 and ($2::uuid is null or artifact_id < $2) order by artifact_id desc limit $3"
+    )))
     .bind(session_id)
+    .bind(before)
+    .bind(limit)
     .fetch_all(tx.conn())
     .await
 }
 
-pub(super) async fn insert(
+/// Those of a session and a kind, the newest first.
+pub(super) async fn of_kind(tx: &mut TenantTx, session_id: Uuid, kind: &str) -> sqlx::Result<Vec<Artifact>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {COLUMNS} from session_artifacts where session_id = $1 and kind = $2 order by artifact_id desc"
+    )))
+    .bind(session_id)
+    .bind(kind)
+    .fetch_all(tx.conn())
+    .await
+}
+
+pub(crate) async fn insert(
     tx: &mut TenantTx,
     (session_id, app_id): (Uuid, Uuid),
     new: &Artifact,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into session_artifacts (artifact_id, session_id, app_id, kind, path, bytes, sha256, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into session_artifacts (artifact_id, session_id, app_id, kind, state, path, bytes, sha256, location,
+                                        detail, created_at, ended_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(new.artifact_id)
     .bind(session_id)
     .bind(app_id)
     .bind(&new.kind)
+    .bind(&new.state)
     .bind(&new.path)
     .bind(new.bytes)
     .bind(&new.sha256)
+    .bind(&new.location)
+    .bind(&new.detail)
     .bind(new.created_at)
+    .bind(new.ended_at)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -62,7 +121,7 @@ pub(super) async fn forget_older(
     sqlx::query_scalar(
         "delete from session_artifacts where artifact_id in
            (select artifact_id from session_artifacts where session_id = $1 and kind = $2
-            order by created_at desc, artifact_id desc offset $3)
+            order by artifact_id desc offset $3)
          returning path",
     )
     .bind(session_id)
@@ -80,4 +139,53 @@ pub(super) async fn not_there(tx: &mut ServiceTx, ids: &[Uuid]) -> sqlx::Result<
     .bind(ids)
     .fetch_all(tx.conn())
     .await
+}
+
+/// Ends one that runs.
+pub(crate) async fn end(
+    tx: &mut TenantTx,
+    artifact_id: Uuid,
+    state: &str,
+    detail: &Value,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update session_artifacts set state = $2, detail = detail || $3, ended_at = $4
+         where artifact_id = $1 and state = 'running'",
+    )
+    .bind(artifact_id)
+    .bind(state)
+    .bind(detail)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// How many of the app's run.
+pub(crate) async fn count_running(tx: &mut TenantTx) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from session_artifacts where app_id = current_app_id() and state = 'running'",
+    )
+    .fetch_one(tx.conn())
+    .await
+}
+
+/// Ends what began before `since` and still runs: its host died.
+pub(crate) async fn end_lost(
+    tx: &mut ServiceTx,
+    since: DateTime<Utc>,
+    detail: &Value,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update session_artifacts set state = 'failed', detail = detail || $2, ended_at = $3
+         where state = 'running' and created_at < $1",
+    )
+    .bind(since)
+    .bind(detail)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
 }

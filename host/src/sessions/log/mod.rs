@@ -65,6 +65,8 @@ pub enum Kind {
     SubagentStarted,
     /// It has ended, and how.
     SubagentFinished,
+    /// A file of the workspace was changed.
+    FileChanged,
     /// What an agent told of itself, in a form of its own.
     AgentEvent,
 }
@@ -88,6 +90,7 @@ impl Kind {
         Kind::ContextInfo,
         Kind::SubagentStarted,
         Kind::SubagentFinished,
+        Kind::FileChanged,
         Kind::AgentEvent,
     ];
 
@@ -110,6 +113,7 @@ impl Kind {
             Kind::ContextInfo => "context.info",
             Kind::SubagentStarted => "subagent.started",
             Kind::SubagentFinished => "subagent.finished",
+            Kind::FileChanged => "file.changed",
             Kind::AgentEvent => "agent.event",
         }
     }

@@ -340,7 +340,7 @@ async fn chain(
         }
     };
     let gate = Arc::new(Gate::new(app, &Acting::of(&begun.allowed), begun.turn));
-    let chain = chain.asking(gate.clone());
+    let chain = chain.in_turn(begun.turn.turn_id).asking(gate.clone());
     let Some(agent) = &plan.agent else { return Ok(chain) };
     Ok(match Task::of(source, &gate, agent).await? {
         Some(task) => chain.delegating(task),
@@ -506,6 +506,7 @@ fn hear(live: &mut Live, event: Emitted) {
         Emitted::Text(text) => live.text(&text),
         Emitted::Reasoning(text) => live.reasoning(&text),
         Emitted::Other { kind, event } => live.told(&kind, event),
+        Emitted::File(change) => live.changed(&change),
     }
 }
 

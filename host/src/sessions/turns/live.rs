@@ -9,6 +9,7 @@ use crate::{
     grants::Acting,
     limits::{SESSION_EVENT_BYTES_MAX, SESSION_EVENTS_PER_TURN_MAX, SESSION_LOG_BYTES_PER_TURN_MAX},
     sessions::log::{self, Draft, Kind},
+    workspace::Change,
 };
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
@@ -120,6 +121,13 @@ impl Live {
             }
         };
         self.push(Draft { kind, turn_id: Some(self.turn.turn_id), data: event });
+    }
+
+    /// A file that a guest changed. Beyond what a log can bear the list of files, and what the turn changed, tell it.
+    pub(super) fn changed(&mut self, change: &Change) {
+        if self.written < SESSION_EVENTS_PER_TURN_MAX {
+            self.push(Draft::new(Kind::FileChanged, Some(self.turn.turn_id), json!(change)));
+        }
     }
 
     fn piece(&mut self, kind: &str, message_id: Uuid, text: &str) {

@@ -34,6 +34,11 @@ impl RunningTurns {
         }
     }
 
+    /// Whether this turn runs here, and was not cut.
+    pub fn runs(&self, turn_id: Uuid) -> bool {
+        self.lock().get(&turn_id).is_some_and(|token| !token.is_cancelled())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, CancellationToken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,8 +72,8 @@
     messageID: invocation,
     callID: invocation,
     agent: "",
-    directory: "/",
-    worktree: "/",
+    directory: "/workspace",
+    worktree: "/workspace",
     // Early enough to still say something.
     abort: host.endingIn(timeLimitMs - Math.min(500, timeLimitMs / 10)),
     metadata: ({ title, metadata } = {}) => noted({ title, metadata }),

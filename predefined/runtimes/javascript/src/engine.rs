@@ -25,13 +25,14 @@ const STACK_BYTES_MAX: usize = 640 << 10;
 const ZOD: &str = include_str!("../vendor/zod/zod.min.js");
 
 /// The web's interfaces and the life of a tool, in the order they need each other.
-const PRELUDE: [(&str, &str); 6] = [
+const PRELUDE: [(&str, &str); 7] = [
     ("text.js", include_str!("../prelude/text.js")),
     ("url.js", include_str!("../prelude/url.js")),
     ("events.js", include_str!("../prelude/events.js")),
     ("fetch.js", include_str!("../prelude/fetch.js")),
     ("console.js", include_str!("../prelude/console.js")),
     ("tool.js", include_str!("../prelude/tool.js")),
+    ("files.js", include_str!("../prelude/files.js")),
 ];
 
 /// Run once before the snapshot, so that what zod builds when first used is in it.

@@ -2,7 +2,7 @@
 
 use crate::{
     bindings::{
-        opg::host::{events, http, log, permission, secrets, types},
+        opg::host::{events, http, log, permission, secrets, types, workspace},
         wasi::{clocks::monotonic_clock, random::random},
     },
     engine::{is_loading, secret_while_loading},
@@ -38,6 +38,10 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     host.set("parseUrl", Func::from(parse_url))?;
     host.set("changeUrl", Func::from(change_url))?;
     host.set("start", Function::new(ctx.clone(), start)?)?;
+    host.set("readFile", Function::new(ctx.clone(), read_file)?)?;
+    host.set("writeFile", Function::new(ctx.clone(), write_file)?)?;
+    host.set("changeFile", Function::new(ctx.clone(), change_file)?)?;
+    host.set("listFiles", Function::new(ctx.clone(), list_files)?)?;
     host.set("cancel", Func::from(|id: u32| http::cancel(id)))?;
     host.set("runJobs", Function::new(ctx.clone(), |ctx: Ctx<'js>| while ctx.execute_pending_job() {})?)?;
     ctx.globals().prop(NAME, rquickjs::object::Property::from(host.clone()))?;
@@ -218,6 +222,111 @@ fn change_url(href: String, part: String, value: String) -> Option<Vec<String>> 
         _ => return None,
     }
     Some(parts(&url))
+}
+
+// --- files ---
+
+/// What the prelude gets: with `error` and its `code`, as Node names it, where it did not work.
+fn answered<'js, T>(
+    ctx: &Ctx<'js>,
+    answer: std::result::Result<T, workspace::Error>,
+    fill: impl FnOnce(&Object<'js>, T) -> Result<()>,
+) -> Result<Object<'js>> {
+    use workspace::Error;
+    let told = Object::new(ctx.clone())?;
+    let (code, text) = match answer {
+        Ok(answer) => {
+            fill(&told, answer)?;
+            return Ok(told);
+        }
+        Err(Error::Denied(text)) => ("EACCES", text),
+        Err(Error::NoSession(text)) => ("ENODEV", text),
+        Err(Error::Gone(text)) => ("ESTALE", text),
+        Err(Error::NotFound(text)) => ("ENOENT", text),
+        Err(Error::Exists(text)) => ("EEXIST", text),
+        Err(Error::NotADirectory(text)) => ("ENOTDIR", text),
+        Err(Error::IsADirectory(text)) => ("EISDIR", text),
+        Err(Error::NotEmpty(text)) => ("ENOTEMPTY", text),
+        Err(Error::Invalid(text)) => ("EINVAL", text),
+        Err(Error::Limit(text)) => ("ENOSPC", text),
+        Err(Error::Unavailable(text)) => ("EIO", text),
+    };
+    told.set("code", code)?;
+    told.set("error", text)?;
+    Ok(told)
+}
+
+fn not_while_loading() -> std::result::Result<(), workspace::Error> {
+    if is_loading() {
+        let why = "there are no files while a tool is being uploaded; use them inside `execute`";
+        return Err(workspace::Error::Denied(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_file<'js>(ctx: Ctx<'js>, path: String, offset: f64) -> Result<Object<'js>> {
+    /// As much as the host gives at once.
+    const PART_BYTES: u64 = 8 << 20;
+    let read = not_while_loading().and_then(|()| workspace::read(&path, offset as u64, PART_BYTES));
+    answered(&ctx, read, |told, part| {
+        told.set("size", part.size as f64)?;
+        told.set("bytes", TypedArray::<u8>::new(ctx.clone(), part.bytes)?)
+    })
+}
+
+fn write_file<'js>(
+    ctx: Ctx<'js>,
+    path: String,
+    bytes: TypedArray<'js, u8>,
+    append: bool,
+) -> Result<Object<'js>> {
+    let bytes = copied(&bytes);
+    let write =
+        || if append { workspace::write_at(&path, None, &bytes) } else { workspace::write(&path, &bytes) };
+    answered(&ctx, not_while_loading().and_then(|()| write()), |_, ()| Ok(()))
+}
+
+fn change_file<'js>(
+    ctx: Ctx<'js>,
+    what: String,
+    path: String,
+    to: Opt<Option<String>>,
+) -> Result<Object<'js>> {
+    let change = || match what.as_str() {
+        "mkdir" => workspace::make_directory(&path),
+        "rename" => workspace::rename(&path, &to.0.flatten().unwrap_or_default()),
+        "remove" => workspace::remove(&path, false),
+        _ => workspace::remove(&path, true),
+    };
+    answered(&ctx, not_while_loading().and_then(|()| change()), |_, ()| Ok(()))
+}
+
+/// What is at a path, or with `inside` what is in it, a thousand at a time.
+fn list_files<'js>(
+    ctx: Ctx<'js>,
+    path: String,
+    inside: bool,
+    after: Opt<Option<String>>,
+) -> Result<Object<'js>> {
+    let list = || {
+        if inside {
+            workspace::entries(&path, after.0.flatten().as_deref())
+        } else {
+            workspace::stat(&path).map(|one| vec![one])
+        }
+    };
+    answered(&ctx, not_while_loading().and_then(|()| list()), |told, entries| {
+        let list = rquickjs::Array::new(ctx.clone())?;
+        for (at, entry) in entries.into_iter().enumerate() {
+            let shown = Object::new(ctx.clone())?;
+            shown.set("path", entry.path)?;
+            shown.set("directory", entry.kind == workspace::Kind::Directory)?;
+            shown.set("size", entry.size as f64)?;
+            shown.set("modifiedMs", entry.modified_ms as f64)?;
+            list.set(at, shown)?;
+        }
+        told.set("entries", list)
+    })
 }
 
 // --- requests ---

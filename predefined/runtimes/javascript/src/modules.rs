@@ -22,10 +22,12 @@ impl Resolver for Modules {
         match name {
             "@opencode-ai/plugin" | "@opencode-ai/plugin/tool" => Ok("@opencode-ai/plugin".to_owned()),
             "zod" | "zod/v4" => Ok("zod".to_owned()),
+            "node:fs/promises" | "fs/promises" => Ok("node:fs/promises".to_owned()),
+            "node:path" | "path" | "node:path/posix" | "path/posix" => Ok("node:path".to_owned()),
             other => Err(Exception::throw_message(
                 ctx,
                 &format!(
-                    "cannot import `{other}`: there are @opencode-ai/plugin and zod; bundle everything else into the file"
+                    "cannot import `{other}`: there are @opencode-ai/plugin, zod, node:fs/promises and node:path; bundle everything else into the file"
                 ),
             )),
         }
@@ -41,6 +43,8 @@ impl Loader for Modules {
     ) -> Result<Module<'js, Declared>> {
         match name {
             "zod" => Module::declare_def::<Zod, _>(ctx.clone(), name),
+            "node:fs/promises" => Module::declare_def::<Files, _>(ctx.clone(), name),
+            "node:path" => Module::declare_def::<Paths, _>(ctx.clone(), name),
             "@opencode-ai/plugin" => Module::declare_def::<Plugin, _>(ctx.clone(), name),
             other => Err(Error::new_loading(other)),
         }
@@ -49,6 +53,28 @@ impl Loader for Modules {
 
 struct Zod;
 struct Plugin;
+struct Files;
+struct Paths;
+
+impl ModuleDef for Files {
+    fn declare<'js>(declarations: &Declarations<'js>) -> Result<()> {
+        declare_all(declarations, "node:fs/promises")
+    }
+
+    fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> Result<()> {
+        export_all(ctx, exports, "node:fs/promises")
+    }
+}
+
+impl ModuleDef for Paths {
+    fn declare<'js>(declarations: &Declarations<'js>) -> Result<()> {
+        declare_all(declarations, "node:path")
+    }
+
+    fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> Result<()> {
+        export_all(ctx, exports, "node:path")
+    }
+}
 
 impl ModuleDef for Zod {
     fn declare<'js>(declarations: &Declarations<'js>) -> Result<()> {
