@@ -1,6 +1,6 @@
 //! What has to be done every now and then, until the process stops.
 
-use crate::{ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics};
+use crate::{ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, tasks, telemetry::Metrics};
 use std::time::Duration;
 
 /// How often turns are looked for whose host died: a part of a lease.
@@ -14,6 +14,9 @@ pub async fn run(app: App) {
     if let Err(cause) = budgets::sweep::at_start(&app).await {
         tracing::error!(%cause, "what a dead process held against budgets could not be let go");
     }
+    if let Err(cause) = tasks::sweep::at_start(&app).await {
+        tracing::error!(%cause, "tasks of a dead process could not be ended");
+    }
     let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
@@ -24,6 +27,9 @@ pub async fn run(app: App) {
             _ = leases.tick() => {
                 if let Err(cause) = sessions::sweep::left_behind(&app).await {
                     tracing::error!(%cause, "turns of dead processes could not be ended");
+                }
+                if let Err(cause) = tasks::sweep::left_behind(&app).await {
+                    tracing::error!(%cause, "tasks of dead processes could not be ended");
                 }
             }
             _ = sweep.tick() => {
@@ -45,6 +51,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = ai::files::sweep(&app).await {
                     tracing::error!(%cause, "pictures whose time is over could not be removed");
+                }
+                if let Err(cause) = tasks::sweep::expired(&app).await {
+                    tracing::error!(%cause, "tasks whose time is over could not be removed");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

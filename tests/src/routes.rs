@@ -63,7 +63,7 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        let commands = ["/resume", "/stop", "/abort", "/unrevert", "/auth/logout"];
+        let commands = ["/resume", "/stop", "/abort", "/cancel", "/unrevert", "/auth/logout"];
         let is_command = commands.iter().any(|end| self.template.ends_with(end));
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
     }

@@ -14,6 +14,7 @@ use crate::{
     sandbox::{CallContext, door::DoorError},
     secrets::scan::{Found, Scanner},
     tools::catalog::{Catalog, Tool},
+    traces::TraceContext,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -114,6 +115,12 @@ impl Chain {
                 model_failure: Mutex::default(),
             }),
         }
+    }
+
+    /// The same, for what one run of it leads to.
+    #[must_use]
+    pub fn within(&self, trace: Option<TraceContext>) -> Chain {
+        Chain { acting: self.acting.within(trace), ..self.clone() }
     }
 
     /// The same for an end user of the client's.

@@ -66,6 +66,8 @@ impl LocalDoor {
             surface: Surface::Wasm,
             ip: None,
             request_id: String::new(),
+            version: None,
+            trace: None,
         };
         LocalDoor { caller, requested, granted, secrets, egress, allow_private, seen: Mutex::default() }
     }

@@ -27,6 +27,7 @@ use crate::{
     },
     tenants::configure,
     tools::{self, catalog::Catalog},
+    traces::TraceContext,
 };
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -88,8 +89,9 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
     let Some(next) = store::next(tx.conn(), session_id).await? else { return Ok(Next::Nothing) };
     let turn = Running { session_id, app_id: next.app_id, turn_id: next.turn_id };
     // As it is now, not as it was when the prompt was taken: one gate for both.
+    let trace = next.traceparent.as_deref().and_then(TraceContext::parse);
     let caller =
-        authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id).await?;
+        authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id, trace).await?;
     let allowed = match Allowed::<may::ChatSend>::judge(caller.as_ref(), None) {
         Err(denied) => {
             Err(Reason::new("not_allowed", format!("the credential this was asked with may not: {denied}")))

@@ -189,6 +189,7 @@ pub async fn prompt(
         prompt: &prompt,
         credential_id: allowed.caller().credential_id,
         request_id: &allowed.caller().request_id,
+        traceparent: allowed.caller().trace.map(|trace| trace.to_string()),
         now,
     };
     store::insert(&mut tx, &new).await?;

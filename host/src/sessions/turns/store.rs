@@ -17,15 +17,17 @@ pub(super) struct NewTurn<'a> {
     pub(super) prompt: &'a Prompt,
     pub(super) credential_id: Option<Uuid>,
     pub(super) request_id: &'a str,
+    /// The trace it belongs to, as `traceparent` has it.
+    pub(super) traceparent: Option<String>,
     pub(super) now: DateTime<Utc>,
 }
 
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewTurn<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into session_turns (turn_id, session_id, app_id, position, state, message_id, prompt, credential_id,
-           request_id, created_at)
+           request_id, created_at, traceparent)
          select $1, $2, $3, case when $4 then coalesce(min(position), 0) - 1 else coalesce(max(position), 0) + 1 end,
-           'queued', $5, $6, $7, $8, $9
+           'queued', $5, $6, $7, $8, $9, $10
          from session_turns where session_id = $2",
     )
     .bind(new.turn_id)
@@ -37,6 +39,7 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewTurn<'_>) -> sqlx::Result
     .bind(new.credential_id)
     .bind(new.request_id)
     .bind(new.now)
+    .bind(&new.traceparent)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -79,12 +82,13 @@ pub(super) struct Waiting {
     pub(super) prompt: Json<Prompt>,
     pub(super) credential_id: Option<Uuid>,
     pub(super) request_id: String,
+    pub(super) traceparent: Option<String>,
 }
 
 /// The turn that is next.
 pub(super) async fn next(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Waiting>> {
     sqlx::query_as(
-        "select turn_id, app_id, message_id, prompt, credential_id, request_id from session_turns
+        "select turn_id, app_id, message_id, prompt, credential_id, request_id, traceparent from session_turns
          where session_id = $1 and state = 'queued' order by position limit 1",
     )
     .bind(session_id)
