@@ -160,6 +160,8 @@ async fn allowed(app: &TestApp) -> Allowed<may::DbRead> {
         surface: Surface::Rest,
         ip: None,
         request_id: "bench".to_owned(),
+        version: None,
+        trace: None,
     };
     Allowed::judge(Some(&caller), None).expect("a tenant may read its database")
 }

@@ -14,7 +14,10 @@ use tokio::process::Command;
 /// LiteLLM takes a quarter of a minute to load.
 const START_TIME_MAX: Duration = Duration::from_secs(90);
 
+/// With the newest `@hono/node-server` that it allows (1.19) it answers every stream with a 500: it adds headers to an
+/// answer whose headers that one takes over as they came, immutable. With this one it does not.
 const PORTKEY: &str = "@portkey-ai/gateway@1.15.2";
+const NODE_SERVER: &str = r#"{ "overrides": { "@hono/node-server": "1.13.8" } }"#;
 /// The last whose proxy is on PyPI as a whole.
 const LITELLM: &str = "litellm[proxy]==1.99.4";
 const ONWARDS: &str = "1.2.0";
@@ -39,7 +42,11 @@ fn installed_in() -> PathBuf {
 async fn portkey(at: &Path, upstream: &str) -> Option<Way> {
     let script = at.join("node_modules/@portkey-ai/gateway/build/start-server.js");
     if !script.exists() {
-        println!("not compared with Portkey; to install: npm install --prefix {} {PORTKEY}", at.display());
+        let at = at.display();
+        println!(
+            "not compared with Portkey; to install: mkdir -p {at} && echo '{NODE_SERVER}' > {at}/package.json \
+             && npm install --prefix {at} {PORTKEY}"
+        );
         return None;
     }
     let port = free_port();

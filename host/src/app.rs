@@ -5,17 +5,23 @@ use crate::{
     config::Config,
     db_proxy::Database,
     egress::Egress,
-    grants::{authenticate::Authenticator, credential::Pepper},
+    grants::{
+        authenticate::{Authenticator, LastUsed},
+        credential::Pepper,
+    },
     guests::{in_flight::InFlight, standing::Changes},
     http::rate_limit::RateLimits,
     models::catalog::Catalog,
     people::{device::Guesses, password::Passwords},
     postgres::{Pools, Server},
     registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
+    remembered::Remembered,
     sandbox::Sandbox,
     secrets::keyring::Keyring,
     sessions::{artifacts::Files as Artifacts, log::Hub, turns::running::RunningTurns},
+    tasks::RunningTasks,
     telemetry::Metrics,
+    traces::Traces,
     typescript::Compiler,
     workspace::Workspaces,
 };
@@ -75,6 +81,8 @@ pub struct Parts {
     pub guest_egress: Egress,
     /// The way out to model providers.
     pub model_egress: Egress,
+    /// The way of spans to whoever collects them.
+    pub traces: Traces,
     /// Counters and histograms.
     pub metrics: Metrics,
     /// Cancelled when the process is asked to stop.
@@ -89,6 +97,10 @@ pub struct Parts {
     pub compiling: Turns,
     /// What was changed that running guests stand on, by app.
     pub changes: Changes,
+    /// What was read of apps, while nothing of it changes.
+    pub remembered: Remembered,
+    /// Which keys of providers were used lately.
+    pub keys_used: LastUsed,
     /// Which models providers offer.
     pub model_catalog: Catalog,
     /// Which sources of the platform do not answer.
@@ -101,6 +113,8 @@ pub struct Parts {
     pub running_turns: RunningTurns,
     /// The files of sessions.
     pub workspaces: Workspaces,
+    /// The tasks that run here.
+    pub tasks: RunningTasks,
     /// Work that outlives its request: waited for when the process stops.
     pub background: TaskTracker,
     /// Where background work runs, also when it was started from a guest's thread.

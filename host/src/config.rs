@@ -4,11 +4,20 @@
 
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
 use crate::limits::{CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
+use crate::traces::Collector;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use url::Url;
 
 /// Shorter admin tokens are refused in production: 32 characters of base 62 are 190 bits.
 pub const ADMIN_TOKEN_CHARS_MIN: usize = 32;
+
+/// The only way of OTLP that is spoken.
+const OTLP_PROTOCOL: &str = "http/json";
+/// What traces call us, unless configured.
+const SERVICE_NAME: &str = "opg";
 
 /// What the process was told.
 #[derive(Clone, Debug)]
@@ -73,6 +82,8 @@ pub struct Config {
     pub log_filter: String,
     /// A token for `/metrics` from elsewhere than loopback (`OPG_METRICS_TOKEN`).
     pub metrics_token: Option<SecretString>,
+    /// Where traces go (`OTEL_EXPORTER_OTLP_ENDPOINT` and its like); none: nowhere.
+    pub collector: Option<Collector>,
 }
 
 /// Where this runs.
@@ -154,6 +165,17 @@ impl Config {
             ("LOG_FORMAT", if self.log_json { "json" } else { "text" }.to_owned()),
             ("LOG_LEVEL", self.log_filter.clone()),
             ("OPG_METRICS_TOKEN", secret(self.metrics_token.is_some())),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", secret(self.collector.is_some())),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", secret(self.collector.is_some())),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                secret(self.collector.as_ref().is_some_and(|to| !to.headers.is_empty())),
+            ),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", OTLP_PROTOCOL.to_owned()),
+            (
+                "OTEL_SERVICE_NAME",
+                self.collector.as_ref().map_or_else(|| SERVICE_NAME.to_owned(), |to| to.service_name.clone()),
+            ),
         ]
     }
 
@@ -250,7 +272,49 @@ impl Reader {
             }),
             log_filter: self.get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
             metrics_token: self.secret("OPG_METRICS_TOKEN"),
+            collector: self.collector(),
         }
+    }
+
+    /// OpenTelemetry's own names. The address for traces is taken as it is, the common one gets a path.
+    fn collector(&mut self) -> Option<Collector> {
+        let expected = "an absolute URL, such as http://localhost:4318";
+        let web = |text: &str| Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let of_traces =
+            self.parsed("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None, expected, |v| web(v).map(Some));
+        let of_all = self.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", None, expected, |v| {
+            let mut url = web(v)?;
+            url.path_segments_mut().ok()?.pop_if_empty().extend(["v1", "traces"]);
+            Some(Some(url))
+        });
+        let only = format!(
+            "`{OTLP_PROTOCOL}`, which is all that is spoken here and what collectors take at the same port"
+        );
+        self.parsed("OTEL_EXPORTER_OTLP_PROTOCOL", (), &only, |v| (v == OTLP_PROTOCOL).then_some(()));
+        let headers = self.headers("OTEL_EXPORTER_OTLP_HEADERS");
+        let service_name = self.get("OTEL_SERVICE_NAME").unwrap_or_else(|| SERVICE_NAME.to_owned());
+        Some(Collector { url: of_traces.or(of_all)?, headers, service_name })
+    }
+
+    /// `name=value,name=value`, values percent-encoded. They may be secret, and so are not said where they are wrong.
+    fn headers(&mut self, name: &str) -> HeaderMap {
+        let read = |text: &str| {
+            let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+            let header = |pair: &str| {
+                let (name, value) = pair.split_once('=')?;
+                let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+                let mut value = HeaderValue::from_str(&value).ok()?;
+                value.set_sensitive(true);
+                Some((name.trim().parse::<HeaderName>().ok()?, value))
+            };
+            pairs.map(header).collect::<Option<HeaderMap>>()
+        };
+        let Some(text) = self.get(name) else { return HeaderMap::new() };
+        read(&text).unwrap_or_else(|| {
+            self.errors
+                .push(format!("{name}: expected `name=value`, comma-separated, values percent-encoded"));
+            HeaderMap::new()
+        })
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -391,6 +455,33 @@ mod tests {
     #[test]
     fn a_literal_placeholder_counts_as_unset() {
         assert!(read(&[("DATABASE_URL", "${DATABASE_URL}")]).unwrap().database_url.is_none());
+    }
+
+    #[test]
+    fn traces_go_where_opentelemetrys_variables_say_and_nowhere_without_them() {
+        assert!(read(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b")]).unwrap().collector.is_none());
+        let at = |vars: &[(&str, &str)]| read(vars).unwrap().collector.unwrap().url.to_string();
+        let (all, traces) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        assert_eq!(at(&[(all, "http://localhost:4318")]), "http://localhost:4318/v1/traces");
+        assert_eq!(at(&[(all, "https://o.example/otlp/")]), "https://o.example/otlp/v1/traces");
+        assert_eq!(at(&[(all, "http://a:1"), (traces, "http://b:2/x")]), "http://b:2/x");
+        let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20canary, x-scope = one");
+        let config = read(&[(all, "http://u:canary@a:1"), headers]).unwrap();
+        let collector = config.collector.clone().unwrap();
+        assert_eq!(
+            (collector.headers["authorization"].to_str(), collector.headers.len()),
+            (Ok("Basic canary"), 2)
+        );
+        assert!(!format!("{:?} {config:?}", config.describe()).contains("canary"));
+        for (name, value) in [
+            (all, "localhost:4318"),
+            (all, "grpc://localhost:4317"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "canary"),
+        ] {
+            let errors = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(errors.contains(name) && !errors.contains("canary"), "{errors}");
+        }
     }
 
     #[test]

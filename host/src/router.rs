@@ -21,7 +21,7 @@ use crate::{
         self,
         routes::{Agents, Tools},
     },
-    secrets, sessions, sources, tenants, tools, usage, workspace,
+    secrets, sessions, sources, tasks, tenants, tools, usage, workspace,
 };
 use axum::{
     Router,
@@ -187,6 +187,9 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/ai/files/{id}" => ai::routes::get_file, AiRead;
     POST "/v1/ai/speech" => ai::routes::speak, AiInvoke;
     POST "/v1/ai/transcriptions" => ai::routes::transcribe, AiInvoke;
+    GET "/v1/tasks" => tasks::routes::list, AiRead;
+    GET "/v1/tasks/{id}" => tasks::routes::get, AiRead;
+    POST "/v1/tasks/{id}/cancel" => tasks::routes::post_cancel, AiInvoke;
     POST "/v1/sessions" => sessions::routes::create, SessionsWrite;
     GET "/v1/sessions" => sessions::routes::list, SessionsRead;
     GET "/v1/sessions/{id}" => sessions::routes::get, SessionsRead;

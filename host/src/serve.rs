@@ -29,6 +29,7 @@ use crate::{
     secrets::keyring::{KeySource, Keyring, KeyringError},
     sessions,
     telemetry::Metrics,
+    traces::{self, Traces},
     upkeep,
 };
 use axum::extract::ConnectInfo;
@@ -160,6 +161,9 @@ pub async fn start(
     app.spawn(upkeep::run(app.clone()));
     app.spawn(recompile::run(app.clone()));
     app.spawn(sessions::log::listen::run(app.clone()));
+    // Where the operator says, so it may be a private address.
+    let to_collector = Egress::new(EgressPolicy { allow_private: true, ..EgressPolicy::default() })?;
+    app.spawn(traces::export::run(app.clone(), to_collector));
     app.spawn(remake::run(app.clone()));
     tracing::info!(%addr, environment = ?app.config.environment, "serving");
     Ok(Running { app, addr, serving })
@@ -281,17 +285,21 @@ async fn assemble(
         typescript: crate::typescript::Compiler::new(javascript, &sandbox),
         sandbox,
         metrics,
+        traces: Traces::new(config.collector.as_ref()),
         stopping: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         ids: Ids::default(),
         in_flight: crate::guests::in_flight::InFlight::default(),
         compiling: crate::registry::compiling::Turns::default(),
         changes: crate::guests::standing::Changes::default(),
+        remembered: crate::remembered::Remembered::default(),
+        keys_used: crate::grants::authenticate::LastUsed::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         circuits: crate::sources::Circuits::default(),
         seals: crate::models::vault::Vault::default(),
         session_hub: sessions::log::Hub::default(),
         running_turns: sessions::turns::running::RunningTurns::default(),
+        tasks: crate::tasks::RunningTasks::default(),
         background: TaskTracker::new(),
         runtime: tokio::runtime::Handle::current(),
         config,

@@ -1,7 +1,7 @@
 //! What has to be done every now and then, until the process stops.
 
 use crate::{
-    ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, telemetry::Metrics, workspace,
+    ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, tasks, telemetry::Metrics, workspace,
 };
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ pub async fn run(app: App) {
     if let Err(cause) = sessions::sweep::artifacts(&app).await {
         tracing::error!(%cause, "artifacts of deleted sessions could not be looked for");
     }
+    if let Err(cause) = tasks::sweep::at_start(&app).await {
+        tracing::error!(%cause, "tasks of a dead process could not be ended");
+    }
     let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
@@ -29,6 +32,9 @@ pub async fn run(app: App) {
             _ = leases.tick() => {
                 if let Err(cause) = sessions::sweep::left_behind(&app).await {
                     tracing::error!(%cause, "turns of dead processes could not be ended");
+                }
+                if let Err(cause) = tasks::sweep::left_behind(&app).await {
+                    tracing::error!(%cause, "tasks of dead processes could not be ended");
                 }
             }
             _ = sweep.tick() => {
@@ -50,6 +56,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = ai::files::sweep(&app).await {
                     tracing::error!(%cause, "pictures whose time is over could not be removed");
+                }
+                if let Err(cause) = tasks::sweep::expired(&app).await {
+                    tracing::error!(%cause, "tasks whose time is over could not be removed");
                 }
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");

@@ -1,9 +1,9 @@
 //! `/v1/ai`: models by themselves, and what they do besides text.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use opg_host::{ai::files, app::Clock};
+use opg_host::{ai::files, app::Clock, tasks};
 use opg_tests::{
-    app::{Answer, Client, TestApp, UPSTREAM_KEY, send},
+    app::{Answer, Client, TestApp, UPSTREAM_KEY, logs, send},
     guests,
     upstream::{Received, ScriptedUpstream, Step, media},
 };
@@ -123,6 +123,60 @@ async fn m102_models_are_listed_with_their_provider_and_price() {
     assert!(!listed.text().contains(UPSTREAM_KEY));
     let other = scene.acme.with_scopes(&["chat:read", "ai:invoke"]).await.get("/v1/ai/models").await;
     assert_eq!(other.status, 403);
+}
+
+#[tokio::test]
+async fn m102_a_model_has_its_alias_its_kind_and_its_context_where_somebody_said_so() {
+    let scene = Scene::start().await;
+    let operator = scene.app.operator();
+    let source = json!({ "id": "main", "kind": "openai-compatible", "base_url": scene.upstream.base_url() });
+    assert_eq!(operator.post("/platform/v1/ai/sources", &source).await.status, 201);
+    let price = json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 2 });
+    for (id, more) in [
+        ("plat/large", json!({ "alias": "big", "context_tokens": 128_000 })),
+        ("plat/vectors", json!({ "kind": "embedding", "alias": "vectors" })),
+        ("plat/draft", json!({ "enabled": false })),
+    ] {
+        let model = json!({ "id": id, "price": price, "sources": [{ "source": "main" }] });
+        let made = operator.post("/platform/v1/ai/models", &with(model, more)).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    let read = async || {
+        let listed = scene.acme.get("/v1/ai/models").await.json();
+        let models = listed["data"].as_array().unwrap().clone();
+        move |id: &str| models.iter().find(|model| model["id"] == id).cloned()
+    };
+    let before = read().await;
+    assert_eq!(before("plat/large"), None, "an app may use none until the operator says so");
+    let may = json!({ "models": ["plat/*"] });
+    assert_eq!(operator.put("/v1/admin/tenants/acme/ai/models", &may).await.status, 200);
+    let of = read().await;
+    let known = |id: &str| {
+        let model = of(id).unwrap();
+        ["provider", "alias", "kind", "context"].map(|name| model[name].clone())
+    };
+    assert_eq!(known("plat/large"), [json!("plat"), json!("big"), json!("chat"), json!(128_000)]);
+    assert_eq!(known("plat/vectors"), [json!("plat"), json!("vectors"), json!("embedding"), Value::Null]);
+    assert_eq!(of("plat/draft"), None, "a draft is not there");
+    assert_eq!(known("demo/assistant")[2], json!("chat"));
+    assert_eq!(
+        known("openai/scripted"),
+        [json!("openai"), Value::Null, Value::Null, Value::Null],
+        "nobody said"
+    );
+
+    let mut configured = scene.acme.get("/v1/tenant").await.json();
+    configured["modelAliases"] = json!({ "huge": "plat/large", "fast": "openai/scripted" });
+    let set = scene.acme.put("/v1/tenant", &configured).await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    let of = read().await;
+    assert_eq!(of("plat/large").unwrap()["alias"], "huge", "the app's own name comes first");
+    assert_eq!(of("openai/scripted").unwrap()["alias"], "fast");
+    assert_eq!(
+        scene.acme.get("/v1/models").await.json()["data"][0]["kind"],
+        Value::Null,
+        "OpenAI's list has no such"
+    );
 }
 
 #[tokio::test]
@@ -304,6 +358,161 @@ async fn m106_a_picture_its_provider_put_elsewhere_is_fetched_and_what_is_none_i
     let used = scene.last_use().await;
     assert_eq!((&used["prompt_tokens"], &used["completion_tokens"]), (&json!(50), &json!(2000)));
     assert_eq!(wrong(&scene.draw(json!({ "n": 5 })).await).2, "n");
+}
+
+/// A task as it is once it has ended.
+async fn ended(client: &Client, task: &Value) -> Value {
+    let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    for _ in 0..200 {
+        let answer = client.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        if answer.json()["status"] != "running" {
+            return answer.json();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the task does not end");
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..300 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what}");
+}
+
+impl Scene {
+    async fn draw_later(&self, more: Value) -> Answer {
+        let body = with(json!({ "model": "openai/painter", "prompt": "a cat" }), more);
+        send(self.acme.request("POST", "/v1/ai/image").header("prefer", "respond-async").json(&body)).await
+    }
+}
+
+#[tokio::test]
+async fn m106_a_picture_may_be_asked_for_as_a_task_and_fetched_when_it_is_done() {
+    let scene = Scene::start().await;
+    let begun = scene.draw_later(json!({ "n": 2, "response_format": "b64_json" })).await;
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let task = begun.json();
+    let id = task["id"].as_str().unwrap();
+    assert_eq!((&task["kind"], &task["task_id"]), (&json!("image"), &json!(id)));
+    assert_eq!(begun.header("location"), format!("/acme/v1/tasks/{id}"));
+    assert_eq!(begun.header("preference-applied"), "respond-async");
+    let done = ended(&scene.acme, &task).await;
+    assert_eq!((&done["status"], &done["error"]), (&json!("done"), &Value::Null), "{done}");
+    let pictures = done["result"]["data"].as_array().unwrap();
+    assert_eq!(pictures.len(), 2);
+    for picture in pictures {
+        assert_eq!(picture["b64_json"], Value::Null, "whoever comes back for it has it at an address");
+        assert_eq!(scene.acme.get(picture["url"].as_str().unwrap()).await.status, 200);
+    }
+    let used = scene.last_use().await;
+    assert_eq!((&used["kind"], &used["status"]), (&json!("images"), &json!("ok")));
+    assert_eq!(scene.acme.get("/v1/tasks").await.json()["data"][0]["id"], json!(id));
+
+    // What is wrong with a request is said at once, and what goes wrong later is said by the task.
+    let wrong_count = scene.draw_later(json!({ "n": 9 })).await;
+    assert_eq!(wrong(&wrong_count), (400, json!("invalid_value"), json!("n")));
+    assert_eq!(scene.acme.get("/v1/tasks").await.json()["data"].as_array().unwrap().len(), 1);
+    scene.upstream.script(vec![Step::error(500, "the painter is out")]);
+    let failed = ended(&scene.acme, &scene.draw_later(json!({})).await.json()).await;
+    assert_eq!((&failed["status"], &failed["result"]), (&json!("failed"), &Value::Null), "{failed}");
+    assert!(failed["error"]["code"].is_string() && failed["error"]["detail"].is_string(), "{failed}");
+    assert!(!failed.to_string().contains("127.0.0.1") && !failed.to_string().contains(UPSTREAM_KEY));
+    assert_eq!(scene.draw(json!({})).await.status, 200, "without the preference it is waited for");
+
+    // Nobody else's, and for a day.
+    let other = scene.app.tenant("other").await;
+    assert_eq!(other.get(&format!("/v1/tasks/{id}")).await.status, 404);
+    assert_eq!(scene.acme.with_scopes(&["chat:write"]).await.get("/v1/tasks").await.status, 403);
+    scene.app.clock.advance(tasks::TASK_LIFE);
+    assert_eq!(scene.acme.get(&format!("/v1/tasks/{id}")).await.status, 404);
+    tasks::sweep::expired(&scene.app.running.app).await.unwrap();
+    assert_eq!(scene.app.sql("select count(*)::text from tasks").await, ["0"]);
+}
+
+#[tokio::test]
+async fn m106_a_task_that_is_cancelled_lets_its_provider_go_and_ends_once() {
+    let scene = Scene::start().await;
+    scene.upstream.script(vec![Step::Stall]);
+    let task = scene.draw_later(json!({})).await.json();
+    let id = task["id"].as_str().unwrap().to_owned();
+    until("the provider is asked", async || !scene.upstream.received().is_empty()).await;
+    assert_eq!(scene.acme.get(&format!("/v1/tasks/{id}")).await.json()["status"], "running");
+    let cancel = format!("/v1/tasks/{id}/cancel");
+    assert_eq!(scene.acme.with_scopes(&["ai:read"]).await.post(&cancel, &json!({})).await.status, 403);
+    let canceled = scene.acme.post(&cancel, &json!({})).await;
+    assert_eq!((canceled.status, &canceled.json()["status"]), (200, &json!("canceled")));
+    until("the provider is let go", async || scene.upstream.received()[0].hung_up).await;
+    until("it is in the ledger", async || !scene.acme.uses().await.is_empty()).await;
+    assert_eq!(scene.last_use().await["status"], "canceled");
+    let again = scene.acme.post(&cancel, &json!({})).await;
+    assert_eq!((again.status, &again.json()["code"]), (409, &json!("task_ended")));
+    assert_eq!(scene.acme.get(&format!("/v1/tasks/{id}")).await.json()["status"], "canceled");
+
+    for _ in 0..tasks::TASKS_RUNNING_MAX {
+        scene.upstream.script(vec![Step::Stall]);
+        assert_eq!(scene.draw_later(json!({})).await.status, 202);
+    }
+    let more = scene.draw_later(json!({})).await;
+    assert_eq!((more.status, wrong(&more).1), (429, json!("too_many_tasks")));
+}
+
+#[tokio::test]
+async fn m106_another_host_cancels_a_task_and_one_whose_host_died_has_failed() {
+    let scene = Scene::start().await;
+    let other = scene.app.another_host().await;
+    let there = scene.acme.elsewhere(&other.base_url());
+    scene.upstream.script(vec![Step::Stall]);
+    let task = scene.draw_later(json!({})).await.json();
+    until("the provider is asked", async || !scene.upstream.received().is_empty()).await;
+    let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    assert_eq!(there.get(&path).await.json()["status"], "running");
+    // Its own host lives, so nobody else ends it.
+    tasks::sweep::left_behind(&other.running.app).await.unwrap();
+    assert_eq!(there.get(&path).await.json()["status"], "running");
+    assert_eq!(there.post(&format!("{path}/cancel"), &json!({})).await.status, 200);
+    let hung_up = async || scene.upstream.received()[0].hung_up;
+    let began = Instant::now();
+    while !hung_up().await {
+        assert!(began.elapsed() < Duration::from_secs(15), "the host it runs on hears of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // A host that says nothing for as long as a lease is taken for dead.
+    scene.app.sql("update tasks set status = 'running', ended_at = null returning kind").await;
+    scene.app.clock.advance(tasks::TASK_LEASE + chrono::Duration::seconds(1));
+    tasks::sweep::left_behind(&other.running.app).await.unwrap();
+    let failed = there.get(&path).await.json();
+    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("interrupted")));
+}
+
+#[tokio::test]
+async fn m110_tokens_that_cost_nothing_are_counted_and_said() {
+    let scene = Scene::start().await;
+    let uncharged = async |reason: &str| {
+        let text = scene.app.anonymous().get("/metrics").await.text();
+        let name = format!("opg_model_calls_uncharged_total{{reason=\"{reason}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+    };
+    assert_eq!(scene.acme.chat("openai/scripted", "hello").await.status, 200);
+    assert_eq!((uncharged("no_price").await, uncharged("costs_nothing").await), (1, 0));
+    scene
+        .price("openai/scripted", json!({ "input_micro_usd_per_mtok": 0, "output_micro_usd_per_mtok": 0 }))
+        .await;
+    assert_eq!(scene.acme.chat("openai/scripted", "hello").await.status, 200);
+    assert_eq!((uncharged("no_price").await, uncharged("costs_nothing").await), (1, 1));
+    assert!(logs().contains("cost nothing: look at its price"));
+    // A price that is not nothing is never rounded to it, and a model that is nobody's is free.
+    scene
+        .price("openai/scripted", json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 0 }))
+        .await;
+    assert_eq!(scene.acme.chat("openai/scripted", "hello").await.status, 200);
+    assert_eq!(scene.acme.chat("mock/echo", "hello").await.status, 200);
+    assert_eq!((uncharged("no_price").await, uncharged("costs_nothing").await), (1, 1));
 }
 
 #[tokio::test]

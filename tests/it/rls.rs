@@ -13,10 +13,10 @@ const NOT_OURS: &[&str] = &["_sqlx_migrations"];
 /// What every tenant reads alike, and none writes.
 const SHARED: &[&str] = &["model_prices"];
 /// What no tenant's transaction sees anything of.
-const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources"];
+const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources", "ai_source_proxies"];
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
-const SERVICES: &[&str] = &["device_requests"];
+const SERVICES: &[&str] = &["device_requests", "platform_version"];
 
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
     let rows =
@@ -168,9 +168,12 @@ async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
                    insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
                      select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
                    insert into ai_files select gen_random_uuid(), app_id, 'image/png', '', now() from apps;
+                   insert into tasks select gen_random_uuid(), app_id, null, 'image', 'done', null, null, null, null, 'r',
+                     gen_random_uuid(), now(), now(), now(), now() from apps;
                    insert into model_prices values ('x', 'a', 1, 1, 1, 1, 1, now()), ('x', 'b', 1, 1, 1, 1, 1, now());
                    insert into ai_sources (source_id, name, kind, base_url, position, weight, enabled, created_at, updated_at)
                      select gen_random_uuid(), slug, 'google', 'x', 0, 1, true, now(), now() from apps;
+                   insert into ai_source_proxies (source_id, url) select source_id, 'http://x' from ai_sources;
                    insert into ai_models values ('x', 'a', null, 'chat', 1, true, now()), ('x', 'b', null, 'chat', 1, true, now());
                    insert into ai_model_sources select 'x', 'a', source_id from ai_sources;
                    insert into app_models select app_id, '*' from apps;

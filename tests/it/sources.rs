@@ -3,6 +3,7 @@
 use opg_host::app::Clock;
 use opg_tests::{
     app::{Answer, Client, TestApp, logs},
+    proxy::Proxy,
     upstream::{ScriptedUpstream, Step},
 };
 use serde_json::{Value, json};
@@ -669,4 +670,86 @@ async fn m184_what_an_app_may_use_is_checked_and_kept_in_order() {
     );
     assert_eq!(bench.operator.get("/v1/admin/tenants/nobody/ai/models").await.status, 404);
     assert_eq!(bench.acme.get(path).await.status, 403);
+}
+
+#[tokio::test]
+async fn m179_a_source_is_asked_through_its_proxy_and_what_that_is_told_is_never_shown() {
+    let bench = Bench::start().await;
+    let proxy = Proxy::start().await;
+    let path = format!("{SOURCES}/first");
+    let set = change(&bench.operator, &path, json!({ "proxy": proxy.url("ann:pass%20word@") })).await;
+    assert_eq!((set.status, &set.json()["proxy"]), (200, &json!(format!("{}/", proxy.url("")))));
+    assert_eq!(bench.ask().await.status, 200);
+    assert_eq!(bench.asked(), (1, 0));
+    let head = proxy.heads().remove(0);
+    let target = format!("POST {}chat/completions HTTP/1.1", bench.first.base_url());
+    // `ann:pass word`, as RFC 7617 has it.
+    let told = "Basic YW5uOnBhc3Mgd29yZA==";
+    assert!(head.starts_with(&target) && head.contains(told), "{head}");
+    let received = bench.first.received().remove(0).headers;
+    assert_eq!(received["authorization"], format!("Bearer {}", key_of("first")));
+    assert!(received.get("proxy-authorization").is_none());
+    let tested = bench.operator.post(&format!("{path}/test"), &json!({})).await.json();
+    assert_eq!((&tested["ok"], proxy.heads().len()), (&json!(true), 2), "{tested}");
+
+    // What is asked over https goes through a tunnel; who is at the other end is checked as ever.
+    let https = bench.first.base_url().replace("http://", "https://");
+    let moved = json!({ "base_url": https, "key": key_of("first") });
+    assert_eq!(change(&bench.operator, &path, moved).await.status, 200);
+    bench.serve(json!([{ "source": "first" }])).await;
+    let failed = bench.ask().await;
+    assert_eq!(failed.status, 502, "{}", failed.text());
+    assert!(!failed.text().contains("127.0.0.1"), "{}", failed.text());
+    let head = proxy.heads().pop().unwrap();
+    let host = https.trim_start_matches("https://").split('/').next().unwrap();
+    assert!(head.starts_with(&format!("CONNECT {host} HTTP/1.1")) && head.contains(told), "{head}");
+    assert!(!head.contains(&key_of("first")), "a tunnel is told no key: {head}");
+
+    // Without it again.
+    let direct = json!({ "base_url": bench.first.base_url(), "key": key_of("first"), "proxy": null });
+    let direct = change(&bench.operator, &path, direct).await;
+    assert_eq!((direct.status, &direct.json()["proxy"]), (200, &Value::Null));
+    let before = proxy.heads().len();
+    assert_eq!((bench.ask().await.status, proxy.heads().len()), (200, before));
+
+    let with_proxy = json!({ "proxy": proxy.url("ann:pass%20word@") });
+    source(&bench.operator, "third", bench.second.base_url(), with_proxy).await;
+    let sealed =
+        bench.app.sql("select (encrypted_value is not null)::text || url from ai_source_proxies").await;
+    assert_eq!(sealed, [format!("true{}/", proxy.url(""))]);
+    let shown = bench.operator.get(SOURCES).await.text() + &bench.operator.get(&path).await.text() + &logs();
+    let kept = bench.app.sql("select detail::text from audit_events").await.concat();
+    for secret in ["pass%20word", "pass word", "YW5uOnBhc3Mgd29yZA"] {
+        assert!(!shown.contains(secret) && !kept.contains(secret), "{secret}");
+    }
+    for wrong in [json!("socks5://127.0.0.1:1"), json!("not a url"), json!("http://p/path"), json!(7)] {
+        let refused = change(&bench.operator, &path, json!({ "proxy": wrong })).await;
+        assert_eq!(refused.status, 422, "{wrong}: {}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn m179_a_proxy_is_no_way_around_what_may_not_be_reached() {
+    let app = TestApp::start().await;
+    let operator = app.operator();
+    let upstream = ScriptedUpstream::start().await;
+    let proxy = Proxy::start().await;
+    let through = json!({ "id": "near", "kind": "openai-compatible", "base_url": upstream.base_url(), "proxy": proxy.url("") });
+    assert_eq!(operator.post(SOURCES, &through).await.status, 422, "an address that is private");
+    let by_name = upstream.base_url().replace("127.0.0.1", "localhost");
+    source(&operator, "near", &by_name, json!({ "proxy": proxy.url("") })).await;
+    let serving = large(json!([{ "source": "near", "model": "scripted" }]));
+    assert_eq!(operator.post(MODELS, &serving).await.status, 201);
+    let acme = app.tenant("acme").await;
+    let may = json!({ "models": ["*"] });
+    assert_eq!(operator.put("/v1/admin/tenants/acme/ai/models", &may).await.status, 200);
+    let refused = acme.chat("plat/large", "hello").await;
+    assert_eq!(
+        (refused.status, code(&refused)),
+        (502, json!("provider_unreachable")),
+        "a name that leads to one"
+    );
+    let tested = operator.post(&format!("{SOURCES}/near/test"), &json!({})).await.json();
+    assert_eq!(tested["ok"], json!(false), "{tested}");
+    assert!(proxy.heads().is_empty() && upstream.received().is_empty(), "{:?}", proxy.heads());
 }

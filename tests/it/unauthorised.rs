@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 const AGENT: &str = "---\ndescription: Says little\n---\nYou are terse.";
 const A_FILE: &str = "0190a000-0000-7000-8000-00000000000f";
+const A_TASK: &str = "0190a000-0000-7000-8000-00000000000a";
 const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
 
 /// Each request may come from another address, as a proxy says: failures are limited by address.
@@ -292,6 +293,12 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
          where slug = 'tenant-a'"
     );
     sqlx::query(sqlx::AssertSqlSafe(file)).execute(&mut app.owner().await).await.unwrap();
+    let task = format!(
+        "insert into tasks select '{A_TASK}', app_id, null, 'image', 'running', null, null, null, null, 'r',
+           gen_random_uuid(), now() + interval '1 day', now(), null, now() + interval '1 day'
+         from apps where slug = 'tenant-a'"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(task)).execute(&mut app.owner().await).await.unwrap();
     let configured = a
         .put(
             "/v1/tenant",
@@ -362,6 +369,7 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     assert_eq!(a.get("/v1/tenant/budgets").await.json()["data"][0]["name"], "budget-one");
     assert_eq!(a.get("/v1/tenant/tokens").await.json()["data"][0]["id"], json!(token_id));
     assert_eq!(a.get(&format!("/v1/ai/files/{A_FILE}")).await.status, 200);
+    assert_eq!(a.get(&format!("/v1/tasks/{A_TASK}")).await.json()["status"], "running");
     assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
     assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
     assert_eq!(ann.get("/v1/me").await.status, 200);
@@ -397,6 +405,7 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         ("/v1/keys/", vec![pair("key-one", "key-nil")]),
         ("/v1/predefined/", vec![pair("tool-one", "tool-nil"), pair("agent-one", "agent-nil")]),
         ("/v1/ai/files/", vec![pair(A_FILE, NEVER_WAS)]),
+        ("/v1/tasks/", vec![pair(A_TASK, NEVER_WAS)]),
         ("/v1/models/", vec![pair("prov/some", "nope/some")]),
         ("/v1/sessions/", vec![pair(session_id, NEVER_WAS)]),
         ("/v1/admin/tenants/", vec![pair("tenant-a", "tenant-z")]),

@@ -184,6 +184,19 @@ impl TestApp {
         self.restart().await
     }
 
+    /// Another host on the same data, beside this one.
+    pub async fn another_host(&self) -> TestApp {
+        let setup = Setup {
+            clock: self.clock.clone(),
+            own_database: self.own_database,
+            managed: self.managed,
+            compiler: self.compiler.clone(),
+            javascript: self.javascript,
+        };
+        let unused = tempfile::tempdir().expect("a temporary directory can be made");
+        TestApp::open(self.config.clone(), self.names.clone(), unused, setup).await
+    }
+
     /// Where it listens: `http://127.0.0.1:<port>`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.running.addr)

@@ -4,6 +4,7 @@ pub mod app;
 pub mod hang_up;
 pub mod hostile;
 pub mod process;
+pub mod proxy;
 pub mod routes;
 pub mod site;
 pub use opg_upstream as upstream;

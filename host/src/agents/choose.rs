@@ -52,7 +52,7 @@ pub enum ChooseError {
 /// # Errors
 /// [`ChooseError`]
 pub async fn choose(app: &App, proof: &impl InApp, name: Option<&str>) -> Result<Option<Agent>, ChooseError> {
-    let all = resolve::usable(app, proof, PluginKind::Agent).await?;
+    let all = resolve::known(app, proof, PluginKind::Agent).await?;
     let wanted = name.unwrap_or(DEFAULT_AGENT);
     let Some(found) = all.iter().find(|plugin| plugin.name.name == wanted) else {
         return match name {

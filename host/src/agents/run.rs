@@ -77,11 +77,12 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
     let _slot = app.in_flight.take(chain.acting.app().app_id, 0).ok_or(RunError::TooMany)?;
     let component = agent.plugin.component(app, chain.acting.app().app_id).await?;
     let plugin = &agent.plugin;
+    let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
+    let chain = &chain.within(record.trace());
     let grants = GuestGrants::new(&chain.acting, agent.name.clone(), plugin);
     let wall = chain.time_left();
     let default = CallLimits { wall, cpu: TURN_CPU_TIME_MAX, ..CallLimits::default() };
     let limits = limits::of(&grants, default, wall);
-    let (record, _guard) = Record::start(app, &chain.acting, &agent.name, None, chain.session_id);
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
     let turn = Turn {
         model: task.model,

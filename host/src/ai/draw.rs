@@ -7,7 +7,8 @@ use crate::{
     egress::EgressRequest,
     grants::{Allowed, action::may},
     models::{
-        UpstreamError, gateway,
+        UpstreamError,
+        gateway::{self, Origin},
         images::{self, IMAGE_BYTES_MAX, ImageRequest, Picture},
     },
 };
@@ -25,14 +26,39 @@ const FETCH_TIME_MAX: Duration = Duration::from_secs(60);
 /// Redirects on the way to a picture: providers' stores make one.
 const REDIRECTS_MAX: u32 = 2;
 
+/// A request that can be asked.
+pub struct Drawing {
+    request: ImageRequest,
+    provider: String,
+    model: String,
+    origin: Origin,
+}
+
+impl Drawing {
+    /// The same, with every picture under an address of its own: for who comes back for it.
+    pub fn to_be_fetched(mut self) -> Drawing {
+        self.request.inline = false;
+        self
+    }
+}
+
+/// Reads a request for pictures.
+///
+/// # Errors
+/// [`ChatError`]
+pub async fn read(app: &App, allowed: &Allowed<may::AiInvoke>, body: Value) -> Result<Drawing, ChatError> {
+    let request = ImageRequest::from_value(body).map_err(ChatError::Request)?;
+    let (provider, model) = super::resolve(app, allowed, &request.model).await?;
+    let origin = super::origin(send::end_user(&request.rest)?);
+    Ok(Drawing { request, provider, model, origin })
+}
+
 /// Has pictures made, and keeps them; answers with OpenAI's list.
 ///
 /// # Errors
 /// [`ChatError`]
-pub async fn draw(app: &App, allowed: &Allowed<may::AiInvoke>, body: Value) -> Result<Value, ChatError> {
-    let request = ImageRequest::from_value(body).map_err(ChatError::Request)?;
-    let (provider, model) = super::resolve(app, allowed, &request.model).await?;
-    let origin = super::origin(send::end_user(&request.rest)?);
+pub async fn draw(app: &App, allowed: &Allowed<may::AiInvoke>, drawing: Drawing) -> Result<Value, ChatError> {
+    let Drawing { request, provider, model, origin } = drawing;
     let made = gateway::once(app, allowed, (&provider, &model), &request, origin).await?;
     let mut data = Vec::new();
     for image in made.images {

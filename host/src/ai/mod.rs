@@ -7,9 +7,10 @@
 //! Rules:
 //! - a request that wants an agent or a session is refused, not answered without;
 //! - a picture is stored and named, unless it is small and was asked for inside the answer: [`files`];
-//! - a provider that does not offer what is asked is 404 `capability_unavailable`.
+//! - a provider that does not offer what is asked is 404 `capability_unavailable`;
+//! - a picture may be asked for as a task ([`crate::tasks`]), and then has an address of its own in any case.
 //!
-//! Deliberately absent: jobs that outlive their request, and uploads.
+//! Deliberately absent: uploads.
 
 pub mod draw;
 pub mod files;
@@ -34,7 +35,7 @@ async fn resolve(
     allowed: &Allowed<may::AiInvoke>,
     id: &ModelId,
 ) -> Result<(String, String), ChatError> {
-    let (tenant, _providers) = configure::read(app, allowed).await?;
+    let tenant = configure::known(app, allowed).await?;
     send::full_id(app, allowed, id, tenant.default_model.as_deref()).await
 }
 

@@ -21,7 +21,7 @@ pub async fn relay(
     allowed: &Allowed<may::AiInvoke>,
     mut body: Value,
 ) -> Result<(Answer, Asked), ChatError> {
-    let (tenant, _providers) = configure::read(app, allowed).await?;
+    let tenant = configure::known(app, allowed).await?;
     let default = tenant.default_model.as_deref();
     send::fill_model(&mut body, default)?;
     let request = ChatRequest::from_value(body).map_err(ChatError::Request)?;

@@ -15,6 +15,8 @@ use crate::{
     limits::{CHAT_BYTES_MAX, SOUND_BYTES_MAX},
     models::{catalog, gateway::Sound},
     prices,
+    tasks::{self, TaskKind},
+    tenants::configure,
 };
 use axum::{
     body::Body,
@@ -27,13 +29,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Lists the models the app can name, with what they cost (row M102).
+/// Lists the models the app can name, with what is known of them and what they cost (row M102).
 pub async fn list_models(State(app): State<App>, allowed: Allowed<may::AiRead>) -> ApiResult<Json<Value>> {
     let models = catalog::list(&app, &allowed).await?;
     let ids: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
     let prices = prices::of_models(&app, &allowed, &ids).await?;
+    let tenant = configure::known(&app, &allowed).await?;
+    let own_name = |id: &str| tenant.model_aliases.iter().find(|(_, named)| *named == id).map(|(own, _)| own);
     let show = |model: &catalog::Model| {
         json!({ "id": model.id, "object": "model", "provider": model.owned_by, "created": model.created,
+            "alias": own_name(&model.id).or(model.alias.as_ref()), "kind": model.kind, "context": model.context,
             "price": prices.get(&model.id) })
     };
     Ok(Json(json!({ "object": "list", "data": models.iter().map(show).collect::<Vec<_>>() })))
@@ -73,14 +78,23 @@ pub async fn moderate(
     Ok(Json(moderate::moderate(&app, &allowed, body).await?))
 }
 
-/// Makes pictures (row M106).
+/// Makes pictures, at once or as a task (row M106).
 pub async fn draw(
     State(app): State<App>,
     allowed: Allowed<may::AiInvoke>,
     request: Request,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Response> {
+    let as_task = tasks::is_preferred(request.headers());
     let body = body::read_json(request, CHAT_BYTES_MAX).await?;
-    Ok(Json(draw::draw(&app, &allowed, body).await?))
+    let drawing = draw::read(&app, &allowed, body).await?;
+    if !as_task {
+        return Ok(Json(draw::draw(&app, &allowed, drawing).await?).into_response());
+    }
+    let (of_task, owner) = (app.clone(), allowed.clone());
+    let work =
+        async move { draw::draw(&of_task, &owner, drawing.to_be_fetched()).await.map_err(ApiError::from) };
+    let task = tasks::start(&app, &allowed, TaskKind::Image, work).await?;
+    Ok(tasks::routes::accepted(&allowed, &task))
 }
 
 /// A file in a path.

@@ -9,10 +9,12 @@ use crate::{
     grants::{Acting, InApp, audit},
     models::price,
     prices::Priced,
+    remembered::Remember,
     tenants::TenantTx,
 };
 use chrono::{DateTime, Duration, Utc};
 use serde_json::json;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How long a hold stands that nobody renews: three sweeps, so that a slow one lets nothing go that is needed.
@@ -103,11 +105,23 @@ pub(crate) async fn terms(
     proof: &impl InApp,
     provider: &str,
     model: &str,
-) -> Result<Terms, HoldError> {
-    let mut tx = app.tenant_tx(proof).await?;
-    let (priced, budgets) = store::terms(&mut tx, provider, model).await?;
-    let built_in = || price::built_in(provider, model).map(|price| Priced { price, output_tokens_max: None });
-    Ok(Terms { priced: priced.or_else(built_in), budgets })
+) -> Result<Arc<Terms>, HoldError> {
+    let read = async {
+        let mut tx = app.tenant_tx(proof).await?;
+        let (priced, budgets) = store::terms(&mut tx, provider, model).await?;
+        let built_in =
+            || price::built_in(provider, model).map(|price| Priced { price, output_tokens_max: None });
+        Ok(Terms { priced: priced.or_else(built_in), budgets })
+    };
+    app.remembered.get(proof, &format!("{provider}/{model}"), read).await
+}
+
+impl Remember for Terms {
+    fn bytes(&self) -> usize {
+        let text = |budget: &Budget| budget.name.len() + budget.subject.as_ref().map_or(0, String::len);
+        size_of::<Terms>()
+            + self.budgets.iter().map(|budget| text(budget) + size_of::<Budget>()).sum::<usize>()
+    }
 }
 
 /// Holds the most this request may cost against every budget that counts; none where none does.
@@ -147,34 +161,34 @@ pub(crate) async fn hold(
 }
 
 async fn take(hold: &Hold, counting: &[(Budget, String)], amount: i64) -> Result<(), HoldError> {
-    let app = &hold.app;
-    let (app_id, now) = (hold.acting.app().app_id, app.now());
-    let mut tx = app.tenant_tx(&hold.acting).await?;
-    store::lock(tx.conn(), app_id).await?;
-    for (budget, subject) in counting {
-        let key = Key { budget_id: budget.budget_id, subject, period_start: budget.period.start(now) };
-        let counter = store::counter(&mut tx, app_id, budget, &key).await?;
-        let free = budget.limit_micro_usd - counter.spent_micro_usd - counter.reserved_micro_usd;
-        if amount > free {
-            return Err(HoldError::Exceeded {
-                name: budget.name.clone(),
-                limit_micro_usd: budget.limit_micro_usd,
-                spent_micro_usd: counter.spent_micro_usd,
-                reserved_micro_usd: counter.reserved_micro_usd,
-                needed_micro_usd: amount,
-                resets_at: budget.period.end(now),
-            });
-        }
-        let new = store::NewHold {
-            hold_id: hold.hold_id,
-            app_id,
-            amount,
-            process_id: app.process_id,
-            expires_at: now + HOLD_LIFE,
-        };
-        store::reserve(&mut tx, &key, &new).await?;
-    }
-    Ok(tx.commit().await?)
+    let (app, now) = (&hold.app, hold.app.now());
+    let new = store::NewHold {
+        hold_id: hold.hold_id,
+        app_id: hold.acting.app().app_id,
+        amount,
+        process_id: app.process_id,
+        expires_at: now + HOLD_LIFE,
+    };
+    let keys = counting
+        .iter()
+        .map(|(budget, subject)| Key {
+            budget_id: budget.budget_id,
+            subject,
+            period_start: budget.period.start(now),
+        })
+        .collect::<Vec<_>>();
+    let Some(refused) = store::reserve(app.tenant_statement().await?, &keys, &new).await? else {
+        return Ok(());
+    };
+    let budget = counting.get(refused.position).map(|(budget, _)| budget);
+    Err(HoldError::Exceeded {
+        name: budget.map(|budget| budget.name.clone()).unwrap_or_default(),
+        limit_micro_usd: budget.map(|budget| budget.limit_micro_usd).unwrap_or_default(),
+        spent_micro_usd: refused.spent_micro_usd,
+        reserved_micro_usd: refused.reserved_micro_usd,
+        needed_micro_usd: amount,
+        resets_at: budget.and_then(|budget| budget.period.end(now)),
+    })
 }
 
 /// Charges what a call did cost to the budgets it counts for and lets go of what was held, in the transaction that
@@ -214,6 +228,11 @@ pub(crate) async fn settle(
 }
 
 impl Hold {
+    /// Its key.
+    pub(crate) fn id(&self) -> Uuid {
+        self.hold_id
+    }
+
     /// The call is in the ledger, and its hold gone with the same transaction.
     pub(crate) fn settled(mut self) {
         self.settled = true;

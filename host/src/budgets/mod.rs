@@ -33,6 +33,11 @@ pub const ALERT_PERCENT: u8 = 80;
 /// The longest name of an end user, in bytes: what OpenAI takes for `user`, and more.
 pub const END_USER_BYTES_MAX: usize = 256;
 
+/// When the periods began that `now` is in: the day, the month, all time.
+pub(crate) fn periods(now: DateTime<Utc>) -> [DateTime<Utc>; 3] {
+    [Period::Day, Period::Month, Period::Total].map(|period| period.start(now))
+}
+
 /// Whose spending a budget bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use super::{Period, Scope, hold::Spender};
 use crate::{
     models::Price,
     prices::Priced,
-    tenants::{ServiceTx, TenantTx},
+    tenants::{ServiceTx, TenantStatement, TenantTx},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -64,8 +64,10 @@ pub(super) struct Key<'a> {
     pub(super) period_start: DateTime<Utc>,
 }
 
-#[derive(FromRow)]
-pub(super) struct Counter {
+/// The budget that has too little left.
+pub(super) struct Refused {
+    /// Which of those that were asked, from 0.
+    pub(super) position: usize,
     pub(super) spent_micro_usd: i64,
     pub(super) reserved_micro_usd: i64,
 }
@@ -143,70 +145,30 @@ pub(super) async fn lock_if_budgeted(tx: &mut TenantTx, app_id: Uuid) -> sqlx::R
     Ok(locked.is_some())
 }
 
-/// A counter, begun with what the ledger says where there is none yet.
-pub(super) async fn counter(
-    tx: &mut TenantTx,
-    app_id: Uuid,
-    budget: &Budget,
-    key: &Key<'_>,
-) -> sqlx::Result<Counter> {
-    if let Some(counter) = find_counter(tx.conn(), key).await? {
-        return Ok(counter);
-    }
-    let (credential, end_user) = match budget.scope {
-        Scope::App => (None, None),
-        Scope::Credential => (Some(key.subject), None),
-        Scope::EndUser => (None, Some(key.subject)),
-    };
-    sqlx::query_as(
-        "insert into budget_counters (budget_id, app_id, subject, period_start, spent_micro_usd)
-         select $1, $2, $3, $4, coalesce(sum(cost_micro_usd), 0) from usage_events
-         where app_id = $2 and occurred_at >= $4 and ($5::text is null or credential_id::text = $5)
-           and ($6::text is null or end_user = $6)
-         returning spent_micro_usd, reserved_micro_usd",
-    )
-    .bind(key.budget_id)
-    .bind(app_id)
-    .bind(key.subject)
-    .bind(key.period_start)
-    .bind(credential)
-    .bind(end_user)
-    .fetch_one(tx.conn())
-    .await
-}
-
-async fn find_counter(conn: &mut PgConnection, key: &Key<'_>) -> sqlx::Result<Option<Counter>> {
-    sqlx::query_as(
-        "select spent_micro_usd, reserved_micro_usd from budget_counters
-         where budget_id = $1 and subject = $2 and period_start = $3",
-    )
-    .bind(key.budget_id)
-    .bind(key.subject)
-    .bind(key.period_start)
-    .fetch_optional(conn)
-    .await
-}
-
-pub(super) async fn reserve(tx: &mut TenantTx, key: &Key<'_>, new: &NewHold) -> sqlx::Result<()> {
-    sqlx::query(
-        "with held as (
-           insert into budget_holds (hold_id, budget_id, app_id, subject, period_start, amount_micro_usd, process_id,
-                                     expires_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8))
-         update budget_counters set reserved_micro_usd = reserved_micro_usd + $6
-         where budget_id = $2 and subject = $4 and period_start = $5",
-    )
-    .bind(new.hold_id)
-    .bind(key.budget_id)
-    .bind(new.app_id)
-    .bind(key.subject)
-    .bind(key.period_start)
-    .bind(new.amount)
-    .bind(new.process_id)
-    .bind(new.expires_at)
-    .execute(tx.conn())
-    .await
-    .map(drop)
+/// Holds an amount against all of these, in one statement; or against none, and says which has too little left.
+pub(super) async fn reserve(
+    mut at: TenantStatement,
+    keys: &[Key<'_>],
+    new: &NewHold,
+) -> sqlx::Result<Option<Refused>> {
+    let row =
+        sqlx::query("select refused_by, spent, reserved from hold_budgets($1, $2, $3, $4, $5, $6, $7, $8)")
+            .bind(new.app_id)
+            .bind(new.hold_id)
+            .bind(new.amount)
+            .bind(new.process_id)
+            .bind(new.expires_at)
+            .bind(keys.iter().map(|key| key.budget_id).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.subject.to_owned()).collect::<Vec<_>>())
+            .bind(keys.iter().map(|key| key.period_start).collect::<Vec<_>>())
+            .fetch_one(at.conn())
+            .await?;
+    let Some(refused_by) = row.try_get::<Option<i32>, _>("refused_by")? else { return Ok(None) };
+    Ok(Some(Refused {
+        position: usize::try_from(refused_by - 1).unwrap_or_default(),
+        spent_micro_usd: row.try_get("spent")?,
+        reserved_micro_usd: row.try_get("reserved")?,
+    }))
 }
 
 /// Lets go of what one call held; nothing where that was done already.

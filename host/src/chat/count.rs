@@ -15,7 +15,7 @@ use serde_json::Value;
 /// # Errors
 /// [`ChatError`]
 pub async fn count(app: &App, allowed: &Allowed<may::ChatSend>, mut body: Value) -> Result<u64, ChatError> {
-    let (tenant, _providers) = configure::read(app, allowed).await?;
+    let tenant = configure::known(app, allowed).await?;
     let default = tenant.default_model.as_deref();
     send::fill_model(&mut body, default)?;
     let request = ChatRequest::from_value(body).map_err(ChatError::Request)?;

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// [`ChatError`]
 pub async fn embed(app: &App, proof: &impl InApp, body: Value) -> Result<Value, ChatError> {
     let request = EmbeddingRequest::from_value(body).map_err(ChatError::Request)?;
-    let (tenant, _providers) = configure::read(app, proof).await?;
+    let tenant = configure::known(app, proof).await?;
     let default = tenant.default_model.as_deref();
     let (provider, model) = send::full_id(app, proof, &request.model, default).await?;
     let end_user = send::end_user(&request.rest)?.map(str::to_owned);

@@ -82,13 +82,13 @@ pub async fn send(
 ) -> Result<(Answer, Asked), ChatError> {
     // A name that is no text is refused with the rest of the body.
     let named = body.get("agent").and_then(Value::as_str).filter(|name| !name.is_empty());
-    // Each asks the database a few times, and none needs another's answer.
+    // Each asks the database a few times, where it does not remember, and none needs another's answer.
     let (configured, catalog, agent) = tokio::join!(
-        configure::read(app, allowed),
-        tools::catalog::load(app, allowed),
+        configure::known(app, allowed),
+        tools::catalog::known_offered(app, allowed),
         agents::choose(app, allowed, named),
     );
-    let ((tenant, _providers), catalog) = (configured?, catalog?.offered());
+    let (tenant, catalog) = (configured?, catalog?);
     let agent = agent?.filter(|agent| named.is_some() || agent.own || !catalog.is_empty());
     let wanted = agent.as_ref().and_then(|agent| agent.model.as_deref());
     let mut request = read(body, session, &catalog, wanted.or(tenant.default_model.as_deref()))?;
@@ -129,7 +129,7 @@ pub async fn send(
     let job =
         Job { app: app.clone(), allowed: allowed.clone(), request, provider, model, end_user, taken, sender };
     let making = match agent {
-        Some(agent) => tokio::spawn(job.by_agent(agent, catalog)),
+        Some(agent) => tokio::spawn(job.by_agent(agent, Catalog::clone(&catalog))),
         None => tokio::spawn(job.by_model()),
     };
     let answer = Answer::begin(head, session_id, events, making).await?;

@@ -93,7 +93,7 @@ impl Guard {
 
 /// Resolves a name and hands out its addresses only if every one of them may be reached: a name with one public
 /// and one private address is an attack.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CheckedResolver {
     guard: Arc<Guard>,
     lookups: Arc<Semaphore>,
@@ -105,24 +105,34 @@ impl CheckedResolver {
     }
 }
 
+impl CheckedResolver {
+    /// The addresses of a name, if all of them may be reached.
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, BoxError> {
+        let _permit = self.lookups.clone().acquire_owned().await?;
+        // Port 0: the client fills in the URL's.
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+        if addresses.is_empty() {
+            return Err("the name has no address".into());
+        }
+        let all_public = addresses.iter().all(|address| is_public(address.ip()));
+        if !self.guard.lets_name_be_private(name) && !all_public {
+            return Err(Refusal::Private { host: name.to_owned() }.into());
+        }
+        Ok(addresses)
+    }
+}
+
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, lookups) = (self.guard.clone(), self.lookups.clone());
+        let resolver = self.clone();
         Box::pin(async move {
-            let _permit = lookups.acquire_owned().await?;
-            let name = name.as_str();
-            // Port 0: the client fills in the URL's.
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
-            if addresses.is_empty() {
-                return Err("the name has no address".into());
-            }
-            if !guard.lets_name_be_private(name) && !addresses.iter().all(|address| is_public(address.ip())) {
-                return Err(Refusal::Private { host: name.to_owned() }.into());
-            }
+            let addresses = resolver.addresses(name.as_str()).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
 mod tests {

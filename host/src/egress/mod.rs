@@ -7,12 +7,14 @@
 //!   goes to the addresses that were judged: there is no second look-up to lie to.
 //! - Each redirect is a new request: judged again, without the credentials when it leads to another origin.
 //! - Time and bytes are bounded, and no error repeats a query string or a header.
+//! - A proxy is what an operator names for one source of models ([`Proxy`]), and changes nothing of what may be asked for.
 //!
 //! Deliberately absent: the system's proxy settings, cookies, decompression (a caller that asks for gzip gets
 //! gzip), `Referer`, and any rule about *which* public host may be reached; that is the caller's `check`.
 
 mod address;
 mod guard;
+mod proxy;
 mod send;
 mod stream;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use url::Url;
 
 pub use address::is_public;
 pub use guard::canonical;
+pub use proxy::Proxy;
 pub use send::{EgressRequest, EgressResponse};
 pub use stream::{EgressStream, StreamRequest};
 
@@ -34,7 +37,8 @@ use guard::{CheckedResolver, Guard};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection is kept this long for the next request to the same host.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-const POOL_IDLE_PER_HOST_MAX: usize = 8;
+/// As many requests at once to one host go on without a new connection for each, which costs more than they do.
+const POOL_IDLE_PER_HOST_MAX: usize = 64;
 const USER_AGENT: &str = concat!("opg/", env!("CARGO_PKG_VERSION"));
 
 /// Which addresses may be reached at all.
@@ -58,6 +62,8 @@ impl Default for EgressPolicy {
 pub struct Egress {
     client: reqwest::Client,
     guard: Arc<Guard>,
+    resolver: CheckedResolver,
+    proxied: proxy::Clients,
 }
 
 impl Egress {
@@ -65,12 +71,13 @@ impl Egress {
         // Someone was faster: fine, there is a provider.
         drop(rustls::crypto::ring::default_provider().install_default());
         let guard = Arc::new(Guard::new(policy));
-        let client = build(&guard, false).or_else(|error| {
+        let client = build(&guard, false, None).or_else(|error| {
             tracing::warn!(%error, "no certificate authorities on this machine: HTTPS will fail, install ca-certificates");
-            build(&guard, true)
+            build(&guard, true, None)
         });
         let client = client.map_err(|error| EgressError::Setup { message: innermost(&error) })?;
-        Ok(Self { client, guard })
+        let resolver = CheckedResolver::new(guard.clone());
+        Ok(Self { client, guard, resolver, proxied: proxy::Clients::default() })
     }
 
     /// The URL in canonical form, if it may be followed as far as its text tells: scheme, credentials, an address
@@ -89,14 +96,23 @@ impl Egress {
     }
 }
 
-fn build(guard: &Arc<Guard>, without_authorities: bool) -> reqwest::Result<reqwest::Client> {
+fn build(
+    guard: &Arc<Guard>,
+    without_authorities: bool,
+    proxy: Option<reqwest::Proxy>,
+) -> reqwest::Result<reqwest::Client> {
     #[expect(clippy::disallowed_methods, reason = "this is the one client, behind the guard")]
     let builder = reqwest::Client::builder();
     let builder = if without_authorities { builder.tls_certs_only([]) } else { builder };
+    // Never the system's own.
+    let builder = builder.no_proxy();
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(proxy),
+        None => builder,
+    };
     builder
         .dns_resolver(Arc::new(CheckedResolver::new(guard.clone())))
         .redirect(redirect::Policy::none())
-        .no_proxy()
         .referer(false)
         .user_agent(USER_AGENT)
         .connect_timeout(guard.policy().connect_timeout)

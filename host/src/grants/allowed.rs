@@ -8,6 +8,7 @@ use super::{
 use crate::{
     guests::standing::Now,
     registry::{PluginName, resolve::Resolved},
+    traces::TraceContext,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -168,7 +169,7 @@ impl GuestGrants {
     /// What `plugin` may do for the caller of `proof`, with what `runs` was granted.
     pub fn new(proof: &impl InApp, plugin: PluginName, runs: &Resolved) -> GuestGrants {
         GuestGrants {
-            caller: proof.caller().clone(),
+            caller: for_later(proof.caller()),
             app: proof.app().clone(),
             plugin,
             granted_to: runs.name.clone(),
@@ -224,10 +225,21 @@ pub struct Acting {
 }
 
 impl Acting {
+    /// The same, for what something in a trace leads to.
+    #[must_use]
+    pub fn within(&self, trace: Option<TraceContext>) -> Acting {
+        Acting { caller: Caller { trace, ..self.caller.clone() }, app: self.app.clone() }
+    }
+
     /// The same standing as `proof`.
     pub fn of(proof: &impl InApp) -> Acting {
-        Acting { caller: proof.caller().clone(), app: proof.app().clone() }
+        Acting { caller: for_later(proof.caller()), app: proof.app().clone() }
     }
+}
+
+/// A caller of work that may go on for long: what it needs of its app is read anew each time.
+fn for_later(caller: &Caller) -> Caller {
+    Caller { version: None, ..caller.clone() }
 }
 
 impl InApp for Acting {

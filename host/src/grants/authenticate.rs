@@ -11,9 +11,9 @@
 use super::{
     AppRef, Caller, CredentialKind, Role, Scopes, Standing, Surface, cookie,
     credential::{Token, basic_password, bearer},
-    store::{self, FoundCredential, FoundPerson},
+    store::{self, FoundCredential, FoundPerson, Membership},
 };
-use crate::{app::App, http::RequestContext, router, tenants::ServiceTx};
+use crate::{app::App, http::RequestContext, router, tenants::ServiceTx, traces::TraceContext};
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -23,6 +23,7 @@ use chrono::{DateTime, Duration, Utc};
 use http::{HeaderMap, HeaderName, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 /// `last_used_at` is for people: a minute is exact enough, and saves a write for each request.
 const LAST_USED_RESOLUTION: Duration = Duration::minutes(1);
-/// How many credentials are remembered as used lately before the list is started anew.
+/// How many are remembered as used lately before the list is started anew.
 const LAST_USED_REMEMBERED_MAX: usize = 10_000;
 
 /// What a caller reads whose credential could not be looked up.
@@ -54,8 +55,12 @@ pub enum Credential {
 /// What authentication needs besides the database.
 pub struct Authenticator {
     admin_token_hashes: Vec<[u8; 32]>,
-    last_used: Mutex<HashMap<Uuid, DateTime<Utc>>>,
+    last_used: LastUsed,
 }
+
+/// What was used lately: credentials, or keys of providers.
+#[derive(Default)]
+pub struct LastUsed(Mutex<HashMap<(Uuid, i32), DateTime<Utc>>>);
 
 impl Authenticator {
     /// Knows these admin tokens.
@@ -63,7 +68,7 @@ impl Authenticator {
         let hash = |token: &SecretString| Sha256::digest(token.expose_secret().as_bytes()).into();
         Authenticator {
             admin_token_hashes: admin_tokens.iter().map(hash).collect(),
-            last_used: Mutex::default(),
+            last_used: LastUsed::default(),
         }
     }
 
@@ -76,17 +81,19 @@ impl Authenticator {
             .fold(subtle::Choice::from(0), |found, known| found | known.ct_eq(&hash));
         found.into()
     }
+}
 
-    /// Whether this use is worth writing down.
-    fn is_new_use(&self, credential_id: Uuid, now: DateTime<Utc>) -> bool {
-        let mut last_used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_used.get(&credential_id).is_some_and(|at| now - *at < LAST_USED_RESOLUTION) {
+impl LastUsed {
+    /// Whether this use of a version of something is worth writing down.
+    pub(crate) fn is_new_use(&self, id: (Uuid, i32), now: DateTime<Utc>) -> bool {
+        let mut last_used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_used.get(&id).is_some_and(|at| now - *at < LAST_USED_RESOLUTION) {
             return false;
         }
         if last_used.len() >= LAST_USED_REMEMBERED_MAX {
             last_used.clear();
         }
-        last_used.insert(credential_id, now);
+        last_used.insert(id, now);
         true
     }
 }
@@ -213,6 +220,7 @@ async fn identify(
             if let Some(context) = context {
                 caller.ip = context.ip;
                 caller.request_id = context.request_id;
+                caller.trace = context.trace;
             }
             Credential::Valid(Box::new(caller))
         }
@@ -230,6 +238,8 @@ fn operator() -> Caller {
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
+        version: None,
+        trace: None,
     }
 }
 
@@ -244,6 +254,7 @@ pub(crate) async fn caller(
     credential_id: Option<Uuid>,
     app_id: Uuid,
     request_id: &str,
+    trace: Option<TraceContext>,
 ) -> sqlx::Result<Option<Caller>> {
     let Some(credential_id) = credential_id else { return Ok(None) };
     let found = match store::find_by_id(tx, credential_id, app.now()).await? {
@@ -251,14 +262,15 @@ pub(crate) async fn caller(
         None => match store::find_person_by_id(tx, credential_id, app.now()).await? {
             Some(row) => {
                 let slug = store::slug_of(tx, app_id).await?;
-                of_person(tx, row, slug.as_deref()).await?
+                of_person(tx.conn(), row, slug.as_deref()).await?
             }
             None => None,
         },
     };
     // What was asked for in one app runs in no other.
     let found = found.filter(|caller| caller.app().is_some_and(|app| app.app_id == app_id));
-    Ok(found.map(|caller| Caller { request_id: request_id.to_owned(), ..caller }))
+    // It may go on for long.
+    Ok(found.map(|caller| Caller { request_id: request_id.to_owned(), version: None, trace, ..caller }))
 }
 
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
@@ -266,7 +278,7 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     let hash = app.pepper.hash(token);
     let found = store::find_by_hash(app.service_read().await?.conn(), &hash, now).await?;
     let Some(row) = found else { return Ok(None) };
-    if app.authenticator.is_new_use(row.credential_id, now) {
+    if app.authenticator.last_used.is_new_use((row.credential_id, 0), now) {
         let mut tx = app.service_tx().await?;
         store::touch(&mut tx, row.credential_id, now).await?;
         tx.commit().await?;
@@ -275,6 +287,7 @@ async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
 }
 
 fn of_row(row: FoundCredential) -> Option<Caller> {
+    let version = row.version();
     Some(Caller {
         kind: CredentialKind::parse(&row.kind)?,
         credential_id: Some(row.credential_id),
@@ -289,18 +302,22 @@ fn of_row(row: FoundCredential) -> Option<Caller> {
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
+        version,
+        trace: None,
     })
 }
 
 async fn look_up_person(app: &App, token: &str, named: Option<&str>) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
-    let mut tx = app.service_tx().await?;
-    let Some(row) = store::find_person(&mut tx, &app.pepper.hash(token), now).await? else {
+    let mut connection = app.service_read().await?;
+    let Some(row) = store::find_person(connection.conn(), &app.pepper.hash(token), now).await? else {
         return Ok(None);
     };
     let credential_id = row.credential_id;
-    let found = of_person(&mut tx, row, named).await?;
-    if found.is_some() && app.authenticator.is_new_use(credential_id, now) {
+    let found = of_person(connection.conn(), row, named).await?;
+    drop(connection);
+    if found.is_some() && app.authenticator.last_used.is_new_use((credential_id, 0), now) {
+        let mut tx = app.service_tx().await?;
         store::touch(&mut tx, credential_id, now).await?;
         tx.commit().await?;
     }
@@ -309,14 +326,15 @@ async fn look_up_person(app: &App, token: &str, named: Option<&str>) -> sqlx::Re
 
 /// A person's credential as a caller, in the app that is named, where they are a member of it.
 async fn of_person(
-    tx: &mut ServiceTx,
+    conn: &mut PgConnection,
     row: FoundPerson,
     named: Option<&str>,
 ) -> sqlx::Result<Option<Caller>> {
     let Some(kind) = CredentialKind::parse(&row.kind) else { return Ok(None) };
-    let member = store::find_membership(tx, row.user_id, named, row.app_ids.as_deref()).await?;
+    let member = store::find_membership(conn, row.user_id, named, row.app_ids.as_deref()).await?;
     let scopes = Scopes::parse_known(&row.scopes);
     let role = member.as_ref().and_then(|member| Role::parse(&member.role));
+    let version = member.as_ref().and_then(Membership::version);
     let (standing, scopes) = match (member, role) {
         (Some(member), Some(role)) => {
             let suspended = member.status == "suspended";
@@ -335,5 +353,7 @@ async fn of_person(
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
+        version,
+        trace: None,
     }))
 }

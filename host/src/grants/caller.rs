@@ -1,7 +1,7 @@
 //! Who is calling, as far as the gate needs to know.
 
 use super::Scopes;
-use crate::http::RequestContext;
+use crate::{http::RequestContext, remembered::Version, traces::TraceContext};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -28,6 +28,10 @@ pub struct Caller {
     pub ip: Option<IpAddr>,
     /// The id of this request.
     pub request_id: String,
+    /// As of which changes of its app it came, for what is done at once; none: what it needs is read anew.
+    pub version: Option<Version>,
+    /// Which trace this request belongs to, and what in it led here.
+    pub trace: Option<TraceContext>,
 }
 
 /// Where a credential belongs.
@@ -165,6 +169,8 @@ impl Caller {
             surface: Surface::Rest,
             ip: context.ip,
             request_id: context.request_id,
+            version: None,
+            trace: context.trace,
         }
     }
 

@@ -64,5 +64,7 @@ fn caller(kind: CredentialKind, scopes: Scopes, standing: Standing) -> Caller {
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
+        version: None,
+        trace: None,
     }
 }

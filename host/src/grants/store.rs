@@ -1,7 +1,10 @@
 //! All SQL of grants: credentials and the audit log.
 
 use super::Scopes;
-use crate::tenants::{ServiceTx, TenantTx};
+use crate::{
+    remembered::Version,
+    tenants::{ServiceTx, TenantTx},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,11 +21,21 @@ pub(super) struct FoundCredential {
     pub(super) app_id: Uuid,
     pub(super) slug: String,
     pub(super) status: String,
+    app_version: Option<i64>,
+    platform_version: i64,
+}
+
+impl FoundCredential {
+    /// As of which changes of its app it was found.
+    pub(super) fn version(&self) -> Option<Version> {
+        Some(Version { app_version: self.app_version?, platform_version: self.platform_version })
+    }
 }
 
 /// A live credential of a live app.
-const FOUND: &str = "select c.credential_id, c.kind, c.scopes, c.expires_at, a.app_id, a.slug, a.status
-    from credentials c join apps a using (app_id)
+const FOUND: &str = "select c.credential_id, c.kind, c.scopes, c.expires_at, a.app_id, a.slug, a.status,
+      v.version as app_version, p.version as platform_version
+    from credentials c join apps a using (app_id) left join app_versions v using (app_id) cross join platform_version p
     where c.revoked_at is null and (c.expires_at is null or c.expires_at > $2) and a.status <> 'deleted'";
 
 /// The credential of this id.
@@ -78,14 +91,14 @@ const FOUND_PERSON: &str = "select c.credential_id, c.kind, c.scopes, c.expires_
 
 /// A live credential of a person who was not disabled. A refresh token is none.
 pub(super) async fn find_person(
-    tx: &mut ServiceTx,
+    conn: &mut PgConnection,
     secret_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<FoundPerson>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!("{FOUND_PERSON} and c.secret_hash = $1")))
         .bind(secret_hash)
         .bind(now)
-        .fetch_optional(tx.conn())
+        .fetch_optional(conn)
         .await
 }
 
@@ -117,25 +130,36 @@ pub(super) struct Membership {
     pub(super) slug: String,
     pub(super) status: String,
     pub(super) role: String,
+    app_version: Option<i64>,
+    platform_version: i64,
+}
+
+impl Membership {
+    /// As of which changes of the app it was found.
+    pub(super) fn version(&self) -> Option<Version> {
+        Some(Version { app_version: self.app_version?, platform_version: self.platform_version })
+    }
 }
 
 /// The app of this slug, or the one credential's own where none is named, if the person is a member of it and
 /// the credential acts for it.
 pub(super) async fn find_membership(
-    tx: &mut ServiceTx,
+    conn: &mut PgConnection,
     user_id: Uuid,
     slug: Option<&str>,
     app_ids: Option<&[Uuid]>,
 ) -> sqlx::Result<Option<Membership>> {
     sqlx::query_as(
-        "select a.app_id, a.slug, a.status, m.role from apps a join app_members m using (app_id)
+        "select a.app_id, a.slug, a.status, m.role, v.version as app_version, p.version as platform_version
+         from apps a join app_members m using (app_id) left join app_versions v using (app_id)
+           cross join platform_version p
          where m.user_id = $1 and a.status <> 'deleted' and ($3::uuid[] is null or a.app_id = any($3))
            and case when $2::text is null then cardinality($3) = 1 else a.slug = $2 end",
     )
     .bind(user_id)
     .bind(slug)
     .bind(app_ids)
-    .fetch_optional(tx.conn())
+    .fetch_optional(conn)
     .await
 }
 

@@ -24,6 +24,8 @@ fn caller(scopes: Scopes) -> Caller {
         surface: Surface::Rest,
         ip: None,
         request_id: String::new(),
+        version: None,
+        trace: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     },
     secrets::scan::{Found, Scanner},
     tools::catalog::{Catalog, Tool},
+    traces::TraceContext,
     workspace::Change,
 };
 use async_trait::async_trait;
@@ -162,6 +163,12 @@ impl Chain {
                 questions: AtomicU32::default(),
             }),
         }
+    }
+
+    /// The same, for what one run of it leads to.
+    #[must_use]
+    pub fn within(&self, trace: Option<TraceContext>) -> Chain {
+        Chain { acting: self.acting.within(trace), ..self.clone() }
     }
 
     /// The same for an end user of the client's.

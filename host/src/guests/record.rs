@@ -8,11 +8,12 @@
 
 use crate::{
     app::App,
-    grants::{Acting, Reach, audit, audit::Outcome},
+    grants::{Acting, InApp, Reach, audit, audit::Outcome},
     limits::REACHES_PER_RUN_MAX,
     registry::{PluginKind, PluginName},
     sandbox::door::LogLevel,
     tools::runs::{self, Failure, Run},
+    traces::{SpanKind, TraceContext, TraceSpan},
     usage::{self, Status, Use, What},
 };
 use serde::Serialize;
@@ -66,12 +67,28 @@ struct Inner {
     call: Option<String>,
     session_id: Option<Uuid>,
     started: Instant,
+    trace: Mutex<TraceSpan>,
     seen: Mutex<Seen>,
     ended: Mutex<bool>,
 }
 
 /// Ends a record as broken off, unless it was ended before.
 pub struct Guard(Record);
+
+/// What a trace says of a run, in the words of OpenTelemetry's conventions for generative AI.
+fn span(app: &App, acting: &Acting, plugin: &PluginName, call: Option<&str>) -> TraceSpan {
+    let (operation, attribute) = match plugin.kind {
+        PluginKind::Tool => ("execute_tool", "gen_ai.tool.name"),
+        PluginKind::Agent => ("invoke_agent", "gen_ai.agent.name"),
+    };
+    let what = call.unwrap_or(&plugin.name);
+    let parent = acting.caller().trace;
+    let mut span = TraceSpan::begin(app, parent, SpanKind::Internal, &format!("{operation} {what}"));
+    span.set("gen_ai.operation.name", operation);
+    span.set(attribute, what);
+    span.set("opg.app", acting.app().slug.as_str());
+    span
+}
 
 impl Record {
     /// Starts the record of a run of `plugin`; `call` is the tool's name in it.
@@ -89,10 +106,28 @@ impl Record {
             call: call.map(str::to_owned),
             session_id,
             started: Instant::now(),
+            trace: Mutex::new(span(app, acting, plugin, call)),
             seen: Mutex::default(),
             ended: Mutex::default(),
         }));
         (record.clone(), Guard(record))
+    }
+
+    /// The trace of what this run leads to.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.0.trace.lock().unwrap_or_else(PoisonError::into_inner).context()
+    }
+
+    /// Ends its span, however it ended.
+    fn end_span(&self, status: Status) {
+        let mut span = self.0.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = self.seen().failure.as_ref().map(|failure| failure.code);
+        match status {
+            Status::Ok => {}
+            Status::Failed => span.failed(code.unwrap_or("failed")),
+            Status::Canceled => span.failed("canceled"),
+        }
+        *span = TraceSpan::none();
     }
 
     /// Keeps a line.
@@ -158,6 +193,7 @@ impl Record {
         if std::mem::replace(&mut *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return Ok(());
         }
+        self.end_span(status);
         let record = self.clone();
         let writing = self.0.app.spawn(async move {
             let written = record.write(status).await;

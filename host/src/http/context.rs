@@ -1,6 +1,11 @@
 //! What is known of a request before anything else: its id, and where it came from.
 
-use crate::{app::App, limits::REQUEST_ID_CHARS_MAX};
+use crate::{
+    app::App,
+    limits::REQUEST_ID_CHARS_MAX,
+    router,
+    traces::{SpanKind, TraceContext, TraceSpan},
+};
 use axum::{
     extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
@@ -23,17 +28,21 @@ pub struct RequestContext {
     pub request_id: String,
     /// The client's address, through trusted proxies only.
     pub ip: Option<IpAddr>,
+    /// Which trace it belongs to, as far as anybody says.
+    pub trace: Option<TraceContext>,
 }
 
 /// Names the request, logs and counts it once it was answered.
 pub async fn name_request(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let context = RequestContext {
-        request_id: given_id(request.headers()).unwrap_or_else(|| app.new_id().to_string()),
-        ip: client_ip(&app, &request),
-    };
     let method = request.method().clone();
     // The template, never the path: a path may hold a token (row M007).
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", |path| path.as_str()).to_owned();
+    let mut trace = trace(&app, &request, &route);
+    let context = RequestContext {
+        request_id: given_id(request.headers()).unwrap_or_else(|| app.new_id().to_string()),
+        ip: client_ip(&app, &request),
+        trace: trace.context(),
+    };
     request.extensions_mut().insert(context.clone());
 
     let span = tracing::info_span!("request", request_id = %context.request_id, %method, route);
@@ -42,6 +51,10 @@ pub async fn name_request(State(app): State<App>, mut request: Request, next: Ne
     let (status, took) = (response.status().as_u16(), started.elapsed());
     span.in_scope(|| tracing::info!(status, ms = took.as_secs_f64() * 1e3, "answered"));
     app.metrics.request(label(&method), &route, status, took);
+    trace.set("http.response.status_code", u64::from(status));
+    if response.status().is_server_error() {
+        trace.failed(response.status().as_str());
+    }
 
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -57,6 +70,19 @@ pub(crate) fn own_origin(app: &App, headers: &HeaderMap) -> String {
         host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
     };
     format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
+}
+
+/// The span of a request, to its answer's head; none of what monitors ask for.
+fn trace(app: &App, request: &Request, route: &str) -> TraceSpan {
+    let method = label(request.method());
+    if request.method() == Method::GET && router::is_public(request.method(), route) {
+        return TraceSpan::none();
+    }
+    let parent = TraceContext::of(request.headers());
+    let mut trace = TraceSpan::begin(app, parent, SpanKind::Server, &format!("{method} {route}"));
+    trace.set("http.request.method", method);
+    trace.set("http.route", route);
+    trace
 }
 
 /// A method as a label: a client may make up as many methods as it likes.

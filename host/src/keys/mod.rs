@@ -113,7 +113,8 @@ async fn store_key(
 ) -> Result<(), KeyError> {
     let place = place(app, allowed, provider).await?.ok_or(KeyError::NotFound)?;
     if check {
-        let open = OpenProvider { base_url: place.url, api_key: Some(key.clone()), kind: place.kind };
+        let open =
+            OpenProvider { base_url: place.url, api_key: Some(key.clone()), kind: place.kind, proxy: None };
         if let Err(message) = catalog::fetch(app, &open).await {
             let message = format!("the provider did not take it: {message}");
             return Err(KeyError::Invalid(vec![FieldError::new("/key", message)]));

@@ -50,6 +50,12 @@ pub struct Model {
     /// What else it may be called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// What it is for, as far as somebody said; not in OpenAI's list.
+    #[serde(skip)]
+    pub kind: Option<String>,
+    /// Tokens it can have before it, as far as somebody said; not in OpenAI's list.
+    #[serde(skip)]
+    pub context: Option<i64>,
 }
 
 /// One model, as its provider lists it.
@@ -90,22 +96,24 @@ pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     let lists = join_all(asked).await;
     let mut models: Vec<Model> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
     if app.config.demo_provider {
-        models.extend(demo::MODELS.iter().map(|model| described(demo::PROVIDER, model, 0)));
+        models.extend(demo::MODELS.iter().map(|model| chatting(demo::PROVIDER, model)));
     }
     if app.config.mock_provider {
-        models.extend(mock::MODELS.iter().map(|model| described(mock::PROVIDER, model, 0)));
+        models.extend(mock::MODELS.iter().map(|model| chatting(mock::PROVIDER, model)));
     }
     let of_own = |provider: &str| configured.iter().any(|own| own.provider == provider);
     let offered = sources::offered(app, row.app_id).await?;
     models.extend(offered.into_iter().filter(|model| !of_own(&model.provider)).map(|model| {
-        let alias = model.alias.clone();
-        Model { alias, ..described(&model.provider, &model.model, 0) }
+        let of_provider = described(&model.provider, &model.model, 0);
+        Model { alias: model.alias, kind: Some(model.kind), context: model.context_tokens, ..of_provider }
     }));
     if let Some((provider, model)) = row.default_model.as_deref().and_then(|id| id.split_once('/')) {
         models.push(described(provider, model, 0));
     }
     models.sort_by(|a, b| {
-        a.id.cmp(&b.id).then(b.alias.is_some().cmp(&a.alias.is_some())).then(b.created.cmp(&a.created))
+        // Of one that is listed twice, the one that more is known of.
+        let known = |model: &Model| (model.alias.is_some(), model.kind.is_some(), model.created);
+        a.id.cmp(&b.id).then(known(b).cmp(&known(a)))
     });
     models.dedup_by(|a, b| a.id == b.id);
     Ok(models)
@@ -118,7 +126,20 @@ pub fn is_built_in(provider: &str) -> bool {
 
 fn described(provider: &str, model: &str, created: i64) -> Model {
     let id = format!("{provider}/{model}");
-    Model { id, object: "model", created, owned_by: provider.to_owned(), alias: None }
+    Model {
+        id,
+        object: "model",
+        created,
+        owned_by: provider.to_owned(),
+        alias: None,
+        kind: None,
+        context: None,
+    }
+}
+
+/// A built-in model.
+fn chatting(provider: &str, model: &str) -> Model {
+    Model { kind: Some("chat".to_owned()), ..described(provider, model, 0) }
 }
 
 async fn of_provider(app: &App, (app_id, user_id): (Uuid, Option<Uuid>), provider: &str) -> Arc<[Model]> {
@@ -212,7 +233,10 @@ pub(crate) async fn fetch(app: &App, open: &OpenProvider) -> Result<Vec<Listing>
         .kind
         .headers(open.api_key.as_ref().unwrap_or(&none))
         .map_err(|_| "its key fits into no header")?;
-    let request = app.model_egress.client().get(url).headers(headers).timeout(LIST_TIMEOUT);
+    if open.proxy.is_some() {
+        app.model_egress.judge_resolved(&url).await.map_err(|_| "its address may not be reached")?;
+    }
+    let request = open.client(app)?.get(url).headers(headers).timeout(LIST_TIMEOUT);
     let answer = request.send().await.map_err(|cause| cause.without_url().to_string())?;
     if !answer.status().is_success() {
         return Err(format!("it answered {}", answer.status()));

@@ -8,7 +8,7 @@ use super::{
     ChatRequest, Event, EventStream, ModelId, Once, PaidBy, Price, Provider, Spent, Unit, UpstreamError,
     Usage,
     route::{self, AnswerOf, Route},
-    span,
+    span::{self, CallSpan},
     speech::SpeechRequest,
     upstream::Fetched,
 };
@@ -21,7 +21,6 @@ use crate::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::time::Instant;
-use tracing::Span;
 use uuid::Uuid;
 
 /// What a call belongs to.
@@ -89,7 +88,7 @@ struct Record {
     units: Option<(Unit, u64)>,
     settled: bool,
     /// What a trace says of it; ends with it.
-    span: Span,
+    span: CallSpan,
     /// What is held for it against budgets.
     hold: Option<Hold>,
 }
@@ -120,13 +119,14 @@ pub async fn ask(
 ) -> Result<Metered, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
-    record.span = span::chat(provider, model, request);
+    record.span = span::chat(app, proof, provider, model, request);
+    route.trace = record.span.context();
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { provider.stream(model, request).await });
     match asked.await {
         Ok((stream, source)) => Ok(Metered { stream, source, record, failed: None }),
         Err(error) => {
-            span::failed(&record.span, &error);
+            record.span.failed(&error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
@@ -146,7 +146,8 @@ pub(crate) async fn once<R: Once + Bounded>(
 ) -> Result<R::Answer, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
-    record.span = span::call(R::OPERATION, provider, model);
+    record.span = span::call(app, proof, R::OPERATION, provider, model);
+    route.trace = record.span.context();
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { request.ask(&provider, model).await });
     match asked.await {
@@ -156,7 +157,7 @@ pub(crate) async fn once<R: Once + Bounded>(
             Ok(answer)
         }
         Err(error) => {
-            span::failed(&record.span, &error);
+            record.span.failed(&error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
@@ -177,7 +178,8 @@ pub async fn speak(
 ) -> Result<Sound, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
-    record.span = span::call("generate_content", provider, model);
+    record.span = span::call(app, proof, "generate_content", provider, model);
+    route.trace = record.span.context();
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { provider.speak(model, request).await });
     match asked.await {
@@ -186,7 +188,7 @@ pub async fn speak(
             Ok(Sound { fetched, source, record })
         }
         Err(error) => {
-            span::failed(&record.span, &error);
+            record.span.failed(&error);
             record.settle(Status::Failed).await;
             Err(error.into())
         }
@@ -259,7 +261,7 @@ impl Metered {
             match next {
                 Some(Ok(event)) => {
                     if let Event::Finish(reason) = event {
-                        span::answered(&self.record.span, reason, self.stream.answered_by());
+                        self.record.span.answered(reason, self.stream.answered_by());
                     }
                     return Some(Ok(event));
                 }
@@ -267,7 +269,7 @@ impl Metered {
                     if let Some(source) = &self.source {
                         source.broke_off(&error);
                     }
-                    span::failed(&self.record.span, &error);
+                    self.record.span.failed(&error);
                     self.failed = Some(error);
                 }
                 None => {
@@ -326,7 +328,7 @@ impl Record {
             origin,
             provider: provider.to_owned(),
             model: model.to_owned(),
-            price: terms.priced.map(|priced| priced.price),
+            price: terms.priced.as_ref().map(|priced| priced.price),
             paid_by,
             attempts: 0,
             started: Instant::now(),
@@ -334,7 +336,7 @@ impl Record {
             lost: Usage::default(),
             units: None,
             settled: false,
-            span: Span::none(),
+            span: CallSpan::none(),
             hold,
         })
     }
@@ -353,8 +355,11 @@ impl Record {
         if std::mem::replace(&mut self.settled, true) {
             return None;
         }
-        span::spent(&self.span, &Spent { usage: self.usage.and(&self.lost), units: self.units });
-        self.span = Span::none();
+        if status == Status::Canceled {
+            self.span.canceled();
+        }
+        self.span.spent(&Spent { usage: self.usage.and(&self.lost), units: self.units });
+        self.span = CallSpan::none();
         let what = Use {
             what: What::Tokens {
                 provider: self.provider.clone(),

@@ -83,6 +83,14 @@ impl Provider {
         }
     }
 
+    /// For a call that belongs to a trace.
+    pub(crate) fn with_trace(self, trace: Option<crate::traces::TraceContext>) -> Self {
+        match self {
+            Self::Upstream(upstream) => Self::Upstream(upstream.with_trace(trace)),
+            other => other,
+        }
+    }
+
     /// For a request that others were asked first for, in vain.
     pub(crate) fn after(self, spent: std::time::Duration) -> Self {
         match self {

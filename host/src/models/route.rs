@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app::App,
+    egress::EgressError,
     grants::InApp,
     sources::{
         self,
@@ -25,6 +26,7 @@ use crate::{
         self,
         providers::{OpenError, OpenProvider},
     },
+    traces::TraceContext,
 };
 use secrecy::SecretString;
 use std::{
@@ -68,6 +70,8 @@ pub(crate) struct Route {
     pub(crate) paid_by: Option<PaidBy>,
     hops: vec::IntoIter<Hop>,
     began: Instant,
+    /// What whoever is asked is told that it belongs to.
+    pub(crate) trace: Option<TraceContext>,
     /// How many places were asked.
     pub(crate) attempts: u16,
     /// Why the last of them did not answer.
@@ -115,17 +119,16 @@ pub(crate) async fn find(
         if !models.contains(&model) {
             return Err(GatewayError::UnknownModel(format!("{provider}/{model}")));
         }
-        return Ok(Route::of(app, app_id, None, vec![Hop::Ready(built_in)]));
+        return Ok(Route::of(app, proof, None, vec![Hop::Ready(built_in)]));
     }
-    let user_id = tenants::providers::user_of(proof);
-    let own = tenants::providers::open(app, app_id, user_id, provider).await;
+    let own = tenants::providers::open_known(app, proof, provider).await;
     if let Some((opened, whose)) = own.map_err(|error| refused(error, provider))? {
         // How a provider reads OpenAI's dialect is known by its id, wherever the app says it is.
         let dialect = providers::well_known(provider).map(|known| known.dialect).unwrap_or_default();
-        let upstream = upstream(app, app_id, opened).with_dialect(dialect);
-        return Ok(Route::of(app, app_id, Some(whose), vec![Hop::Ready(Provider::Upstream(upstream))]));
+        let upstream = upstream(app, app_id, opened).map_err(no_proxy)?.with_dialect(dialect);
+        return Ok(Route::of(app, proof, Some(whose), vec![Hop::Ready(Provider::Upstream(upstream))]));
     }
-    let planned = turns::of(app, app_id, provider, model).await.map_err(failed)?;
+    let planned = turns::of(app, proof, provider, model).await.map_err(failed)?;
     if planned.is_empty() {
         let others = sources::offers_provider(app, app_id, provider).await.map_err(failed)?;
         return Err(match others {
@@ -134,7 +137,7 @@ pub(crate) async fn find(
         });
     }
     let hops = planned.into_iter().map(Hop::Source).collect();
-    Ok(Route::of(app, app_id, Some(PaidBy::Platform), hops))
+    Ok(Route::of(app, proof, Some(PaidBy::Platform), hops))
 }
 
 /// A provider that needs no key and no network, and its models, where it is offered.
@@ -144,6 +147,12 @@ fn built_in(app: &App, provider: &str) -> Option<(Provider, &'static [&'static s
         mock::PROVIDER if app.config.mock_provider => Some((Provider::Mock(Mock::default()), &mock::MODELS)),
         _ => None,
     }
+}
+
+/// An app's own provider has none.
+fn no_proxy(cause: EgressError) -> GatewayError {
+    tracing::error!(%cause, "a provider cannot be asked through a proxy");
+    UpstreamError::new(UpstreamErrorKind::Unreachable).into()
 }
 
 fn refused(error: OpenError, provider: &str) -> GatewayError {
@@ -159,18 +168,22 @@ fn failed(cause: sqlx::Error) -> GatewayError {
     GatewayError::Db(cause.to_string())
 }
 
-fn upstream(app: &App, app_id: Uuid, opened: OpenProvider) -> Upstream {
-    let key = opened.api_key.unwrap_or_else(|| SecretString::from(String::new()));
-    Upstream::new(opened.base_url, key, app.model_egress.client().clone())
-        .with_kind(opened.kind)
-        .with_seals(app.seals.of(app_id))
+fn upstream(app: &App, app_id: Uuid, opened: OpenProvider) -> Result<Upstream, EgressError> {
+    let key = opened.api_key.clone().unwrap_or_else(|| SecretString::from(String::new()));
+    let upstream = match &opened.proxy {
+        None => Upstream::new(opened.base_url, key, app.model_egress.client().clone()),
+        Some(proxy) => Upstream::new(opened.base_url, key, app.model_egress.through(proxy)?)
+            .judged_by(app.model_egress.clone()),
+    };
+    Ok(upstream.with_kind(opened.kind).with_seals(app.seals.of(app_id)))
 }
 
 impl Route {
-    fn of(app: &App, app_id: Uuid, paid_by: Option<PaidBy>, hops: Vec<Hop>) -> Route {
+    fn of(app: &App, proof: &impl InApp, paid_by: Option<PaidBy>, hops: Vec<Hop>) -> Route {
         Route {
             app: app.clone(),
-            app_id,
+            app_id: proof.app().app_id,
+            trace: proof.caller().trace,
             paid_by,
             hops: hops.into_iter(),
             began: Instant::now(),
@@ -191,6 +204,7 @@ impl Route {
             let Some((provider, asked)) = self.open(hop) else { continue };
             // What was spent on others is not there for this one.
             let provider = if self.attempts == 0 { provider } else { provider.after(spent) };
+            let provider = provider.with_trace(self.trace);
             self.attempts += 1;
             return Ok((provider, Attempt { asked }));
         }
@@ -241,9 +255,13 @@ impl Route {
             }
         };
         let dialect = providers::dialect_at(&opened.base_url);
-        let upstream = upstream(&self.app, self.app_id, opened)
-            .with_dialect(dialect)
-            .with_name_of_model(planned.upstream_model);
+        let upstream = match upstream(&self.app, self.app_id, opened) {
+            Ok(upstream) => upstream.with_dialect(dialect).with_name_of_model(planned.upstream_model),
+            Err(cause) => {
+                tracing::error!(source = %source_id, %cause, "a source's proxy cannot be used");
+                return None;
+            }
+        };
         let asked = Asked { app: self.app.clone(), source_id, turn, began: Instant::now(), settled: false };
         Some((Provider::Upstream(upstream), Some(asked)))
     }

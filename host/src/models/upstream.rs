@@ -13,6 +13,8 @@ use super::stream::ReplyTo;
 use super::thought::ForGuest;
 use super::vault::Seals;
 use super::{Event, EventStream, FinishReason, RequestError, anthropic, google, openai, responses};
+use crate::egress::Egress;
+use crate::traces::{TRACEPARENT, TraceContext};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -70,6 +72,10 @@ pub struct Upstream {
     seals: Option<Seals>,
     /// What it calls the model, if not as we do.
     model: Option<String>,
+    /// Who judges its address before each request, where the client behind it does not.
+    judge: Option<Egress>,
+    /// What a call of it belongs to.
+    trace: Option<TraceContext>,
 }
 
 impl Upstream {
@@ -77,7 +83,18 @@ impl Upstream {
     /// redirects. An empty `api_key` sends none.
     pub fn new(base_url: Url, api_key: SecretString, http: reqwest::Client) -> Self {
         let (kind, dialect, timeouts) = Default::default();
-        Self { base_url, api_key, http, kind, dialect, timeouts, seals: None, model: None }
+        Self {
+            base_url,
+            api_key,
+            http,
+            kind,
+            dialect,
+            timeouts,
+            seals: None,
+            model: None,
+            judge: None,
+            trace: None,
+        }
     }
 
     /// For a provider that speaks another dialect than OpenAI's.
@@ -98,6 +115,17 @@ impl Upstream {
     /// For one that calls the model something else.
     pub fn with_name_of_model(self, model: Option<String>) -> Self {
         Self { model, ..self }
+    }
+
+    /// For one that is asked through a proxy, which resolves names itself.
+    pub fn judged_by(self, egress: Egress) -> Self {
+        Self { judge: Some(egress), ..self }
+    }
+
+    /// For a call that belongs to a trace, which it is told.
+    #[must_use]
+    pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
     }
 
     /// For a request that others were asked first for, in vain.
@@ -298,6 +326,10 @@ impl Upstream {
         media_type: HeaderValue,
         body: Bytes,
     ) -> Result<reqwest::Response, UpstreamError> {
+        if let Some(egress) = &self.judge {
+            let judged = egress.judge_resolved(&url).await;
+            judged.map_err(|_| UpstreamError::new(UpstreamErrorKind::Unreachable))?;
+        }
         let post = || {
             let mut headers = self.headers()?;
             headers.insert(CONTENT_TYPE, media_type.clone());
@@ -315,6 +347,8 @@ impl Upstream {
         let headers = self.kind.headers(&self.api_key);
         let mut headers = headers.map_err(|_| UpstreamError::new(UpstreamErrorKind::Credentials))?;
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json, */*"));
+        let trace = self.trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
+        headers.extend(trace.map(|trace| (TRACEPARENT, trace)));
         Ok(headers)
     }
 

@@ -7,6 +7,7 @@ use super::{Description, PluginKind, PluginName, blobs::BlobError, compiling::No
 use crate::{
     app::App,
     grants::{Capability, InApp},
+    remembered::Remember,
     sandbox::{Component, LoadError},
     tenants::TenantTx,
 };
@@ -37,6 +38,9 @@ enum Code {
     Shipped(Component),
     Blob(String),
 }
+
+/// About what a capability takes in memory: its target, mostly.
+const CAPABILITY_BYTES: usize = 128;
 
 /// Why a plugin's code could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,22 @@ impl Resolved {
     pub fn is_predefined(&self) -> bool {
         matches!(self.code, Code::Shipped(_))
     }
+}
+
+impl Remember for Resolved {
+    fn bytes(&self) -> usize {
+        let description = serde_json::to_vec(&self.description).map_or(0, |text| text.len());
+        let capabilities = self.requested.len() + self.granted.len();
+        description + capabilities * CAPABILITY_BYTES + size_of::<Resolved>()
+    }
+}
+
+/// The same as [`usable`], where it is used at once.
+///
+/// # Errors
+/// The database's.
+pub async fn known(app: &App, proof: &impl InApp, kind: PluginKind) -> sqlx::Result<Arc<Vec<Resolved>>> {
+    app.remembered.get(proof, kind.name(), usable(app, proof, kind)).await
 }
 
 /// Every plugin of this kind the app can use, by name.

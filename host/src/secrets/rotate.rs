@@ -30,6 +30,7 @@ pub async fn rotate(app: &App) -> sqlx::Result<Rotated> {
         super::PLACE,
         crate::tenants::providers::PLACE,
         crate::sources::PLACE,
+        crate::sources::PROXY_PLACE,
         crate::db_proxy::provision::PLACE,
     ] {
         rotate_table(app, place, &mut done).await?;

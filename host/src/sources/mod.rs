@@ -23,7 +23,7 @@ pub(crate) mod turns;
 
 pub use circuit::Circuits;
 pub(crate) use offer::{context_of, offered, offers_provider};
-pub(crate) use source::PLACE;
+pub(crate) use source::{PLACE, PROXY_PLACE};
 pub(crate) use store::prices_model;
 
 use crate::{error::FieldError, secrets::envelope::SealError};

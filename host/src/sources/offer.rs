@@ -30,6 +30,8 @@ pub(crate) struct Offered {
     pub(crate) provider: String,
     pub(crate) model: String,
     pub(crate) alias: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) context_tokens: Option<i64>,
 }
 
 /// Sets what an app may use, from the next request on.

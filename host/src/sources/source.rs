@@ -2,14 +2,17 @@
 
 use super::{
     SOURCES_MAX, SetError, check_order, check_weight,
+    model::given,
     store::{self, NewKey, SourceRow},
 };
 use crate::{
     app::App,
+    egress::Proxy,
     error::FieldError,
     grants::{Allowed, action::may, audit},
     models::Kind,
-    secrets::Place,
+    secrets::{Place, envelope::Sealed},
+    tenants::ServiceTx,
     tenants::providers::{check_base_url, check_key, is_provider_id, last4, same_origin},
 };
 use schemars::JsonSchema;
@@ -17,6 +20,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub(crate) const PLACE: Place = Place { table: "ai_sources", key: "source_id", field: "encrypted_value" };
+pub(crate) const PROXY_PLACE: Place =
+    Place { table: "ai_source_proxies", key: "source_id", field: "encrypted_value" };
 
 /// A new source.
 #[derive(Deserialize, JsonSchema)]
@@ -38,6 +43,10 @@ pub struct NewSource {
     weight: Option<i32>,
     /// Whether it is asked at all; yes, unless given.
     enabled: Option<bool>,
+    /// A proxy it is asked through, `http://[user:password@]host:port`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    proxy: Option<SecretString>,
 }
 
 /// What changes of a source; what is left out stays.
@@ -52,6 +61,10 @@ pub struct SourceChange {
     order: Option<i32>,
     weight: Option<i32>,
     enabled: Option<bool>,
+    /// Null: none any more.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>")]
+    proxy: Option<Option<SecretString>>,
 }
 
 /// Makes a source.
@@ -63,8 +76,9 @@ pub(super) async fn create(
     allowed: &Allowed<may::SourcesWrite>,
     new: NewSource,
 ) -> Result<SourceRow, SetError> {
-    let NewSource { id, kind, base_url, key, order, weight, enabled } = new;
-    let change = SourceChange { kind: Some(kind), base_url: Some(base_url), key, order, weight, enabled };
+    let NewSource { id, kind, base_url, key, order, weight, enabled, proxy } = new;
+    let (kind, base_url, proxy) = (Some(kind), Some(base_url), proxy.map(Some));
+    let change = SourceChange { kind, base_url, key, order, weight, enabled, proxy };
     let mut wrong = check(app, &change);
     if !is_provider_id(&id) {
         wrong.insert(
@@ -80,6 +94,7 @@ pub(super) async fn create(
         name: id,
         kind: String::new(),
         base_url: String::new(),
+        proxy: None,
         last4: None,
         position: 0,
         weight: 1,
@@ -87,7 +102,7 @@ pub(super) async fn create(
         created_at: app.now(),
         updated_at: app.now(),
     };
-    let (row, key) = changed(app, &blank, change)?;
+    let (row, key, proxy) = changed(app, &blank, change)?;
     let mut tx = app.service_tx().await?;
     if store::count_sources(&mut tx).await? >= SOURCES_MAX {
         return Err(SetError::TooMany(SOURCES_MAX));
@@ -95,6 +110,7 @@ pub(super) async fn create(
     if !store::insert_source(&mut tx, &row, key.as_ref()).await? {
         return Err(SetError::Taken(row.name));
     }
+    keep_proxy(&mut tx, &row, proxy.as_ref()).await?;
     let entry = audit::Entry::ok("sources.write", format!("source/{}", row.name)).change(None, Some(&row));
     audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
     tx.commit().await?;
@@ -122,8 +138,9 @@ pub(super) async fn change(
         let message = "a key does not move to another address; give it again";
         return Err(SetError::Invalid(vec![FieldError::new("/key", message)]));
     }
-    let (after, key) = changed(app, &before, change)?;
+    let (after, key, proxy) = changed(app, &before, change)?;
     store::update_source(&mut tx, &after, key.as_ref()).await?;
+    keep_proxy(&mut tx, &after, proxy.as_ref()).await?;
     let entry =
         audit::Entry::ok("sources.write", format!("source/{name}")).change(Some(&before), Some(&after));
     audit::write_platform(app, &mut tx, allowed.caller(), None, entry).await?;
@@ -159,23 +176,48 @@ fn check(app: &App, change: &SourceChange) -> Vec<FieldError> {
     if let Some(Err(message)) = change.key.as_ref().map(check_key) {
         wrong.push(FieldError::new("/key", message));
     }
+    if let Some(Some(Err(message))) = change.proxy.as_ref().map(|proxy| proxy.as_ref().map(Proxy::parse)) {
+        wrong.push(FieldError::new("/proxy", message));
+    }
     check_order(change.order, "", &mut wrong);
     check_weight(change.weight, "", &mut wrong);
     wrong
 }
 
-/// The source as it will be, and its new key, sealed.
+/// What becomes of a source's proxy: another, with what it wants to be told, sealed; or none.
+type NewProxy = Option<Option<Sealed>>;
+
+async fn keep_proxy(tx: &mut ServiceTx, row: &SourceRow, new: Option<&NewProxy>) -> sqlx::Result<()> {
+    let Some(new) = new else { return Ok(()) };
+    let proxy = row.proxy.as_deref().zip(new.as_ref());
+    store::set_proxy(tx, row.source_id, proxy.map(|(url, sealed)| (url, sealed.as_ref()))).await
+}
+
+/// The source as it will be, and its new key and proxy, sealed.
 fn changed(
     app: &App,
     before: &SourceRow,
     change: SourceChange,
-) -> Result<(SourceRow, Option<NewKey>), SetError> {
+) -> Result<(SourceRow, Option<NewKey>, Option<NewProxy>), SetError> {
     let kind = change.kind.map_or_else(|| before.kind.clone(), |kind| kind.name().to_owned());
     let key = match &change.key {
         Some(key) => Some(app.seal(PLACE, before.source_id, key)?),
         None => None,
     };
+    let proxy = change.proxy.map(|text| text.and_then(|text| Proxy::parse(&text).ok()));
+    let new_proxy = match &proxy {
+        None => None,
+        Some(None) => Some(None),
+        Some(Some(proxy)) => {
+            let seal = |text| app.seal(PROXY_PLACE, before.source_id, text);
+            Some(Some(proxy.credentials.as_ref().map(seal).transpose()?))
+        }
+    };
     let row = SourceRow {
+        proxy: match proxy {
+            None => before.proxy.clone(),
+            Some(proxy) => proxy.map(|proxy| proxy.url.to_string()),
+        },
         kind,
         base_url: change.base_url.unwrap_or_else(|| before.base_url.clone()),
         last4: change.key.map(|key| last4(key.expose_secret())).or_else(|| before.last4.clone()),
@@ -185,5 +227,5 @@ fn changed(
         updated_at: app.now(),
         ..before.clone()
     };
-    Ok((row, key))
+    Ok((row, key, new_proxy))
 }

@@ -17,6 +17,8 @@ pub(super) struct SourceRow {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) base_url: String,
+    /// Through whom it is asked, without what that wants to be told; none: directly.
+    pub(super) proxy: Option<String>,
     /// The key's last characters; none: no key.
     pub(super) last4: Option<String>,
     #[serde(rename = "order")]
@@ -28,13 +30,14 @@ pub(super) struct SourceRow {
 }
 
 const SOURCE_COLUMNS: &str =
-    "source_id, name, kind, base_url, last4, position, weight, enabled, created_at, updated_at";
+    "source_id, name, kind, base_url, last4, position, weight, enabled, created_at, updated_at,
+     (select url from ai_source_proxies x where x.source_id = ai_sources.source_id) as proxy";
 
 /// A new key, sealed for its row.
 pub(super) type NewKey = Sealed;
 
 /// A source with its envelope.
-#[derive(FromRow)]
+#[derive(Clone, FromRow)]
 pub(crate) struct SourceEnvelope {
     pub(crate) source_id: Uuid,
     kind: String,
@@ -44,12 +47,46 @@ pub(crate) struct SourceEnvelope {
     encrypted_data_key: Option<Vec<u8>>,
     data_key_nonce: Option<Vec<u8>>,
     key_version: Option<i32>,
+    proxy_url: Option<String>,
+    proxy_encrypted_value: Option<Vec<u8>>,
+    proxy_nonce: Option<Vec<u8>>,
+    proxy_encrypted_data_key: Option<Vec<u8>>,
+    proxy_data_key_nonce: Option<Vec<u8>>,
+    proxy_key_version: Option<i32>,
 }
 
+/// The columns of an envelope: of a source `s` and its proxy `x`.
+const ENVELOPE: &str =
+    "s.source_id, s.kind, s.base_url, s.encrypted_value, s.nonce, s.encrypted_data_key, s.data_key_nonce, s.key_version,
+     x.url as proxy_url, x.encrypted_value as proxy_encrypted_value, x.nonce as proxy_nonce,
+     x.encrypted_data_key as proxy_encrypted_data_key, x.data_key_nonce as proxy_data_key_nonce,
+     x.key_version as proxy_key_version";
+
 impl SourceEnvelope {
+    /// Through whom it is asked.
+    pub(super) fn proxy(&self) -> Option<&str> {
+        self.proxy_url.as_deref()
+    }
+
+    /// What is sealed for its proxy.
+    pub(super) fn proxy_sealed(&self) -> Option<Sealed> {
+        Some(Sealed {
+            ciphertext: self.proxy_encrypted_value.clone()?,
+            nonce: self.proxy_nonce.clone()?,
+            wrapped_key: self.proxy_encrypted_data_key.clone()?,
+            wrapped_nonce: self.proxy_data_key_nonce.clone()?,
+            key_version: self.proxy_key_version?,
+        })
+    }
+
     /// The dialect it speaks.
     pub(super) fn speaks(&self) -> Kind {
         Kind::parse(&self.kind).unwrap_or_default()
+    }
+
+    /// About how many bytes it takes besides itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.base_url.len() + self.encrypted_value.as_ref().map_or(0, Vec::len)
     }
 
     /// What is sealed for it.
@@ -74,12 +111,18 @@ impl SourceEnvelope {
             encrypted_data_key: None,
             data_key_nonce: None,
             key_version: None,
+            proxy_url: None,
+            proxy_encrypted_value: None,
+            proxy_nonce: None,
+            proxy_encrypted_data_key: None,
+            proxy_data_key_nonce: None,
+            proxy_key_version: None,
         }
     }
 }
 
 /// A source of a model, with its place in line.
-#[derive(FromRow)]
+#[derive(Clone, FromRow)]
 pub(super) struct TurnRow {
     #[sqlx(flatten)]
     pub(super) source: SourceEnvelope,
@@ -216,6 +259,34 @@ pub(super) async fn update_source(
     .map(drop)
 }
 
+/// Sets or removes the proxy of a source.
+pub(super) async fn set_proxy(
+    tx: &mut ServiceTx,
+    source_id: Uuid,
+    proxy: Option<(&str, Option<&Sealed>)>,
+) -> sqlx::Result<()> {
+    sqlx::query("delete from ai_source_proxies where source_id = $1")
+        .bind(source_id)
+        .execute(tx.conn())
+        .await?;
+    let Some((url, sealed)) = proxy else { return Ok(()) };
+    sqlx::query(
+        "insert into ai_source_proxies (source_id, url, encrypted_value, nonce, encrypted_data_key, data_key_nonce,
+                                        key_version)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(source_id)
+    .bind(url)
+    .bind(sealed.map(|s| s.ciphertext.as_slice()))
+    .bind(sealed.map(|s| s.nonce.as_slice()))
+    .bind(sealed.map(|s| s.wrapped_key.as_slice()))
+    .bind(sealed.map(|s| s.wrapped_nonce.as_slice()))
+    .bind(sealed.map(|s| s.key_version))
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
 pub(super) async fn delete_source(tx: &mut ServiceTx, source_id: Uuid) -> sqlx::Result<()> {
     sqlx::query("delete from ai_sources where source_id = $1")
         .bind(source_id)
@@ -225,10 +296,10 @@ pub(super) async fn delete_source(tx: &mut ServiceTx, source_id: Uuid) -> sqlx::
 }
 
 pub(super) async fn find_envelope(tx: &mut ServiceTx, name: &str) -> sqlx::Result<Option<SourceEnvelope>> {
-    sqlx::query_as(
-        "select source_id, kind, base_url, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
-         from ai_sources where name = $1",
-    )
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select {ENVELOPE} from ai_sources s left join ai_source_proxies x on x.source_id = s.source_id
+         where s.name = $1"
+    )))
     .bind(name)
     .fetch_optional(tx.conn())
     .await
@@ -459,12 +530,13 @@ pub(crate) async fn prices_model(tx: &mut ServiceTx, provider: &str, model: &str
 /// What an app may use, of what is on: `$1` is the app.
 const OFFERED: &str = "ai_models m join model_prices using (provider, model)
     join ai_model_sources ms using (provider, model) join ai_sources s on s.source_id = ms.source_id and s.enabled
+    left join ai_source_proxies x on x.source_id = s.source_id
   where m.enabled and exists (select from app_models a where a.app_id = $1
     and a.pattern in ('*', m.provider || '/*', m.provider || '/' || m.model))";
 
 pub(super) async fn offered(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result<Vec<Offered>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select distinct m.provider, m.model, m.alias from {OFFERED} order by m.provider, m.model"
+        "select distinct m.provider, m.model, m.alias, m.kind, m.context_tokens from {OFFERED} order by m.provider, m.model"
     )))
     .bind(app_id)
     .fetch_all(tx.conn())
@@ -496,8 +568,7 @@ pub(super) async fn turns(
     model: &str,
 ) -> sqlx::Result<Vec<TurnRow>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select s.source_id, s.kind, s.base_url, s.encrypted_value, s.nonce, s.encrypted_data_key, s.data_key_nonce,
-                s.key_version, ms.upstream_model, coalesce(ms.position, s.position) as position,
+        "select {ENVELOPE}, ms.upstream_model, coalesce(ms.position, s.position) as position,
                 coalesce(ms.weight, s.weight) as weight
          from {OFFERED} and m.provider = $2 and m.model = $3"
     )))

@@ -1,15 +1,17 @@
 //! Which sources of a model are asked, in which order.
 
 use super::{
-    PLACE,
+    PLACE, PROXY_PLACE,
     store::{self, TurnRow},
 };
 use crate::{
     app::App,
+    egress::Proxy,
+    grants::InApp,
+    remembered::Remember,
     tenants::providers::{OpenError, OpenProvider},
 };
 use url::Url;
-use uuid::Uuid;
 
 pub(crate) use super::store::SourceEnvelope;
 
@@ -24,16 +26,28 @@ pub(crate) struct Planned {
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn of(app: &App, app_id: Uuid, provider: &str, model: &str) -> sqlx::Result<Vec<Planned>> {
-    let rows = {
+pub(crate) async fn of(
+    app: &App,
+    proof: &impl InApp,
+    provider: &str,
+    model: &str,
+) -> sqlx::Result<Vec<Planned>> {
+    let read = async {
         let mut tx = app.service_tx().await?;
-        store::turns(&mut tx, app_id, provider, model).await?
+        store::turns(&mut tx, proof.app().app_id, provider, model).await
     };
-    let rows = in_turn(rows, || u64::from_be_bytes(app.entropy.bytes()));
+    let rows = app.remembered.get(proof, &format!("{provider}/{model}"), read).await?;
+    let rows = in_turn(Vec::clone(&rows), || u64::from_be_bytes(app.entropy.bytes()));
     Ok(rows
         .into_iter()
         .map(|row| Planned { source: row.source, upstream_model: row.upstream_model })
         .collect())
+}
+
+impl Remember for TurnRow {
+    fn bytes(&self) -> usize {
+        size_of::<TurnRow>() + self.source.bytes() + self.upstream_model.as_ref().map_or(0, String::len)
+    }
 }
 
 /// Opens a source's key, for a call to it.
@@ -46,7 +60,14 @@ pub(crate) fn open(app: &App, source: &SourceEnvelope) -> Result<OpenProvider, O
     app.model_egress.judge(&base_url).map_err(|_| OpenError::NoAddress)?;
     let open = |sealed| app.open_sealed(PLACE, source.source_id, &sealed).map_err(|_| OpenError::Sealed);
     let api_key = source.sealed().map(open).transpose()?;
-    Ok(OpenProvider { base_url, api_key, kind: source.speaks() })
+    let proxy = source.proxy().map(|url| {
+        let open =
+            |sealed| app.open_sealed(PROXY_PLACE, source.source_id, &sealed).map_err(|_| OpenError::Sealed);
+        let credentials = source.proxy_sealed().map(open).transpose()?;
+        let url = Url::parse(url).map_err(|_| OpenError::NoAddress)?;
+        Ok::<_, OpenError>(Proxy { url, credentials })
+    });
+    Ok(OpenProvider { base_url, api_key, kind: source.speaks(), proxy: proxy.transpose()? })
 }
 
 /// Lower ones first; among equals each is next as often as its weight says.
@@ -76,6 +97,7 @@ mod tests {
     use super::*;
     use crate::app::Entropy;
     use std::collections::BTreeMap;
+    use uuid::Uuid;
 
     fn row(id: u128, position: i32, weight: i32) -> TurnRow {
         let source = SourceEnvelope::unsealed(Uuid::from_u128(id));

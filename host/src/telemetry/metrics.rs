@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::usage::{Use, What};
+use crate::usage::{Uncharged, Use, What};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Upper bounds of histograms, in seconds: from a warm guest call to a long model turn.
@@ -68,6 +68,11 @@ impl Metrics {
                 metrics::histogram!("opg_agent_run_seconds").record(used.took);
             }
         }
+    }
+
+    /// Counts a use of a model that was charged nothing: what an operator sets an alarm on.
+    pub fn uncharged(&self, why: Uncharged) {
+        metrics::counter!("opg_model_calls_uncharged_total", "reason" => why.name()).increment(1);
     }
 
     /// Counts values of secrets that were taken out of what guests got or said.

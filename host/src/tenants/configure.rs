@@ -8,9 +8,10 @@ use crate::{
     http::etag::Precondition,
     models::catalog::is_full_id,
     registry::PluginKind,
+    remembered::Remember,
     sources::{alias_rule, is_alias},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An app's own names for models: one for each purpose it has.
 pub const ALIASES_PER_APP_MAX: usize = 100;
@@ -120,9 +121,27 @@ pub(crate) async fn model_of_alias(
     proof: &impl InApp,
     alias: &str,
 ) -> sqlx::Result<Option<String>> {
-    let mut tx = app.tenant_tx(proof).await?;
-    let mut row = store::get_app(tx.conn(), proof.app().app_id).await?;
-    Ok(row.model_aliases.remove(alias))
+    Ok(known(app, proof).await?.model_aliases.get(alias).cloned())
+}
+
+/// The caller's app, where it is used at once.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn known(app: &App, proof: &impl InApp) -> sqlx::Result<Arc<AppRow>> {
+    let read = async {
+        let mut tx = app.tenant_tx(proof).await?;
+        store::get_app(tx.conn(), proof.app().app_id).await
+    };
+    app.remembered.get(proof, "app", read).await
+}
+
+impl Remember for AppRow {
+    fn bytes(&self) -> usize {
+        let aliases = self.model_aliases.iter().map(|(alias, model)| alias.len() + model.len());
+        let predefined = self.predefined_tools.iter().chain(&self.predefined_agents).flatten();
+        size_of::<AppRow>() + aliases.sum::<usize>() + predefined.map(String::len).sum::<usize>()
+    }
 }
 
 /// The caller's app and its providers.

@@ -17,8 +17,8 @@ pub mod slug;
 mod store;
 mod tx;
 
-pub(crate) use tx::ServiceTx;
 pub use tx::{PersonTx, TenantTx};
+pub(crate) use tx::{ServiceTx, TenantStatement};
 
 use crate::app::App;
 use chrono::{DateTime, SecondsFormat, Utc};

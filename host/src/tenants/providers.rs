@@ -3,13 +3,15 @@
 //! A key goes in and never comes out again: it is opened by the service role,
 //! in memory, on the way to the provider.
 
-use super::store;
+use super::store::{self, ProviderEnvelope};
 use crate::{
     app::App,
+    egress::Proxy,
     error::FieldError,
     grants::InApp,
     limits::PROVIDERS_PER_APP_MAX,
     models::{Kind, PaidBy, catalog, providers::well_known},
+    remembered::Remember,
     secrets::{
         Place,
         envelope::{SealError, Sealed},
@@ -91,6 +93,21 @@ pub struct OpenProvider {
     pub api_key: Option<SecretString>,
     /// How to speak to it.
     pub kind: Kind,
+    /// Through whom, where not directly.
+    pub proxy: Option<Proxy>,
+}
+
+impl OpenProvider {
+    /// The client to ask it with, once its address was judged.
+    ///
+    /// # Errors
+    /// Why there is none, in words without an address.
+    pub(crate) fn client(&self, app: &App) -> Result<reqwest::Client, &'static str> {
+        match &self.proxy {
+            None => Ok(app.model_egress.client().clone()),
+            Some(proxy) => app.model_egress.through(proxy).map_err(|_| "its proxy cannot be used"),
+        }
+    }
 }
 
 /// What is wrong with these providers, each field of it.
@@ -269,11 +286,40 @@ pub(crate) async fn open(
     user_id: Option<Uuid>,
     provider: &str,
 ) -> Result<Option<(OpenProvider, PaidBy)>, OpenError> {
-    let found = {
-        let mut tx = app.service_tx().await?;
-        store::find_provider_envelope(tx.conn(), app_id, user_id, provider).await?
-    };
-    let Some(found) = found else { return Ok(None) };
+    let found = find_envelope(app, app_id, user_id, provider).await?;
+    found.map(|found| open_found(app, provider, &found)).transpose()
+}
+
+/// The same for whoever acts, where it is used at once.
+///
+/// # Errors
+/// As [`open`]'s.
+pub(crate) async fn open_known(
+    app: &App,
+    proof: &impl InApp,
+    provider: &str,
+) -> Result<Option<(OpenProvider, PaidBy)>, OpenError> {
+    let (app_id, user_id) = (proof.app().app_id, user_of(proof));
+    let name = format!("{}/{provider}", user_id.map(|id| id.to_string()).unwrap_or_default());
+    let found = app.remembered.get(proof, &name, find_envelope(app, app_id, user_id, provider)).await?;
+    Option::as_ref(&found).map(|found| open_found(app, provider, found)).transpose()
+}
+
+async fn find_envelope(
+    app: &App,
+    app_id: Uuid,
+    user_id: Option<Uuid>,
+    provider: &str,
+) -> sqlx::Result<Option<ProviderEnvelope>> {
+    let mut connection = app.service_read().await?;
+    store::find_provider_envelope(connection.conn(), app_id, user_id, provider).await
+}
+
+fn open_found(
+    app: &App,
+    provider: &str,
+    found: &ProviderEnvelope,
+) -> Result<(OpenProvider, PaidBy), OpenError> {
     let whose = if found.user_id.is_some() { PaidBy::User } else { PaidBy::App };
     let base_url = match &found.base_url {
         Some(text) => Url::parse(text).ok(),
@@ -290,10 +336,22 @@ pub(crate) async fn open(
             Some(app.open_sealed(PLACE, provider_key_id, &sealed).map_err(|_| OpenError::Sealed)?)
         }
     };
-    if api_key.is_some() && found.last_used_at.is_none_or(|at| at + LAST_USED_GRAIN <= app.now()) {
+    let is_worth_noting = found.last_used_at.is_none_or(|at| at + LAST_USED_GRAIN <= app.now());
+    // What was read may be a minute old.
+    if api_key.is_some()
+        && is_worth_noting
+        && app.keys_used.is_new_use((provider_key_id, found.version), app.now())
+    {
         note_use(app, provider_key_id);
     }
-    Ok(Some((OpenProvider { base_url, api_key, kind }, whose)))
+    Ok((OpenProvider { base_url, api_key, kind, proxy: None }, whose))
+}
+
+impl Remember for ProviderEnvelope {
+    fn bytes(&self) -> usize {
+        let sealed = self.encrypted_value.as_ref().map_or(0, Vec::len);
+        size_of::<ProviderEnvelope>() + sealed + self.base_url.as_ref().map_or(0, String::len)
+    }
 }
 
 /// Writes down that a key was used, beside the call.

@@ -189,6 +189,8 @@ pub(super) struct ProviderEnvelope {
     pub(super) user_id: Option<Uuid>,
     pub(super) base_url: Option<String>,
     pub(super) kind: Option<String>,
+    /// How many keys the row has had.
+    pub(super) version: i32,
     pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) encrypted_value: Option<Vec<u8>>,
     pub(super) nonce: Option<Vec<u8>>,
@@ -217,7 +219,7 @@ pub(super) async fn find_provider_envelope(
     provider: &str,
 ) -> sqlx::Result<Option<ProviderEnvelope>> {
     sqlx::query_as(
-        "select provider_key_id, user_id, base_url, kind, last_used_at, encrypted_value, nonce, encrypted_data_key,
+        "select provider_key_id, user_id, base_url, kind, version, last_used_at, encrypted_value, nonce, encrypted_data_key,
                 data_key_nonce, key_version
          from provider_keys where app_id = $1 and provider = $2 and (user_id is null or user_id = $3)
          order by user_id nulls last limit 1",

@@ -4,7 +4,7 @@
 //! acting inside that app. [`PersonTx`] sees what is one person's own, whatever
 //! app it is in, and takes a proof that this person asks. [`ServiceTx`] is for what comes before a tenant is
 //! known and for envelopes. All end with the value: commit, or roll back on
-//! drop. [`ServiceRead`] is for one statement, which is a transaction by itself.
+//! drop. [`ServiceRead`] and [`TenantStatement`] are for one statement, which is a transaction by itself.
 //! None is held while a guest or a model runs.
 
 use crate::{
@@ -21,6 +21,10 @@ pub struct PersonTx(Transaction<'static, Postgres>);
 
 /// A transaction of the platform's own.
 pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
+
+/// A connection for a single statement in one app, without the round trips of a beginning and an end: a function that
+/// begins by saying which app, with `set_config('opg.app_id', …, true)`. Until then it sees no rows.
+pub(crate) struct TenantStatement(PoolConnection<Postgres>);
 
 /// A connection of the platform's own for a single statement that reads: without the round trips of a beginning and
 /// an end, on the way of every request.
@@ -53,6 +57,15 @@ impl App {
     pub(crate) async fn service_tx(&self) -> sqlx::Result<ServiceTx> {
         #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
         self.pools.service.begin().await.map(ServiceTx)
+    }
+
+    /// Takes a connection for one statement that says itself for which app.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn tenant_statement(&self) -> sqlx::Result<TenantStatement> {
+        #[expect(clippy::disallowed_methods, reason = "this is where tenants' connections come from")]
+        self.pools.app.acquire().await.map(TenantStatement)
     }
 
     /// Takes a connection of the platform's own for one statement that reads.
@@ -92,6 +105,13 @@ impl PersonTx {
     /// The database's; nothing was written then.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.0.commit().await
+    }
+}
+
+impl TenantStatement {
+    /// The connection, for a `store`.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.0
     }
 }
 

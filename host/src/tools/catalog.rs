@@ -9,8 +9,10 @@ use crate::{
         markdown::Tools,
         resolve::{self, Resolved},
     },
+    remembered::Remember,
     sandbox::door::ToolDefinition,
 };
+use std::sync::Arc;
 
 /// One tool.
 #[derive(Clone)]
@@ -49,6 +51,29 @@ pub async fn load(app: &App, proof: &impl InApp) -> sqlx::Result<Catalog> {
     }
     tools.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
     Ok(Catalog { tools })
+}
+
+/// The same, where it is used at once.
+///
+/// # Errors
+/// The database's.
+pub async fn known(app: &App, proof: &impl InApp) -> sqlx::Result<Arc<Catalog>> {
+    app.remembered.get(proof, "all", load(app, proof)).await
+}
+
+/// Those of them that are worth offering to a model, where they are offered at once.
+///
+/// # Errors
+/// The database's.
+pub async fn known_offered(app: &App, proof: &impl InApp) -> sqlx::Result<Arc<Catalog>> {
+    app.remembered.get(proof, "offered", async { Ok(load(app, proof).await?.offered()) }).await
+}
+
+impl Remember for Catalog {
+    fn bytes(&self) -> usize {
+        let text = |tool: &ToolDefinition| tool.name.len() + tool.description.len() + tool.input_schema.len();
+        self.tools.iter().map(|tool| text(&tool.definition) + tool.plugin.bytes()).sum()
+    }
 }
 
 impl Catalog {

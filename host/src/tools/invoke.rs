@@ -133,9 +133,10 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     let component = tool.plugin.component(app, chain.acting.app().app_id).await?;
 
     let plugin = &tool.plugin;
-    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin);
     let (record, _guard) =
         Record::start(app, &chain.acting, &plugin.name, Some(&tool.inner_name), chain.session_id);
+    let chain = &chain.within(record.trace());
+    let grants = GuestGrants::new(&chain.acting, plugin.name.clone(), plugin);
     record.of_version(plugin.version);
     let default = CallLimits { wall: app.config.tool_time_limit, ..CallLimits::default() };
     let limits = limits::of(&grants, default, chain.time_left());

@@ -1,7 +1,7 @@
 //! `POST /v1/tenant/tools/{name}/invoke`, `GET /v1/tenant/tools/{name}/invocations`
 
 use super::{
-    catalog,
+    catalog::{self, Catalog},
     invoke::{self, InvokeError, Left},
     runs, store,
 };
@@ -43,12 +43,12 @@ pub async fn invoke_tool(
         }
         _ => return Err(ApiError::unprocessable("invalid_request", "expected `{\"input\": {…}}`")),
     };
-    let tools = catalog::load(&app, &allowed).await?;
+    let tools = catalog::known(&app, &allowed).await?;
     let tool = tools.find(&path.name).ok_or(InvokeError::NotFound)?.clone();
     if tools::sets_up(&tool.inner_name) {
         Allowed::<may::ToolsWrite>::judge(Some(allowed.caller()), None)?;
     }
-    let tools = Arc::new(tools.for_guests());
+    let tools = Arc::new(Catalog::clone(&tools).for_guests());
     let grants = GuestGrants::new(&allowed, tool.plugin.name.clone(), &tool.plugin);
     let time_limit = limits::wall(&grants, app.config.tool_time_limit);
     let chain = Chain::start(&app, &allowed, tools, None, time_limit, None);

@@ -86,25 +86,36 @@ pub enum What {
 /// # Errors
 /// The database's.
 pub async fn write(app: &App, tx: &mut TenantTx, acting: &impl InApp, what: &Use) -> sqlx::Result<()> {
-    let usage_id = app.new_id();
-    store::insert(
-        tx,
-        store::NewUse { usage_id, at: app.now(), app_id: acting.app().app_id, caller: acting.caller(), what },
-    )
-    .await
+    store::insert(tx, &new(app, acting, what)).await
+}
+
+fn new<'a>(app: &App, acting: &'a impl InApp, what: &'a Use) -> store::NewUse<'a> {
+    let (usage_id, at, app_id) = (app.new_id(), app.now(), acting.app().app_id);
+    store::NewUse { usage_id, at, app_id, caller: acting.caller(), what }
 }
 
 /// Writes a use of a model down, charges the budgets it counts for and lets go of what was held for it: all in one
-/// transaction of its own. A failure is logged: what was used has been used.
+/// transaction of its own, which is one statement unless somebody has to be told of a budget. A failure is logged: what was used has been used.
 pub(crate) async fn record(app: &App, acting: &Acting, what: &Use, hold: Option<Hold>) {
     let spender = Spender::of(acting, what.end_user.as_deref());
     let written = async {
+        let (new, hold_id) = (new(app, acting, what), hold.as_ref().map(Hold::id));
+        if store::record(app.tenant_statement().await?, &new, hold_id, budgets::periods(new.at)).await? {
+            return Ok(());
+        }
         let mut tx = app.tenant_tx(acting).await?;
         budgets::settle(app, &mut tx, acting, hold.as_ref(), &spender, what.cost_micro_usd()).await?;
-        write(app, &mut tx, acting, what).await?;
+        store::insert(&mut tx, &new).await?;
         tx.commit().await
     };
     app.metrics.used(what);
+    if let Some(why) = what.uncharged() {
+        app.metrics.uncharged(why);
+        if let (Uncharged::CostsNothing, What::Tokens { provider, model, .. }) = (why, &what.what) {
+            let app = acting.app().slug.as_str();
+            tracing::warn!(app, provider, model, "a model was used and cost nothing: look at its price");
+        }
+    }
     match written.await {
         Ok(()) => {
             if let Some(hold) = hold {
@@ -117,7 +128,37 @@ pub(crate) async fn record(app: &App, acting: &Acting, what: &Use, hold: Option<
     }
 }
 
+/// Why a use of a model was charged nothing (row M110): each is for somebody to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncharged {
+    /// Nobody said what the model costs.
+    NoPrice,
+    /// What it costs comes to nothing.
+    CostsNothing,
+}
+
+impl Uncharged {
+    /// The name in the numbers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Uncharged::NoPrice => "no_price",
+            Uncharged::CostsNothing => "costs_nothing",
+        }
+    }
+}
+
 impl Use {
+    /// Whether a model of somebody's was used and cost nothing. Those that are built in are nobody's.
+    pub(crate) fn uncharged(&self) -> Option<Uncharged> {
+        let What::Tokens { usage, units, paid_by: Some(_), .. } = &self.what else { return None };
+        let used = usage.total_tokens() > 0 || units.is_some_and(|(_, count)| count > 0);
+        match self.cost_micro_usd().filter(|_| used) {
+            None if used => Some(Uncharged::NoPrice),
+            Some(0) => Some(Uncharged::CostsNothing),
+            _ => None,
+        }
+    }
+
     /// What it cost, where that is known.
     pub(crate) fn cost_micro_usd(&self) -> Option<u64> {
         match &self.what {

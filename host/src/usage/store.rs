@@ -1,11 +1,14 @@
 //! All SQL of the ledger.
 
 use super::{Use, What, routes::By};
-use crate::{grants::Caller, tenants::TenantTx};
+use crate::{
+    grants::Caller,
+    tenants::{TenantStatement, TenantTx},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 /// Totals given at once: end users may be many; the dearest come first.
@@ -19,7 +22,34 @@ pub(super) struct NewUse<'a> {
     pub(super) what: &'a Use,
 }
 
-pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<()> {
+const INSERT: &str =
+    "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
+                               provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
+                               price, duration_ms, status, surface, end_user, attempts, paid_by, units)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+
+const RECORD: &str =
+    "select record_use($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                                        $19, $20, $21, $22, $23, $24, $25, $26)";
+
+pub(super) async fn insert(tx: &mut TenantTx, new: &NewUse<'_>) -> sqlx::Result<()> {
+    bound(INSERT, new).execute(tx.conn()).await.map(drop)
+}
+
+/// Writes a use down, charges budgets and lets go of what was held, all in one statement; false, and nothing was done,
+/// where somebody has to be told of a budget.
+pub(super) async fn record(
+    mut at: TenantStatement,
+    new: &NewUse<'_>,
+    hold_id: Option<Uuid>,
+    [day, month, total]: [DateTime<Utc>; 3],
+) -> sqlx::Result<bool> {
+    let query = bound(RECORD, new).bind(hold_id).bind(day).bind(month).bind(total);
+    query.fetch_one(at.conn()).await?.try_get(0)
+}
+
+/// Both statements begin with the same, in the same order.
+fn bound<'q>(statement: &'static str, new: &NewUse<'q>) -> Query<'q, Postgres, PgArguments> {
     let (kind, tokens) = match &new.what.what {
         What::Tokens { provider, model, usage, units, price, .. } => {
             (units.map_or("tokens", |(unit, _)| unit.name()), Some((provider, model, usage, units, price)))
@@ -35,38 +65,29 @@ pub(super) async fn insert(tx: &mut TenantTx, new: NewUse<'_>) -> sqlx::Result<(
         What::Tokens { attempts, paid_by, .. } => (*attempts, *paid_by),
         What::Tool | What::Agent => (1, None),
     };
-    sqlx::query(
-        "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
-                                   provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
-                                   price, duration_ms, status, surface, end_user, attempts, paid_by, units)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                 $20, $21, $22)",
-    )
-    .bind(new.usage_id)
-    .bind(new.app_id)
-    .bind(new.at)
-    .bind(kind)
-    .bind(new.caller.credential_id)
-    .bind(new.what.session_id)
-    .bind(&new.caller.request_id)
-    .bind(&new.what.plugin)
-    .bind(tokens.map(|(provider, ..)| provider))
-    .bind(tokens.map(|(_, model, ..)| model))
-    .bind(count(usage.prompt_tokens))
-    .bind(count(usage.completion_tokens))
-    .bind(count(usage.cached_tokens))
-    .bind(new.what.cost_micro_usd().map(count))
-    .bind(price.map(|price| json!(price)))
-    .bind(i64::try_from(new.what.took.as_millis()).unwrap_or(i64::MAX))
-    .bind(new.what.status.name())
-    .bind(new.caller.surface.name())
-    .bind(&new.what.end_user)
-    .bind(i16::try_from(attempts).unwrap_or(i16::MAX))
-    .bind(paid_by.map(crate::models::PaidBy::name))
-    .bind(count(units))
-    .execute(tx.conn())
-    .await
-    .map(drop)
+    sqlx::query(statement)
+        .bind(new.usage_id)
+        .bind(new.app_id)
+        .bind(new.at)
+        .bind(kind)
+        .bind(new.caller.credential_id)
+        .bind(new.what.session_id)
+        .bind(&new.caller.request_id)
+        .bind(&new.what.plugin)
+        .bind(tokens.map(|(provider, ..)| provider))
+        .bind(tokens.map(|(_, model, ..)| model))
+        .bind(count(usage.prompt_tokens))
+        .bind(count(usage.completion_tokens))
+        .bind(count(usage.cached_tokens))
+        .bind(new.what.cost_micro_usd().map(count))
+        .bind(price.map(|price| json!(price)))
+        .bind(i64::try_from(new.what.took.as_millis()).unwrap_or(i64::MAX))
+        .bind(new.what.status.name())
+        .bind(new.caller.surface.name())
+        .bind(&new.what.end_user)
+        .bind(i16::try_from(attempts).unwrap_or(i16::MAX))
+        .bind(paid_by.map(crate::models::PaidBy::name))
+        .bind(count(units))
 }
 
 /// A use as the tenant reads it.

@@ -70,6 +70,8 @@ impl LocalDoor {
             surface: Surface::Wasm,
             ip: None,
             request_id: String::new(),
+            version: None,
+            trace: None,
         };
         LocalDoor { caller, requested, granted, secrets, egress, allow_private, yes, seen: Mutex::default() }
     }

@@ -157,6 +157,7 @@ async fn begin(source: &Source, chain: &Chain, task: &Subtask) -> Result<Begun, 
         credential_id: allowed.caller().credential_id,
         request_id: &allowed.caller().request_id,
         parent_turn_id: Some(above.turn_id),
+        traceparent: allowed.caller().trace.map(|trace| trace.to_string()),
         now,
     };
     turns::insert(tx.conn(), &new).await?;

@@ -36,6 +36,7 @@ use crate::{
     sources,
     tenants::configure,
     tools::{self, catalog::Catalog},
+    traces::TraceContext,
 };
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value, json};
@@ -101,8 +102,9 @@ async fn begin(app: &App, session_id: Uuid) -> sqlx::Result<Next> {
     let Some(next) = store::next(tx.conn(), session_id).await? else { return Ok(Next::Nothing) };
     let turn = Running { session_id, app_id: next.app_id, turn_id: next.turn_id };
     // As it is now, not as it was when the prompt was taken: one gate for both.
+    let trace = next.traceparent.as_deref().and_then(TraceContext::parse);
     let caller =
-        authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id).await?;
+        authenticate::caller(app, &mut tx, next.credential_id, next.app_id, &next.request_id, trace).await?;
     let allowed = match Allowed::<may::ChatSend>::judge(caller.as_ref(), None) {
         Err(denied) => {
             Err(Reason::new("not_allowed", format!("the credential this was asked with may not: {denied}")))
@@ -159,6 +161,7 @@ async fn sum_up_first(
         credential_id: next.credential_id,
         request_id: &next.request_id,
         parent_turn_id: None,
+        traceparent: next.traceparent.clone(),
         now: app.now(),
     };
     store::insert(conn, &new).await?;

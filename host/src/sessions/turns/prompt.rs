@@ -238,6 +238,7 @@ async fn keep(
         credential_id: allowed.caller().credential_id,
         request_id: &allowed.caller().request_id,
         parent_turn_id: None,
+        traceparent: allowed.caller().trace.map(|trace| trace.to_string()),
         now,
     };
     store::insert(tx.conn(), &new).await?;

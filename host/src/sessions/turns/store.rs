@@ -19,15 +19,17 @@ pub(in crate::sessions) struct NewTurn<'a> {
     pub(in crate::sessions) request_id: &'a str,
     /// The turn it is a part of.
     pub(in crate::sessions) parent_turn_id: Option<Uuid>,
+    /// The trace it belongs to, as `traceparent` has it.
+    pub(in crate::sessions) traceparent: Option<String>,
     pub(in crate::sessions) now: DateTime<Utc>,
 }
 
 pub(in crate::sessions) async fn insert(conn: &mut PgConnection, new: &NewTurn<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into session_turns (turn_id, session_id, app_id, position, state, message_id, prompt, credential_id,
-           request_id, created_at, parent_turn_id)
+           request_id, created_at, parent_turn_id, traceparent)
          select $1, $2, $3, case when $4 then coalesce(min(position), 0) - 1 else coalesce(max(position), 0) + 1 end,
-           'queued', $5, $6, $7, $8, $9, $10
+           'queued', $5, $6, $7, $8, $9, $10, $11
          from session_turns where session_id = $2",
     )
     .bind(new.turn_id)
@@ -40,6 +42,7 @@ pub(in crate::sessions) async fn insert(conn: &mut PgConnection, new: &NewTurn<'
     .bind(new.request_id)
     .bind(new.now)
     .bind(new.parent_turn_id)
+    .bind(&new.traceparent)
     .execute(conn)
     .await
     .map(drop)
@@ -90,12 +93,13 @@ pub(super) struct Waiting {
     pub(super) prompt: Json<Prompt>,
     pub(super) credential_id: Option<Uuid>,
     pub(super) request_id: String,
+    pub(super) traceparent: Option<String>,
 }
 
 /// The turn that is next.
 pub(super) async fn next(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Waiting>> {
     sqlx::query_as(
-        "select turn_id, app_id, message_id, prompt, credential_id, request_id from session_turns
+        "select turn_id, app_id, message_id, prompt, credential_id, request_id, traceparent from session_turns
          where session_id = $1 and state = 'queued' order by position limit 1",
     )
     .bind(session_id)
