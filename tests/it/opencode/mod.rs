@@ -537,7 +537,7 @@ async fn m354_who_is_nobody_is_asked_for_a_password() {
     let unknown = mount.get("/no/such/route").await;
     assert_eq!((unknown.status, unknown.json()["name"].clone()), (404, json!("NotFoundError")));
     assert_eq!(mount.post("/session/ses_1/shell", json!({})).await.status, 400);
-    assert_eq!(send(mount.request("PATCH", "/config").json(&json!({}))).await.status, 400);
+    assert_eq!(send(mount.request("PATCH", "/config").json(&json!({}))).await.status, 405);
 }
 
 #[tokio::test]
