@@ -100,7 +100,10 @@ pub(crate) async fn fork(
         ..store::NewSession::new(forked_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
-    store::copy_messages(&mut tx, session_id, forked_id, until).await?;
+    // As many as there may be to copy, rising with the conversation.
+    let (messages, _bytes) = store::size(tx.conn(), session_id).await?;
+    let ids: Vec<Uuid> = (0..messages).map(|_| app.new_id()).collect();
+    store::copy_messages(&mut tx, (session_id, forked_id), until, &ids).await?;
     instances::store::begin(tx.conn(), (forked_id, app_id), instance_id, Target::Wasm, false, now).await?;
     let drafts = vec![status::changed(None, Status::Creating, None)];
     let written = log::write(app, tx.conn(), (forked_id, app_id), drafts).await?;

@@ -3,7 +3,7 @@
 use super::{
     SessionError, Status,
     instances::{self, Target, provision},
-    log::{self, Draft, Kind},
+    log::{self, Draft, Kind, Owner},
     permissions::Policy,
     status, store,
     turns::{Reason, Running, State, end, store as turns},
@@ -281,12 +281,14 @@ pub(crate) async fn delete(
         turns::tell_cut(tx.conn(), turn_id).await?;
     }
     store::delete(&mut tx, session_id).await?;
+    let owner = Owner::of(allowed);
+    log::store::tell_gone(tx.conn(), session_id, owner).await?;
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.delete", target(session_id))).await?;
     tx.commit().await?;
     if let Some(turn_id) = running {
         app.running_turns.cut(turn_id);
     }
-    app.session_hub.gone(session_id);
+    app.session_hub.gone(session_id, owner);
     Ok(())
 }
 

@@ -12,7 +12,7 @@
 //! Whoever changes a session holds its row from first to last, so all of it is
 //! one order: the log's.
 
-mod branch;
+pub(crate) mod branch;
 pub mod commands;
 pub mod instances;
 pub mod log;
@@ -21,8 +21,8 @@ pub mod messages;
 pub mod permissions;
 pub mod routes;
 pub mod status;
-mod store;
-mod stream;
+pub(crate) mod store;
+pub(crate) mod stream;
 pub mod sweep;
 pub mod take;
 pub mod turns;

@@ -2,7 +2,7 @@
 
 use super::{
     SessionError, Status, branch,
-    log::{Event, Reader, store as events},
+    log::{Event, Feed, Reader, read::HEARTBEAT_EVERY, store as log_store},
     manage::{self, ChangeInput, ManageError, NewInput},
     messages,
     permissions::{
@@ -279,6 +279,11 @@ pub async fn stream(
     })
 }
 
+/// Streams what happens in all of the caller's sessions, from now on.
+pub async fn events(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> Response {
+    stream::sse_of_all(Feed::open(&app, &allowed, HEARTBEAT_EVERY))
+}
+
 fn cursor(text: &str) -> ApiResult<i64> {
     text.parse().ok().filter(|seq| *seq >= 0).ok_or_else(|| {
         ApiError::bad_request(
@@ -318,7 +323,7 @@ pub async fn timeline(
     let after = page.after::<i64>()?.unwrap_or_default();
     let mut tx = app.tenant_tx(&allowed).await?;
     readable(&app, &mut tx, session_id).await?;
-    let rows: Vec<Event> = events::after(&mut tx, session_id, after, page.fetch()).await?;
+    let rows: Vec<Event> = log_store::after(&mut tx, session_id, after, page.fetch()).await?;
     Ok(Json(json!(page.of(rows, |event| event.seq.to_string()))))
 }
 

@@ -262,7 +262,7 @@ pub(super) async fn messages(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Resul
 }
 
 /// A page of messages with the answers of the tools they called: `limit` messages that are no tool's, after a place.
-pub(super) async fn messages_with_answers(
+pub(crate) async fn messages_with_answers(
     conn: &mut PgConnection,
     session_id: Uuid,
     after: i32,
@@ -288,8 +288,49 @@ pub(super) async fn messages_with_answers(
     .await
 }
 
+/// The last messages that are no tool's, with the answers of the tools they called: `limit` of them before a place.
+pub(crate) async fn last_messages(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    before: i32,
+    limit: i64,
+) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select seq, message_id, turn_id, message, reasoning, created_at from session_messages m
+         where session_id = $1 and seq < $2 and {NOT_REVERTED}
+           and seq >= coalesce((
+             select min(seq) from (
+               select seq from session_messages m
+               where session_id = $1 and seq < $2 and message ->> 'role' <> 'tool' and {NOT_REVERTED}
+               order by seq desc limit $3
+             ) as page), 0)
+         order by seq"
+    )))
+    .bind(session_id)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// All messages of one turn.
+pub(crate) async fn messages_of_turn(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    turn_id: Uuid,
+) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select seq, message_id, turn_id, message, reasoning, created_at from session_messages m
+         where session_id = $1 and turn_id = $2 and {NOT_REVERTED} order by seq"
+    )))
+    .bind(session_id)
+    .bind(turn_id)
+    .fetch_all(tx.conn())
+    .await
+}
+
 /// The place of a message that was not taken back.
-pub(super) async fn place(
+pub(crate) async fn place(
     tx: &mut TenantTx,
     session_id: Uuid,
     message_id: Uuid,
@@ -330,19 +371,25 @@ pub(super) async fn forget_reverted(conn: &mut PgConnection, session_id: Uuid) -
     .map(drop)
 }
 
-/// Copies messages that were not taken back to another session: those before a place, or all. They get ids of their own.
+/// Copies messages that were not taken back to another session: those before a place, or all. They get these ids, of
+/// which there are enough.
 pub(super) async fn copy_messages(
     tx: &mut TenantTx,
-    from: Uuid,
-    to: Uuid,
+    (from, to): (Uuid, Uuid),
     until: Option<i32>,
+    ids: &[Uuid],
 ) -> sqlx::Result<()> {
     let copy = format!(
-        "insert into session_messages (session_id, app_id, seq, message, reasoning, created_at)
-         select $2, app_id, seq, message, reasoning, created_at from session_messages m
-         where session_id = $1 and ($3::int is null or seq < $3) and {NOT_REVERTED}"
+        "with kept as (
+           select *, row_number() over (order by seq) as n from session_messages m
+           where session_id = $1 and ($3::int is null or seq < $3) and {NOT_REVERTED}
+         )
+         insert into session_messages (session_id, app_id, seq, message_id, message, reasoning, created_at)
+         select $2, app_id, seq, id, message, reasoning, created_at
+         from kept join unnest($4::uuid[]) with ordinality as given(id, n) using (n)"
     );
-    sqlx::query(sqlx::AssertSqlSafe(copy)).bind(from).bind(to).bind(until).execute(tx.conn()).await.map(drop)
+    let copied = sqlx::query(sqlx::AssertSqlSafe(copy)).bind(from).bind(to).bind(until).bind(ids);
+    copied.execute(tx.conn()).await.map(drop)
 }
 
 /// Adds messages behind those that are there. The caller holds the session's row.
@@ -453,7 +500,7 @@ const SHOWN: &str = "session_id, user_id, parent_id, forked_from, title, status,
     (select m.message_id from session_messages m where m.session_id = s.session_id and m.seq = s.reverted_from)
       as reverted_from";
 
-pub(super) async fn find(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Shown>> {
+pub(crate) async fn find(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Shown>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!("select {SHOWN} from sessions s where session_id = $1")))
         .bind(session_id)
         .fetch_optional(tx.conn())
@@ -461,7 +508,7 @@ pub(super) async fn find(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 }
 
 /// Sessions that have not expired, the newest first: `limit` of them older than `before`.
-pub(super) async fn list(
+pub(crate) async fn list(
     tx: &mut TenantTx,
     status: Option<Status>,
     before: Option<Uuid>,
@@ -477,6 +524,17 @@ pub(super) async fn list(
     .bind(status.map(Status::name))
     .bind(before)
     .bind(now)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// The sessions below one, the oldest first.
+pub(crate) async fn children(tx: &mut TenantTx, session_id: Uuid, limit: i64) -> sqlx::Result<Vec<Shown>> {
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select {SHOWN} from sessions s where parent_id = $1 order by session_id limit $2"
+    )))
+    .bind(session_id)
     .bind(limit)
     .fetch_all(tx.conn())
     .await
@@ -529,20 +587,20 @@ pub(super) async fn wishes(
 
 /// What a session used, in all.
 #[derive(Debug, FromRow, Serialize)]
-pub(super) struct Used {
-    pub(super) model_calls: i64,
-    pub(super) prompt_tokens: i64,
-    pub(super) completion_tokens: i64,
-    pub(super) cached_tokens: i64,
+pub(crate) struct Used {
+    pub(crate) model_calls: i64,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+    pub(crate) cached_tokens: i64,
     /// Of the calls whose price is known.
-    pub(super) cost_micro_usd: i64,
-    pub(super) tool_calls: i64,
+    pub(crate) cost_micro_usd: i64,
+    pub(crate) tool_calls: i64,
     /// How long its agents and tools ran, in milliseconds.
-    pub(super) runtime_ms: i64,
-    pub(super) storage_bytes: i64,
+    pub(crate) runtime_ms: i64,
+    pub(crate) storage_bytes: i64,
 }
 
-pub(super) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Used> {
+pub(crate) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Used> {
     sqlx::query_as(
         "select count(*) filter (where kind = 'tokens') as model_calls,
            coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens,

@@ -1,7 +1,7 @@
 //! A session's log for whoever watches: as server-sent events (WHATWG HTML, 9.2), or over a WebSocket (RFC 6455).
 
 use super::log::{
-    Event, Item, Reader,
+    Event, Feed, Item, News, Reader,
     read::{End, HEARTBEAT_EVERY},
 };
 use crate::{app::App, serve::Slot};
@@ -73,15 +73,48 @@ pub(super) fn sse(session: &Value, reader: Reader) -> Response {
         let over = matches!(item, Item::End(_));
         Some((Ok(Bytes::from(frame)), (!over).then_some((reader, None))))
     });
+    event_stream(Body::from_stream(frames))
+}
+
+/// The stream of a feed; it ends with the feed, and the feed with it.
+pub(super) fn sse_of_all(feed: Feed) -> Response {
+    let first = frame(None, "server.connected", &json!({ "heartbeat_seconds": HEARTBEAT_EVERY.as_secs() }));
+    let frames = stream::unfold(Some((feed, Some(first))), |going| async move {
+        let (mut feed, first) = going?;
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(Bytes::from(first)), Some((feed, None))));
+        }
+        let news = feed.next().await?;
+        let over = matches!(news, News::End(_));
+        Some((Ok(Bytes::from(of_news(&news))), (!over).then_some((feed, None))))
+    });
+    event_stream(Body::from_stream(frames))
+}
+
+fn of_news(news: &News) -> String {
+    match news {
+        News::Event(event) => frame(None, &event.kind, &json!(event)),
+        News::Gone(session_id) => frame(None, "session.deleted", &json!({ "session_id": session_id })),
+        News::Missed => {
+            let message = "events may have been missed; read your sessions again";
+            frame(None, "reset", &json!({ "message": message }))
+        }
+        News::Heartbeat => frame(None, "heartbeat", &json!({})),
+        News::End(end) => frame(None, "end", &json!({ "reason": end.name(), "message": why(*end) })),
+    }
+}
+
+/// An answer of server-sent events, which nobody on the way is to keep.
+pub(crate) fn event_stream(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::from_stream(frames)).into_response()
+    (headers, body).into_response()
 }
 
-/// The same over a WebSocket, a text message each: events as they are, anything else with its name as `type`.
+/// The stream of a reader over a WebSocket, a text message each: events as they are, anything else with its name as `type`.
 /// What a client sends is read for its pings and its goodbye, and nothing else.
 pub(super) fn websocket(
     app: &App,

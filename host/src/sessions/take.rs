@@ -152,7 +152,8 @@ impl Taken {
         // Its lease ran out and another turn has it: what came after must not be mixed with this.
         let others_wait = released.ok_or(SessionError::Busy)?;
         let new = |message: &Value| NewMessage {
-            message_id: Uuid::nil(),
+            // In the order of the conversation.
+            message_id: self.app.new_id(),
             turn_id: None,
             message: message.clone(),
             reasoning: None,

@@ -39,6 +39,41 @@ async fn m270_m329_a_reader_is_told_all_of_a_turn_in_order_and_without_a_gap() {
 }
 
 #[tokio::test]
+async fn m270_all_of_ones_sessions_are_heard_of_in_one_stream_in_order_and_without_a_gap() {
+    let (app, _upstream, acme) = start().await;
+    let other = app.tenant("other").await;
+    let before = new_session(&acme).await;
+    turn(&acme, &before, said("what was is not told")).await;
+    let mut all = Watch::from(acme.request("GET", "/v1/events")).await;
+    let mut others = Watch::from(other.request("GET", "/v1/events")).await;
+    let id = new_session(&acme).await;
+    let mut one = Watch::open(&acme, &id, Some(0)).await;
+    prompt(&acme, &id, said("one two three")).await;
+    let ended = |event: &Value| event["type"] == "session.status" && event["from"] == "active";
+    let told = all.until(ended).await;
+    let same = |event: &Value| (event["seq"].clone(), event["type"].clone());
+    let of_it: Vec<_> = one.until(ended).await.iter().map(same).collect();
+    assert_eq!(told.iter().map(same).collect::<Vec<_>>(), of_it, "of each session all that its own log says");
+    prompt(&acme, &before, said("and on")).await;
+    let told = all.until(ended).await;
+    assert!(told.iter().all(|event| event["session_id"] == json!(before)), "{told:#?}");
+    let first = seqs(&told)[0];
+    assert!(first > 1, "what was is not told");
+    assert_eq!(seqs(&told), (first..).take(told.len()).collect::<Vec<_>>());
+    for id in [&id, &before] {
+        assert_eq!(acme.delete(&format!("{SESSIONS}/{id}")).await.status, 204);
+        let gone = all.next().await.unwrap();
+        assert_eq!((&gone["event"], &gone["session_id"]), (&json!("session.deleted"), &json!(id)));
+    }
+    // Nobody else heard of any of it, and a stream ends with the server.
+    let own = super::create(&other, json!({ "model": "demo/assistant" })).await;
+    assert_eq!(others.next().await.unwrap()["session_id"], json!(own));
+    app.running.stop().await;
+    let ended = all.until(|event| event["event"] == "end").await;
+    assert_eq!(ended.last().unwrap()["reason"], "stopping");
+}
+
+#[tokio::test]
 async fn m270_a_reader_that_comes_back_with_its_cursor_misses_nothing_and_gets_nothing_twice() {
     let (_app, _upstream, acme) = start().await;
     let id = new_session(&acme).await;
@@ -107,18 +142,26 @@ async fn m270_another_host_tells_its_readers_what_this_one_wrote() {
     super::expect_status(&acme, &id, "idle").await;
     // What the other host is, as far as this one can tell: somebody else who writes to the same database.
     let mut watch = Watch::open(&acme, &id, None).await;
+    let mut all = Watch::from(acme.request("GET", "/v1/events")).await;
     let mut owner = app.owner().await;
     sqlx::query(
         "with n as (update sessions set last_seq = last_seq + 1 returning session_id, app_id, last_seq)
          , e as (insert into session_events (session_id, seq, app_id, kind, data, created_at)
            select session_id, last_seq, app_id, 'agent.event', '{\"name\": \"elsewhere\"}', now() from n)
-         select pg_notify('opg_sessions', session_id || ' ' || last_seq) from n",
+         select pg_notify('opg_sessions', concat_ws(' ', session_id, last_seq, last_seq, app_id, '-')) from n",
     )
     .execute(&mut owner)
     .await
     .unwrap();
-    let told = watch.until(|event| event["type"] == "agent.event").await;
-    assert_eq!(told.last().unwrap()["name"], "elsewhere");
+    for reader in [&mut watch, &mut all] {
+        let told = reader.until(|event| event["type"] == "agent.event").await;
+        assert_eq!(told.last().unwrap()["name"], "elsewhere");
+    }
+    let gone =
+        "select pg_notify('opg_sessions', concat_ws(' ', session_id, 'gone', app_id, '-')) from sessions";
+    sqlx::query(gone).execute(&mut owner).await.unwrap();
+    assert_eq!(watch.next().await.unwrap()["reason"], "gone");
+    assert_eq!(all.next().await.unwrap()["session_id"], json!(id));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! any, the arguments stand below the text.
 
 pub mod routes;
-pub(super) mod store;
+pub(crate) mod store;
 
 use crate::{
     error::FieldError,

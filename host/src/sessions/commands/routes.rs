@@ -17,7 +17,7 @@ use crate::{
         SessionError,
         turns::{
             content::Part,
-            prompt::{self, PromptInput, WhenBusy},
+            prompt::{self, Accepted, PromptInput, WhenBusy},
         },
     },
 };
@@ -60,15 +60,19 @@ pub struct CommandInput {
 #[serde(deny_unknown_fields)]
 pub struct CallInput {
     /// Its name.
-    command: String,
+    pub(crate) command: String,
     /// What is written after it.
     #[serde(default)]
-    arguments: String,
+    pub(crate) arguments: String,
     /// The message's id; one that was sent before is not taken again.
-    message_id: Option<Uuid>,
+    pub(crate) message_id: Option<Uuid>,
+    /// The agent that answers, rather than the command's.
+    pub(crate) agent: Option<String>,
+    /// The model, rather than the command's.
+    pub(crate) model: Option<String>,
     /// What to do while another turn runs or waits.
     #[serde(default)]
-    when_busy: WhenBusy,
+    pub(crate) when_busy: WhenBusy,
 }
 
 /// Lists the app's commands (row M290).
@@ -131,7 +135,20 @@ pub async fn call(
     Json(input): Json<CallInput>,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
     let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
-    let command = find(&app, &allowed, session_id, &input.command).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!(send(&app, &allowed, session_id, input).await?))))
+}
+
+/// Prompts a session with a command, filled in.
+///
+/// # Errors
+/// As a client is told.
+pub(crate) async fn send(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session_id: Uuid,
+    input: CallInput,
+) -> ApiResult<Accepted> {
+    let command = find(app, allowed, session_id, &input.command).await?;
     let text = fill(&command.template, &input.arguments).ok_or_else(|| {
         ApiError::invalid(vec![FieldError::new(
             "/arguments",
@@ -141,14 +158,13 @@ pub async fn call(
     let prompt = PromptInput {
         parts: vec![Part::Text { text }],
         message_id: input.message_id,
-        agent: command.agent,
-        model: command.model,
+        agent: input.agent.or(command.agent),
+        model: input.model.or(command.model),
         permissions: None,
         when_busy: input.when_busy,
         queue: false,
     };
-    let taken = prompt::prompt(&app, &allowed, session_id, prompt).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!(taken))))
+    Ok(prompt::prompt(app, allowed, session_id, prompt).await?)
 }
 
 /// The command of this name, for a session that is there; else what there is.

@@ -26,7 +26,7 @@ pub(crate) struct Command {
 const COLUMNS: &str = "name, description, template, agent, model, updated_at";
 
 /// All of the app's, by name: there are few.
-pub(super) async fn list(tx: &mut TenantTx) -> sqlx::Result<Vec<Command>> {
+pub(crate) async fn list(tx: &mut TenantTx) -> sqlx::Result<Vec<Command>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!("select {COLUMNS} from commands order by name")))
         .fetch_all(tx.conn())
         .await

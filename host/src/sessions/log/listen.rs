@@ -1,6 +1,9 @@
 //! What other hosts wrote: `LISTEN` on the channel that [`super::write`] notifies.
 
-use super::store::CHANNEL;
+use super::{
+    Owner,
+    store::{CHANNEL, GONE},
+};
 use crate::{app::App, sessions::turns::running};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -45,11 +48,30 @@ async fn hear(app: &App, listener: &mut PgListener) -> sqlx::Result<std::convert
 }
 
 fn heard(app: &App, payload: &str) {
-    let Some((id, word)) = payload.split_once(' ') else { return };
+    let words: Vec<&str> = payload.split(' ').collect();
+    let [id, rest @ ..] = words.as_slice() else { return };
     let Ok(id) = Uuid::parse_str(id) else { return };
-    match word.parse() {
-        Ok(seq) => app.session_hub.news(id, seq),
-        Err(_) if word == running::CUT => app.running_turns.cut(id),
-        Err(_) => {}
+    match rest {
+        [running::CUT] => app.running_turns.cut(id),
+        [GONE, app_id, user_id] => {
+            if let Some(owner) = owner(app_id, user_id) {
+                app.session_hub.gone(id, owner);
+            }
+        }
+        [last, first, app_id, user_id] => {
+            if let (Ok(last), Ok(first), Some(owner)) = (last.parse(), first.parse(), owner(app_id, user_id))
+            {
+                app.session_hub.news(id, owner, first, last);
+            }
+        }
+        _ => {}
     }
+}
+
+fn owner(app_id: &str, user_id: &str) -> Option<Owner> {
+    let user_id = match user_id {
+        "-" => None,
+        id => Some(Uuid::parse_str(id).ok()?),
+    };
+    Some(Owner { app_id: Uuid::parse_str(app_id).ok()?, user_id })
 }

@@ -11,16 +11,18 @@
 //!
 //! [`EVENTS_KEPT_MAX`]: crate::limits::EVENTS_KEPT_MAX
 
+pub mod feed;
 mod hub;
 pub mod listen;
 pub mod read;
-pub(super) mod store;
+pub(crate) mod store;
 
+pub use feed::{Feed, News};
 pub use hub::Hub;
 pub use read::{Item, Reader};
 pub(super) use store::CHANNEL;
 
-use crate::app::App;
+use crate::{app::App, grants::InApp};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -143,22 +145,42 @@ pub struct Event {
     pub data: Map<String, Value>,
 }
 
+/// Whose sessions: an app's own, or a person's in it. Nobody else sees them, by row-level security.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The app.
+    pub app_id: Uuid,
+    /// The person; none: the app itself.
+    pub user_id: Option<Uuid>,
+}
+
+impl Owner {
+    /// Whoever acts.
+    pub fn of(proof: &impl InApp) -> Owner {
+        Owner { app_id: proof.app().app_id, user_id: proof.user_id() }
+    }
+}
+
 /// Events of one session that are written and, once their transaction is committed, to be told.
 #[must_use = "call `tell` once the transaction is committed"]
 pub struct Written {
     session_id: Uuid,
+    /// None where nothing was written.
+    owner: Option<Owner>,
     events: Vec<Arc<Event>>,
 }
 
 impl Written {
     /// Nothing was written.
     pub fn nothing(session_id: Uuid) -> Written {
-        Written { session_id, events: vec![] }
+        Written { session_id, owner: None, events: vec![] }
     }
 
     /// Tells who reads here; other hosts were told by the commit.
     pub fn tell(self, app: &App) {
-        app.session_hub.publish(self.session_id, self.events);
+        if let Some(owner) = self.owner {
+            app.session_hub.publish(self.session_id, owner, self.events);
+        }
     }
 
     /// The number of the first one, where there is one.
@@ -182,7 +204,7 @@ pub async fn write(
     }
     let Some(last) = drafts.len().checked_sub(1) else { return Ok(Written::nothing(session_id)) };
     let now = app.now();
-    let last_seq = store::append(conn, session_id, app_id, &drafts, now).await?;
+    let (last_seq, user_id) = store::append(conn, session_id, app_id, &drafts, now).await?;
     let first_seq = last_seq - i64::try_from(last).unwrap_or(i64::MAX);
     let event = |(seq, draft): (i64, Draft)| {
         Arc::new(Event {
@@ -194,7 +216,8 @@ pub async fn write(
             data: draft.data,
         })
     };
-    Ok(Written { session_id, events: (first_seq..).zip(drafts).map(event).collect() })
+    let owner = Some(Owner { app_id, user_id });
+    Ok(Written { session_id, owner, events: (first_seq..).zip(drafts).map(event).collect() })
 }
 
 /// Puts U+FFFD in the place of U+0000, which PostgreSQL keeps in no JSON: what tools and models say may hold it.

@@ -1,37 +1,43 @@
 //! All SQL of the log.
 
-use super::{Draft, Event, Kind};
+use super::{Draft, Event, Kind, Owner};
 use crate::tenants::TenantTx;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
-/// What other hosts are told by: `<session> <number of the last event>`, or `<turn> cut`. `listen` reads it.
+/// What other hosts are told by: `<session> <last number> <first number> <app> <person or ->`, of the events of one
+/// write; `<session> gone <app> <person or ->`; or `<turn> cut`. `listen` reads it.
 pub(crate) const CHANNEL: &str = "opg_sessions";
 
-/// Adds events and says the number of the last; tells the other hosts with the commit.
+/// What other hosts are told of a session that was deleted.
+pub(super) const GONE: &str = "gone";
+
+/// Adds events, and says the number of the last and whose session it is; tells the other hosts with the commit.
 pub(super) async fn append(
     conn: &mut PgConnection,
     session_id: Uuid,
     app_id: Uuid,
     drafts: &[Draft],
     now: DateTime<Utc>,
-) -> sqlx::Result<i64> {
+) -> sqlx::Result<(i64, Option<Uuid>)> {
     let kinds: Vec<&str> = drafts.iter().map(|draft| draft.kind.name()).collect();
     let turns: Vec<Option<Uuid>> = drafts.iter().map(|draft| draft.turn_id).collect();
     let data: Vec<Json<&Map<String, Value>>> = drafts.iter().map(|draft| Json(&draft.data)).collect();
-    sqlx::query_scalar(
+    sqlx::query_as(
         "with numbered as (
-           update sessions set last_seq = last_seq + cardinality($3::text[]) where session_id = $1 returning last_seq
+           update sessions set last_seq = last_seq + cardinality($3::text[]) where session_id = $1
+           returning last_seq, user_id
          ), added as (
            insert into session_events (session_id, app_id, seq, kind, turn_id, data, created_at)
            select $1, $2, last_seq - cardinality($3::text[]) + n, kind, turn_id, data, $6
            from numbered, unnest($3::text[], $4::uuid[], $5::jsonb[]) with ordinality as e(kind, turn_id, data, n)
          ), told as (
-           select pg_notify($7, $1::text || ' ' || last_seq) from numbered
+           select pg_notify($7, concat_ws(' ', $1, last_seq, last_seq - cardinality($3::text[]) + 1, $2,
+             coalesce(user_id::text, '-'))) from numbered
          )
-         select last_seq from numbered, told",
+         select last_seq, user_id from numbered, told",
     )
     .bind(session_id)
     .bind(app_id)
@@ -68,6 +74,19 @@ pub(super) async fn bounds(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
         .await
 }
 
+/// Tells other hosts that a session is gone, with the commit.
+pub(crate) async fn tell_gone(conn: &mut PgConnection, session_id: Uuid, owner: Owner) -> sqlx::Result<()> {
+    sqlx::query("select pg_notify($1, concat_ws(' ', $2, $3, $4, coalesce($5::text, '-')))")
+        .bind(CHANNEL)
+        .bind(session_id)
+        .bind(GONE)
+        .bind(owner.app_id)
+        .bind(owner.user_id)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// Events after a number, in order.
 pub(crate) async fn after(
     tx: &mut TenantTx,
@@ -101,6 +120,25 @@ pub(crate) async fn of_turn(
     .bind(turn_id)
     .bind([Kind::MessageAppend, Kind::ToolCall, Kind::ToolResult].map(Kind::name))
     .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())
+}
+
+/// What was told of one turn before an event, in order.
+pub(crate) async fn of_turn_before(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    turn_id: Uuid,
+    seq: i64,
+) -> sqlx::Result<Vec<Event>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select seq, kind, turn_id, data, created_at from session_events
+         where session_id = $1 and turn_id = $2 and seq < $3 order by seq",
+    )
+    .bind(session_id)
+    .bind(turn_id)
+    .bind(seq)
+    .fetch_all(tx.conn())
     .await?;
     Ok(rows.into_iter().map(|row| row.into_event(session_id)).collect())
 }

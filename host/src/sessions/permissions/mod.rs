@@ -9,7 +9,7 @@
 
 pub mod answer;
 pub mod gate;
-pub(super) mod store;
+pub(crate) mod store;
 
 use super::log::{Draft, Kind};
 use crate::{error::FieldError, limits::PERMISSION_RULES_MAX};

@@ -90,6 +90,25 @@ pub(crate) async fn open(tx: &mut TenantTx, session_id: Uuid, limit: i64) -> sql
     .await
 }
 
+/// What is asked in all sessions of whoever acts, the oldest first.
+pub(crate) async fn open_of_all(tx: &mut TenantTx, limit: i64) -> sqlx::Result<Vec<Pending>> {
+    sqlx::query_as(
+        "select permission_id, session_id, turn_id, tool, input, capabilities, created_at, expires_at
+         from pending_permissions where resolved_at is null order by created_at, permission_id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// The session something was asked in.
+pub(crate) async fn session_of(tx: &mut TenantTx, permission_id: Uuid) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar("select session_id from pending_permissions where permission_id = $1")
+        .bind(permission_id)
+        .fetch_optional(tx.conn())
+        .await
+}
+
 /// How something stands that was asked.
 #[derive(FromRow)]
 pub(super) struct Asked {

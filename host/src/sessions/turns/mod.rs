@@ -13,7 +13,7 @@ pub mod end;
 mod live;
 pub mod prompt;
 pub mod running;
-pub(super) mod store;
+pub(crate) mod store;
 pub mod transcript;
 
 use super::permissions::Policy;

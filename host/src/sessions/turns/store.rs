@@ -154,6 +154,46 @@ pub(crate) async fn shown_waiting(
     .await
 }
 
+/// A turn, as whoever tells of it needs it.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Told {
+    pub(crate) turn_id: Uuid,
+    pub(crate) message_id: Uuid,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    /// The agent and the model the prompt names.
+    pub(crate) agent: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    /// What its model calls used.
+    pub(crate) prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+    pub(crate) cached_tokens: i64,
+    pub(crate) cost_micro_usd: i64,
+}
+
+/// These turns of a session, in order.
+pub(crate) async fn told(tx: &mut TenantTx, session_id: Uuid, turns: &[Uuid]) -> sqlx::Result<Vec<Told>> {
+    sqlx::query_as(
+        "select t.turn_id, t.message_id, t.state, t.reason, t.prompt ->> 'agent' as agent,
+           t.prompt ->> 'model' as model, t.ended_at,
+           coalesce(used.prompt_tokens, 0)::bigint as prompt_tokens,
+           coalesce(used.completion_tokens, 0)::bigint as completion_tokens,
+           coalesce(used.cached_tokens, 0)::bigint as cached_tokens,
+           coalesce(used.cost_micro_usd, 0)::bigint as cost_micro_usd
+         from session_turns t left join (
+           select request_id, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
+             sum(cached_tokens) as cached_tokens, sum(cost_micro_usd) as cost_micro_usd
+           from usage_events where session_id = $1 and kind = 'tokens' group by request_id
+         ) as used using (request_id)
+         where t.session_id = $1 and t.turn_id = any($2) order by t.created_at, t.turn_id",
+    )
+    .bind(session_id)
+    .bind(turns)
+    .fetch_all(tx.conn())
+    .await
+}
+
 /// Tells other hosts that a turn was cut.
 pub(crate) async fn tell_cut(conn: &mut PgConnection, turn_id: Uuid) -> sqlx::Result<()> {
     sqlx::query("select pg_notify($1, $2::text || ' ' || $3)")
