@@ -25,6 +25,7 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod models;
+pub mod opencode;
 pub mod ops;
 pub mod people;
 pub mod postgres;

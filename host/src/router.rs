@@ -4,7 +4,8 @@
 //! allowed; `public` asks for no credential. [`all_routes`] is the same list as
 //! data: the test that no route answers the unauthorised is made from it.
 //! Routes of an app stand under `/v1`, where the credential names the app, and
-//! under `/{app}/v1`, where it must be the same one (row M008).
+//! under `/{app}/v1`, where it must be the same one (row M008). What clients of
+//! opencode call stands under `/t/{app}/opencode` alone.
 
 use crate::{
     agents, ai,
@@ -15,7 +16,7 @@ use crate::{
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    keys, ops, people, prices,
+    keys, opencode, ops, people, prices,
     registry::{
         self,
         routes::{Agents, Tools},
@@ -202,6 +203,7 @@ routes! { app_routes, APP_ROUTES:
     POST "/v1/sessions/{id}/revert" => sessions::routes::revert, SessionsWrite;
     POST "/v1/sessions/{id}/unrevert" => sessions::routes::unrevert, SessionsWrite;
     POST "/v1/sessions/{id}/fork" => sessions::routes::fork, SessionsWrite;
+    GET "/v1/events" => sessions::routes::events, SessionsRead;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
     GET "/v1/sessions/{id}/messages" => sessions::routes::list_messages, SessionsRead;
     GET "/v1/sessions/{id}/timeline" => sessions::routes::timeline, SessionsRead;
@@ -220,13 +222,63 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/sdk/types" => db_proxy::routes::get_types, DbRead;
 }
 
-/// Every route: [`PROCESS_ROUTES`], and [`APP_ROUTES`] under both of their prefixes.
+routes! { opencode_routes, OPENCODE_ROUTES:
+    GET "/event" => opencode::events::subscribe, SessionsRead;
+    GET "/global/event" => opencode::events::subscribe_global, SessionsRead;
+    GET "/config" => opencode::catalog::config, SessionsRead;
+    GET "/global/config" => opencode::catalog::config, SessionsRead;
+    GET "/config/providers" => opencode::catalog::config_providers, ModelsRead;
+    GET "/provider" => opencode::catalog::provider, ModelsRead;
+    GET "/agent" => opencode::catalog::agents, AgentsRead;
+    GET "/command" => opencode::catalog::list_commands, SessionsRead;
+    GET "/session" => opencode::routes::list, SessionsRead;
+    POST "/session" => opencode::routes::create, SessionsWrite;
+    GET "/session/status" => opencode::routes::statuses, SessionsRead;
+    GET "/session/{id}" => opencode::routes::get, SessionsRead;
+    PATCH "/session/{id}" => opencode::routes::update, SessionsWrite;
+    DELETE "/session/{id}" => opencode::routes::delete, SessionsDelete;
+    GET "/session/{id}/children" => opencode::routes::children, SessionsRead;
+    GET "/session/{id}/todo" => opencode::routes::none_of, SessionsRead;
+    GET "/session/{id}/diff" => opencode::routes::none_of, SessionsRead;
+    POST "/session/{id}/abort" => opencode::routes::abort, SessionsWrite;
+    POST "/session/{id}/fork" => opencode::routes::fork, SessionsWrite;
+    POST "/session/{id}/revert" => opencode::routes::revert, SessionsWrite;
+    POST "/session/{id}/unrevert" => opencode::routes::unrevert, SessionsWrite;
+    GET "/session/{id}/message" => opencode::routes::list_messages, SessionsRead;
+    POST "/session/{id}/message" => opencode::routes::prompt, SessionsPrompt;
+    GET "/session/{id}/message/{message}" => opencode::routes::get_message, SessionsRead;
+    POST "/session/{id}/prompt_async" => opencode::routes::prompt_async, SessionsPrompt;
+    POST "/session/{id}/command" => opencode::routes::command, SessionsPrompt;
+    POST "/session/{id}/permissions/{permission}" => opencode::routes::respond, SessionsWrite;
+    GET "/permission" => opencode::routes::list_permissions, SessionsRead;
+    POST "/permission/{permission}/reply" => opencode::routes::reply, SessionsWrite;
+    GET "/{*path}" => opencode::nothing::get, SessionsRead;
+    POST "/{*path}" => opencode::nothing::refuse, SessionsWrite;
+    PUT "/{*path}" => opencode::nothing::refuse, SessionsWrite;
+    PATCH "/{*path}" => opencode::nothing::refuse, SessionsWrite;
+    DELETE "/{*path}" => opencode::nothing::refuse, SessionsWrite;
+}
+
+/// Where opencode's clients find an app.
+const OPENCODE: &str = "/t/{app}/opencode";
+
+/// The place of the app's slug in a path of this template, among its segments.
+pub fn app_segment(template: &str) -> Option<usize> {
+    match template {
+        _ if template.starts_with(OPENCODE) => Some(2),
+        _ if template.starts_with("/{app}/") => Some(1),
+        _ => None,
+    }
+}
+
+/// Every route: [`PROCESS_ROUTES`], [`APP_ROUTES`] under both of their prefixes, and [`OPENCODE_ROUTES`].
 pub fn all_routes() -> Vec<(Route, String)> {
     let process = PROCESS_ROUTES.iter().map(|route| (route.clone(), route.path.to_owned()));
     let app = APP_ROUTES.iter().flat_map(|route| {
         [(route.clone(), route.path.to_owned()), (route.clone(), format!("/{{app}}{}", route.path))]
     });
-    process.chain(app).collect()
+    let opencode = OPENCODE_ROUTES.iter().map(|route| (route.clone(), format!("{OPENCODE}{}", route.path)));
+    process.chain(app).chain(opencode).collect()
 }
 
 /// Whether this route asks for no credential.
@@ -241,6 +293,7 @@ pub fn router(app: App) -> Router {
         .merge(process_routes())
         .merge(app_routes())
         .nest("/{app}", app_routes())
+        .nest(OPENCODE, opencode_routes())
         .fallback(|| async { ApiError::not_found("resource") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(

@@ -19,7 +19,9 @@ fn caller<'a>(case: &Case, bench: &'a Bench) -> &'a Client {
 
 fn code(answer: &Answer) -> Value {
     let json = answer.json();
-    if json["error"].is_object() { json["error"]["code"].clone() } else { json["code"].clone() }
+    // OpenAI's and Anthropic's, opencode's, and our own.
+    let objects = [&json["error"]["code"], &json["data"]["code"], &json["code"]];
+    objects.into_iter().find(|code| code.is_string()).cloned().unwrap_or_default()
 }
 
 struct Bench {

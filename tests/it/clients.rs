@@ -222,7 +222,19 @@ fn at_home(mut command: Command, home: &Path) -> String {
     tokio::task::block_in_place(|| run(&mut command))
 }
 
-fn is_there(program: &str) -> bool {
+/// Where opencode's clients are.
+pub(crate) fn installed_opencode() -> Option<PathBuf> {
+    npm("opencode")
+}
+
+/// Where programs are found, that one among them.
+pub(crate) fn newer_path(program: &Path) -> std::ffi::OsString {
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let beside = program.parent().into_iter().map(Path::to_path_buf);
+    std::env::join_paths(beside.chain(std::env::split_paths(&others))).unwrap()
+}
+
+pub(crate) fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 

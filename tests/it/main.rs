@@ -32,6 +32,7 @@ mod main_job;
 mod members;
 mod migrations;
 mod models;
+mod opencode;
 mod ops;
 mod people;
 mod personal_tokens;

@@ -504,7 +504,17 @@ impl Client {
 pub async fn send(request: reqwest::RequestBuilder) -> Answer {
     let answer = request.send().await.expect("an answer comes");
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    if status == 200 && is_endless(answer.url().path()) {
+        let mut answer = answer;
+        let body = answer.chunk().await.expect("a stream begins").expect("it says that it does");
+        return Answer { status, headers, body };
+    }
     Answer { status, headers, body: answer.bytes().await.expect("the answer is whole") }
+}
+
+/// Whether a stream is never whole: then its beginning must do.
+fn is_endless(path: &str) -> bool {
+    ["/v1/events", "/opencode/event", "/opencode/global/event"].iter().any(|end| path.ends_with(end))
 }
 
 impl Answer {

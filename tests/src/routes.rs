@@ -4,7 +4,7 @@ use crate::app::{Answer, Client, send};
 use http::Method;
 use opg_host::{
     grants::{Action, action::On},
-    router::{Route, all_routes},
+    router::{Route, all_routes, app_segment},
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -48,12 +48,19 @@ impl Case {
             .replace("{name}", name)
             .replace("{id}", name)
             .replace("{*id}", name)
+            .replace("{*path}", name)
+            .replace("{message}", name)
             .replace("{permission}", "0190f3c4-bbbb-7000-8000-000000000000")
     }
 
-    /// Whether it stands under `/{app}`.
+    /// Whether it stands under `/{app}`, or under another prefix that names an app.
     pub fn names_app(&self) -> bool {
-        self.template.starts_with("/{app}")
+        app_segment(&self.template).is_some()
+    }
+
+    /// Whether it is one that opencode's clients call.
+    pub fn is_opencodes(&self) -> bool {
+        self.template.starts_with("/t/")
     }
 
     /// Whether it names one thing of many.
@@ -63,7 +70,7 @@ impl Case {
 
     /// Whether it takes a body.
     pub fn takes_body(&self) -> bool {
-        let commands = ["/resume", "/stop", "/abort", "/unrevert", "/auth/logout"];
+        let commands = ["/resume", "/stop", "/abort", "/unrevert", "/auth/logout", "/{*path}"];
         let is_command = commands.iter().any(|end| self.template.ends_with(end));
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command
     }

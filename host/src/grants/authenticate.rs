@@ -172,8 +172,8 @@ fn token_of(request: &Request) -> Option<String> {
 /// The app a request names: by its path, else by `X-OPG-App`. What is no slug is nobody's.
 fn named_app(request: &Request) -> Option<String> {
     let matched = request.extensions().get::<MatchedPath>();
-    if matched.is_some_and(|path| path.as_str().starts_with("/{app}/")) {
-        return request.uri().path().split('/').nth(1).map(str::to_owned);
+    if let Some(place) = matched.and_then(|path| router::app_segment(path.as_str())) {
+        return request.uri().path().split('/').nth(place).map(str::to_owned);
     }
     header_app(request.headers())
 }

@@ -7,7 +7,7 @@ use crate::{
         Allowed, Caller, Denied, Permission,
         authenticate::{Credential, UNREACHABLE, header_app},
     },
-    tenants,
+    router, tenants,
 };
 use axum::extract::{FromRequestParts, MatchedPath, Path, Query, RawPathParams};
 use http::request::Parts;
@@ -78,7 +78,7 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
 
 /// The `{app}` of the path, where there is one; `Some(None)` where it is not even text: then it is nobody's.
 async fn path_app(parts: &mut Parts, app: &App) -> Option<Option<String>> {
-    let named = |template: &str| template.starts_with("/{app}/");
+    let named = |template: &str| router::app_segment(template).is_some();
     if !parts.extensions.get::<MatchedPath>().is_some_and(|path| named(path.as_str())) {
         return None;
     }

@@ -2,7 +2,7 @@
 //! headers every answer carries.
 
 use super::RequestContext;
-use crate::error::ApiError;
+use crate::{error::ApiError, opencode};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -40,12 +40,21 @@ fn write(response: &mut Response, error: &ApiError, shape: Shape, request_id: &s
     let (content_type, body) = match shape {
         Shape::OpenAi => ("application/json", error.openai()),
         Shape::Anthropic => ("application/json", error.anthropic(request_id)),
+        Shape::OpenCode => ("application/json", opencode::render::body(error)),
         Shape::Problem => ("application/problem+json", error.problem(request_id)),
     };
     for (name, value) in &error.headers {
         response.headers_mut().insert(name, value.clone());
     }
-    if shape != Shape::Problem && error.status == StatusCode::PAYMENT_REQUIRED {
+    if shape == Shape::OpenCode {
+        *response.status_mut() = opencode::render::status(error);
+        if error.status == StatusCode::UNAUTHORIZED {
+            // Its clients know no other scheme.
+            let basic = HeaderValue::from_static("Basic realm=\"opg\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+        }
+    }
+    if matches!(shape, Shape::OpenAi | Shape::Anthropic) && error.status == StatusCode::PAYMENT_REQUIRED {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -62,11 +71,17 @@ pub enum Shape {
     OpenAi,
     /// Where clients of Anthropic's API call.
     Anthropic,
+    /// Where opencode's clients call.
+    OpenCode,
 }
 
 impl Shape {
-    /// The shape of a path under `/v1` or `/<app>/v1`.
+    /// The shape of a path under `/v1`, `/<app>/v1` or `/t/<app>/opencode`.
     pub fn of(path: &str) -> Shape {
+        let mount = path.strip_prefix("/t/").and_then(|rest| rest.split_once('/'));
+        if mount.is_some_and(|(_app, rest)| rest == "opencode" || rest.starts_with("opencode/")) {
+            return Shape::OpenCode;
+        }
         let rest = path.strip_prefix("/v1/").or_else(|| {
             let (app, rest) = path.strip_prefix('/')?.split_once('/')?;
             // The operator's routes stand there as well, and are nobody's dialect.
