@@ -160,7 +160,9 @@ fn npm(folder: &str) -> Option<PathBuf> {
         for file in ["package.json", "package-lock.json"] {
             fs::copy(sources.join(file), dir.join(file)).unwrap();
         }
-        run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(dir));
+        // `ci` wants the packages of all platforms in the lock file, which not every registry has of opencode's.
+        let how = if folder == "opencode" { "install" } else { "ci" };
+        run(Command::new("npm").args([how, "--silent", "--no-audit", "--no-fund"]).current_dir(dir));
     }))
 }
 
