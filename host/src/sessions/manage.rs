@@ -16,7 +16,7 @@ use crate::{
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_BYTES_MAX, SESSIONS_LIVE_PER_APP_MAX},
-    workspace,
+    workspace::{self, WorkspaceError},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
