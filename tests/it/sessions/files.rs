@@ -191,9 +191,10 @@ async fn m286_a_file_that_is_too_large_is_refused_and_the_old_one_stays() {
             "{name}"
         );
     }
+    let (h, i) = (file(&id, "h"), file(&id, "i"));
     let (one, other) = tokio::join!(
-        acme.put_bytes(&file(&id, "h"), "text/plain", vec![b'x'; most]),
-        acme.put_bytes(&file(&id, "i"), "text/plain", vec![b'x'; most]),
+        acme.put_bytes(&h, "text/plain", vec![b'x'; most]),
+        acme.put_bytes(&i, "text/plain", vec![b'x'; most]),
     );
     let statuses = [one.status, other.status];
     assert!(

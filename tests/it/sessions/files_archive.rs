@@ -19,7 +19,7 @@ fn unpack(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
             let mut entry = archive.by_index(at).unwrap();
             let mut bytes = vec![];
             entry.read_to_end(&mut bytes).expect("its checksum is right");
-            (entry.name().to_owned(), bytes)
+            (entry.name().unwrap().into_owned(), bytes)
         })
         .collect()
 }
@@ -69,7 +69,8 @@ async fn m283_more_than_fits_is_refused_before_the_first_byte_and_a_reader_may_g
     }
     put(&acme, &id, "d", "x").await;
     // What changes meanwhile is one or the other, and the archive is whole.
-    let (got, _) = tokio::join!(acme.get(&at(&id, "export.zip")), async {
+    let archive = at(&id, "export.zip");
+    let (got, _) = tokio::join!(acme.get(&archive), async {
         for _ in 0..50 {
             put(&acme, &id, "d", &"y".repeat(100_000)).await;
             put(&acme, &id, "c", "small").await;

@@ -59,7 +59,7 @@ fn is_in_order(events: &[Value]) {
 #[tokio::test]
 async fn the_stream_in_the_events_of_ag_ui_keeps_the_order_of_that_protocol() {
     let (_app, upstream, acme) = start().await;
-    acme.install_tool("word-count", opg_tests::guests::WORD_COUNT).await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
     let id = new_session(&acme).await;
     upstream.script(vec![
         Step::Reasoning("hm".to_owned()),
@@ -67,10 +67,10 @@ async fn the_stream_in_the_events_of_ag_ui_keeps_the_order_of_that_protocol() {
         Step::text(" count."),
         Step::tool_call("c", "word-count", r#"{"text": "a b"}"#),
     ]);
-    super::turn(&acme, &id, said("how many?")).await;
-    super::turn(&acme, &id, said("and again")).await;
+    turn(&acme, &id, said("how many?")).await;
+    turn(&acme, &id, said("and again")).await;
     upstream.script(vec![Step::text("half"), Step::error(500, "no")]);
-    super::turn(&acme, &id, said("fail")).await;
+    turn(&acme, &id, said("fail")).await;
     let answer = acme.request("GET", &at(&id, "stream?cursor=0&format=ag-ui")).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
     let text = answer.text().await.unwrap();
@@ -88,7 +88,7 @@ async fn the_stream_in_the_events_of_ag_ui_keeps_the_order_of_that_protocol() {
     // It goes on behind the number of the last frame.
     let last = frames.iter().rev().find_map(|frame| frame.strip_prefix("id: ")).unwrap();
     let last: i64 = last.lines().next().unwrap().parse().unwrap();
-    super::turn(&acme, &id, said("once more")).await;
+    turn(&acme, &id, said("once more")).await;
     let mut answer =
         acme.request("GET", &at(&id, &format!("stream?cursor={last}&format=ag-ui"))).send().await.unwrap();
     let mut rest = String::new();

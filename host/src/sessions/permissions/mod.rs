@@ -208,14 +208,14 @@ mod tests {
     #[test]
     fn of_the_rules_of_a_session_and_those_above_it_the_strictest_counts() {
         let of = |mode| Policy { mode, rules: vec![] };
-        let strictest = |modes: &[Verdict]| {
+        let of_all = |modes: &[Verdict]| {
             let policies: Vec<_> = modes.iter().map(|mode| of(*mode)).collect();
-            super::strictest(&policies, "f", &[Map::new()])
+            strictest(&policies, "f", &[Map::new()])
         };
-        assert_eq!(strictest(&[Verdict::Allow, Verdict::Ask]), Verdict::Ask);
-        assert_eq!(strictest(&[Verdict::Deny, Verdict::Allow]), Verdict::Deny);
-        assert_eq!(strictest(&[Verdict::Allow]), Verdict::Allow);
-        assert_eq!(strictest(&[]), Verdict::Deny, "one that is gone");
+        assert_eq!(of_all(&[Verdict::Allow, Verdict::Ask]), Verdict::Ask);
+        assert_eq!(of_all(&[Verdict::Deny, Verdict::Allow]), Verdict::Deny);
+        assert_eq!(of_all(&[Verdict::Allow]), Verdict::Allow);
+        assert_eq!(of_all(&[]), Verdict::Deny, "one that is gone");
     }
 
     #[test]
