@@ -382,7 +382,9 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 true if case.template.contains("/prices/") => {
                     request.json(&json!({ "input_micro_usd_per_mtok": 1, "output_micro_usd_per_mtok": 1 }))
                 }
-                true if case.template.contains("/sessions/") => request.json(&session_body(case)),
+                true if case.template.contains("/sessions/") || case.is_opencodes() => {
+                    request.json(&session_body(case))
+                }
                 true if case.template.ends_with("/test") => request.json(&json!({})),
                 true if case.template.ends_with("/sync-models") => {
                     request.json(&json!({ "provider": "prov" }))
@@ -415,12 +417,19 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
     bench.nothing_happened().await;
 }
 
+/// An id of a message that was never said.
+const NEVER_WAS: &str = "0190f3c4-0000-7000-8000-000000000000";
+
 /// A body that is right for what is done to a session.
 fn session_body(case: &Case) -> Value {
     match case.template.rsplit('/').next() {
-        Some("prompt") => json!({ "parts": [{ "type": "text", "text": "x" }] }),
+        Some("prompt" | "message" | "prompt_async") => json!({ "parts": [{ "type": "text", "text": "x" }] }),
         Some("command") => json!({ "command": "x" }),
-        Some("revert") => json!({ "message_id": "0190f3c4-0000-7000-8000-000000000000" }),
+        Some("revert") if case.is_opencodes() => {
+            json!({ "messageID": opg_host::opencode::ids::message(NEVER_WAS.parse().unwrap()) })
+        }
+        Some("reply") => json!({ "reply": "once" }),
+        Some("revert") => json!({ "message_id": NEVER_WAS }),
         Some("{permission}") => json!({ "response": "once" }),
         Some("git") => json!({ "repo": "https://git.invalid/x.git", "branch": "b", "message": "m" }),
         _ => json!({}),

@@ -140,7 +140,7 @@ async fn m343_a_collector_is_sent_each_span_of_a_chat_and_nothing_that_was_said(
         found[0].clone()
     };
     let (request, agent, tool) =
-        (one("POST /v1/chat/completions"), one("invoke_agent default"), one("execute_tool word-count"));
+        (one("POST /v1/chat/completions"), one("invoke_agent default"), one("execute_tool word_count"));
     let calls = named(&spans, "chat scripted");
     assert_eq!((calls.len(), spans.len()), (2, 5), "{spans:?}");
     assert_eq!((request.parent(), agent.parent()), (CALLER, request.id()));

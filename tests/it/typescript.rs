@@ -237,7 +237,7 @@ fn cases() -> Vec<Case> {
                 "Buffer is not defined: use Uint8Array, TextEncoder, TextDecoder, atob and btoa\n    at execute in fails.ts:32:",
             ),
         ),
-        Case("metadata.ts", "metadata", json!({}), says("string / / true")),
+        Case("metadata.ts", "metadata", json!({}), says("string /workspace /workspace true")),
         Case(
             "asks.ts",
             "asks",

@@ -370,7 +370,7 @@ pub(crate) async fn last_messages(
     limit: i64,
 ) -> sqlx::Result<Vec<Kept>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select seq, message_id, turn_id, message, reasoning, created_at from session_messages m
+        "select seq, message_id, turn_id, message, reasoning, kind, created_at from session_messages m
          where session_id = $1 and seq < $2 and {NOT_REVERTED}
            and seq >= coalesce((
              select min(seq) from (
@@ -394,7 +394,7 @@ pub(crate) async fn messages_of_turn(
     turn_id: Uuid,
 ) -> sqlx::Result<Vec<Kept>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select seq, message_id, turn_id, message, reasoning, created_at from session_messages m
+        "select seq, message_id, turn_id, message, reasoning, kind, created_at from session_messages m
          where session_id = $1 and turn_id = $2 and {NOT_REVERTED} order by seq"
     )))
     .bind(session_id)

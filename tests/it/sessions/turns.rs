@@ -30,6 +30,7 @@ async fn m272_a_prompt_runs_an_agent_whose_tools_are_told_as_they_run() {
         "message.complete",
         "message.complete",
         "token.usage",
+        "context.info",
         "turn.ended",
     ];
     assert_eq!(of_turn, expected, "{told:#?}");

@@ -230,7 +230,7 @@ mod tests {
         let answer = json!({ "role": "tool", "tool_call_id": "a", "content": "1" });
         assert_eq!(wrong(json!([message(1, answer)])), ["/messages/0/message/tool_call_id"]);
         assert_eq!(wrong(json!([message(1, calls), user(2)])), ["/messages/1/message"]);
-        let picture = json!({ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "file:///x" } }] });
+        let picture = json!({ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "http://a.example/x" } }] });
         assert_eq!(wrong(json!([message(1, picture)])), ["/messages/0/message/content/0/image_url/url"]);
         let mut summary = user(1);
         summary["kind"] = json!("summary");

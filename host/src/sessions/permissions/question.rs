@@ -14,7 +14,7 @@ const PATTERN: &str = "pattern";
 
 /// What rules call it.
 pub(super) fn name(plugin: &PluginName, action: &str) -> String {
-    format!("{plugin}{BETWEEN}{action}")
+    format!("{}{BETWEEN}{action}", plugin.name)
 }
 
 /// What is shown and kept of it.
