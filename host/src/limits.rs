@@ -260,7 +260,7 @@ pub const WORKSPACE_PUSH_BYTES_MAX: u64 = 64 << 20;
 pub const WORKSPACE_PUSH_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Pushes of one app on their way at once.
 pub const WORKSPACE_PUSHES_PER_APP_MAX: i64 = 4;
-/// Files that are put back and told of one by one: the list of files tells of the others.
+/// Files that a turn changes, or that are put back, and that are told of one by one: the list of files tells of the others.
 pub const WORKSPACE_CHANGES_TOLD_MAX: usize = 1000;
 
 /// A command's template, or its description.

@@ -28,23 +28,15 @@ fn offered(upstream: &ScriptedUpstream) -> Vec<String> {
 
 /// Transactions of the whole database so far; a statement by itself is one.
 async fn transactions(conn: &mut PgConnection) -> i64 {
-    let mut seen = -1;
-    loop {
-        // Each connection tells of its own within a second or so.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        let query =
-            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
-        let now: i64 = sqlx::query_scalar(query).fetch_one(&mut *conn).await.unwrap();
-        if now <= seen + 2 {
-            return now;
-        }
-        seen = now;
-    }
+    // Each connection tells of its own when it has been idle for ten seconds, at the latest.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let query = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
+    sqlx::query_scalar(query).fetch_one(&mut *conn).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database_nothing_else() {
-    const CHATS: i64 = 100;
+    const CHATS: i64 = 300;
     let app = TestApp::local().await;
     let upstream = ScriptedUpstream::start().await;
     let acme = app.tenant_of("acme", &upstream).await;
@@ -57,8 +49,8 @@ async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database
         assert_eq!(chat(&acme).await, 200);
     }
     let took = transactions(&mut owner).await - before;
-    // Sweeps, and this test's own questions, come on top.
-    assert!((2 * CHATS..2 * CHATS + 30).contains(&took), "{took} transactions for {CHATS} chats");
+    // Sweeps, and this test's own questions, come on top; a third for each chat would be as many again.
+    assert!((2 * CHATS..5 * CHATS / 2).contains(&took), "{took} transactions for {CHATS} chats");
     assert_eq!(app.sql("select count(*)::text from usage_events").await, [(CHATS + 3).to_string()]);
 }
 
@@ -129,8 +121,10 @@ async fn what_is_changed_on_one_host_counts_for_the_next_request_to_the_other() 
 
     let before = second.received().len();
     assert_eq!(acme.delete("/v1/keys/openai").await.status, 204);
-    assert_eq!(chat(&there).await, 400, "its key is gone");
-    assert_eq!(second.received().len(), before);
+    // The address stays, and may be one that wants no key: it is asked without.
+    assert_eq!(chat(&there).await, 200);
+    assert_eq!(second.received().len(), before + 1);
+    assert!(second.received()[before].headers.get("authorization").is_none(), "its key is gone");
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ pub async fn draw(
     let (of_task, owner) = (app.clone(), allowed.clone());
     let work =
         async move { draw::draw(&of_task, &owner, drawing.to_be_fetched()).await.map_err(ApiError::from) };
-    let task = tasks::start(&app, &allowed, TaskKind::Image, work).await?;
+    let task = Box::pin(tasks::start(&app, &allowed, TaskKind::Image, work)).await?;
     Ok(tasks::routes::accepted(&allowed, &task))
 }
 

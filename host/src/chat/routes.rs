@@ -36,7 +36,7 @@ pub async fn create<D: Dialect>(
 ) -> ApiResult<Response> {
     let session = session_of(&request)?;
     let (body, dialect) = D::read(body::read_json(request, CHAT_BYTES_MAX).await?)?;
-    let (answer, asked) = send::send(&app, &allowed, session, body).await?;
+    let (answer, asked) = Box::pin(send::send(&app, &allowed, session, body)).await?;
     respond(answer, asked, dialect, allowed.caller()).await
 }
 

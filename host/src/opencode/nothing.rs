@@ -18,8 +18,11 @@ pub struct RestPath {
     path: String,
 }
 
+/// A path, and what it is answered with.
+type Nothing = (&'static str, fn() -> Value);
+
 /// What is the same for everybody. `{}` stands for one segment of a path.
-const ANSWERS: &[(&str, fn() -> Value)] = &[
+const ANSWERS: &[Nothing] = &[
     ("global/health", || json!({ "healthy": true, "version": VERSION })),
     (
         "path",

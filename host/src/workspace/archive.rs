@@ -61,7 +61,7 @@ impl Archive {
     ///
     /// # Errors
     /// The disk's.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, WorkspaceError> {
+    pub fn piece(&mut self) -> Result<Option<Vec<u8>>, WorkspaceError> {
         while self.buffer.len() < PIECE_BYTES && self.zip.is_some() {
             self.step()?;
         }

@@ -383,7 +383,9 @@ pub async fn export(
         let app = app.clone();
         async move {
             let mut archive = archive?;
-            let made = reach::job(&app, app_id, move || archive.next().map(|piece| (piece, archive))).await;
+            let made =
+                Box::pin(reach::job(&app, app_id, move || archive.piece().map(|piece| (piece, archive))))
+                    .await;
             match made {
                 Ok((piece, archive)) => piece.map(|piece| (Ok(Bytes::from(piece)), Some(archive))),
                 Err(error) => Some((Err(error), None)),

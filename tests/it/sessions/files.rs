@@ -38,7 +38,9 @@ pub(super) async fn list(client: &Client, session: &str, path: &str) -> Vec<Stri
 pub(super) async fn work(client: &Client, session: &str, steps: Value) -> (Vec<Value>, Vec<Value>) {
     let call = json!({ "steps": steps });
     let told = turn(client, session, said(&format!("call workspace {call}"))).await;
-    let result = of_kind(&told, "tool.result")[0].clone();
+    let results = of_kind(&told, "tool.result");
+    assert_eq!(results.len(), 1, "{:?}", told.last());
+    let result = results[0].clone();
     assert_eq!(result["ok"], true, "{result}");
     let answers = serde_json::from_str(result["output"].as_str().unwrap()).unwrap();
     (answers, told)

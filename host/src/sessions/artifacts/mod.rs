@@ -52,7 +52,7 @@ pub(super) fn save_later(app: &App, acting: &Acting, session_id: Uuid) {
             match save(&app, &acting, session_id).await {
                 Ok(()) | Err(SaveError::Session(SessionError::NotFound | SessionError::Expired)) => {}
                 Err(cause) => {
-                    tracing::error!(%cause, %session_id, "a session could not be kept as an artifact")
+                    tracing::error!(%cause, %session_id, "a session could not be kept as an artifact");
                 }
             }
         }

@@ -9,26 +9,11 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
     http::{Json, Page, Params},
-    sessions::{SessionError, store as sessions},
+    sessions::{SessionError, routes::SessionPath, store as sessions},
 };
 use axum::extract::State;
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
-
-/// A session in a path.
-#[derive(Deserialize)]
-pub struct SessionPath {
-    id: String,
-}
-
-impl SessionPath {
-    /// What is no id names nothing.
-    fn session_id(&self) -> Result<Uuid, SessionError> {
-        Uuid::parse_str(&self.id).map_err(|_| SessionError::NotFound)
-    }
-}
 
 /// Lists what was made of a session, the latest first (rows M285, M302).
 pub async fn list(

@@ -15,6 +15,7 @@ use crate::{
     models::ModelId,
     sessions::{
         SessionError,
+        routes::SessionPath,
         turns::{
             content::Part,
             prompt::{self, Accepted, PromptInput, WhenBusy},
@@ -32,12 +33,6 @@ use uuid::Uuid;
 #[derive(Deserialize)]
 pub struct CommandPath {
     name: String,
-}
-
-/// A session in a path.
-#[derive(Deserialize)]
-pub struct SessionPath {
-    id: String,
 }
 
 /// A command, as it is sent.
@@ -134,7 +129,7 @@ pub async fn call(
     Params(path): Params<SessionPath>,
     Json(input): Json<CallInput>,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
-    let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
+    let session_id = path.session_id()?;
     Ok((StatusCode::ACCEPTED, Json(json!(send(&app, &allowed, session_id, input).await?))))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     grants::{Acting, Allowed, action::may},
     http::{Json, Params, body},
     limits::SESSION_DOCUMENT_BYTES_MAX,
-    sessions::SessionError,
+    sessions::routes::SessionPath,
 };
 use axum::{
     body::Body,
@@ -15,15 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
-
-/// A session in a path.
-#[derive(Deserialize)]
-pub struct SessionPath {
-    id: String,
-}
 
 /// Writes a session out (rows M319, M349).
 pub async fn get(
@@ -31,7 +23,7 @@ pub async fn get(
     allowed: Allowed<may::SessionsRead>,
     Params(path): Params<SessionPath>,
 ) -> ApiResult<Response> {
-    let session_id = Uuid::parse_str(&path.id).map_err(|_| SessionError::NotFound)?;
+    let session_id = path.session_id()?;
     let document = export::stream(&app, Acting::of(&allowed), session_id).await?;
     let name = format!("attachment; filename=\"session-{session_id}.json\"");
     let headers = [

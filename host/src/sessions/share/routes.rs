@@ -6,7 +6,7 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, action::may},
     http::{Json, NoContent, Page, Params, RequestContext, own_origin},
-    sessions::SessionError,
+    sessions::routes::SessionPath,
 };
 use axum::{
     Extension,
@@ -17,20 +17,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
-
-/// A session in a path.
-#[derive(Deserialize)]
-pub struct SessionPath {
-    id: String,
-}
-
-impl SessionPath {
-    /// What is no id names nothing.
-    fn session_id(&self) -> Result<Uuid, SessionError> {
-        Uuid::parse_str(&self.id).map_err(|_| SessionError::NotFound)
-    }
-}
 
 /// A link in a path.
 #[derive(Deserialize)]

@@ -7,7 +7,10 @@ use super::{Running, transcript::Steps};
 use crate::{
     app::App,
     grants::Acting,
-    limits::{SESSION_EVENT_BYTES_MAX, SESSION_EVENTS_PER_TURN_MAX, SESSION_LOG_BYTES_PER_TURN_MAX},
+    limits::{
+        SESSION_EVENT_BYTES_MAX, SESSION_EVENTS_PER_TURN_MAX, SESSION_LOG_BYTES_PER_TURN_MAX,
+        WORKSPACE_CHANGES_TOLD_MAX,
+    },
     sessions::log::{self, Draft, Kind},
     workspace::Change,
 };
@@ -32,6 +35,8 @@ pub(super) struct Live {
     since: Option<Instant>,
     bytes: usize,
     written: usize,
+    /// How many files were told of.
+    changes: usize,
 }
 
 /// Why nothing more is written of a turn.
@@ -57,6 +62,7 @@ impl Live {
             since: None,
             bytes: 0,
             written: 0,
+            changes: 0,
         }
     }
 
@@ -123,9 +129,11 @@ impl Live {
         self.push(Draft { kind, turn_id: Some(self.turn.turn_id), data: event });
     }
 
-    /// A file that a guest changed. Beyond what a log can bear the list of files, and what the turn changed, tell it.
+    /// A file that a guest changed. Beyond so many the list of files, and what the turn changed, tell of them: there is
+    /// room for what else the turn has to say.
     pub(super) fn changed(&mut self, change: &Change) {
-        if self.written < SESSION_EVENTS_PER_TURN_MAX {
+        if self.changes < WORKSPACE_CHANGES_TOLD_MAX {
+            self.changes += 1;
             self.push(Draft::new(Kind::FileChanged, Some(self.turn.turn_id), json!(change)));
         }
     }
