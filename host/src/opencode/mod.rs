@@ -5,9 +5,9 @@
 //! decides nothing: each route judges as its like under `/v1` does, calls the
 //! same operation, and translates what comes of it. Nothing is stored for it.
 //!
-//! - [`ids`]: its ids and ours. [`shape`]: its sessions, messages and parts.
-//! - [`encode`]: from a turn's log to its events. [`events`]: streams of them.
-//! - [`messages`]: histories. [`routes`]: sessions, prompts, permissions.
+//! - [`ids`]: its ids and ours. `shape`: its sessions, messages and parts.
+//! - `encode`: from a turn's log to its events. [`events`]: streams of them.
+//! - `messages`: histories. [`routes`]: sessions, prompts, permissions.
 //! - [`catalog`]: agents, models, commands, configuration. [`nothing`]: what
 //!   clients ask for and there is nothing of.
 //!

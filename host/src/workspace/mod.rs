@@ -9,7 +9,7 @@
 //! - A file is written beside the workspace and moved to its place when it is whole ([`space`]).
 //! - What a turn changes is kept as it was before ([`journal`]): to be shown ([`diff`]) and taken back.
 //! - The disk is the truth; the database only remembers that there was one, so that one that is lost, or on another
-//!   host, is said to be `gone` and not taken for empty ([`reach`]).
+//!   host, is said to be `gone` and not taken for empty (`reach`).
 //!
 //! Deliberately absent: symbolic links, permissions, owners, times that can be set, files that run; and surviving
 //! the loss of this host's disk.

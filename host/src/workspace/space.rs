@@ -1,4 +1,4 @@
-//! One workspace on the disk. Everything here blocks: it is called on threads made for that ([`super::reach`]).
+//! One workspace on the disk. Everything here blocks: it is called on threads made for that (`reach`).
 //!
 //! ```text
 //! files/     what there is

@@ -4,7 +4,7 @@
 //! row says where and with which checksum. The latest [`ARTIFACTS_KEPT`] stay.
 //! A session is brought back to one by [`restore`]: the same id, the messages as
 //! they were, and nothing runs again. They go with the session; what a deletion
-//! could not remove, [`sweep`] does.
+//! could not remove, `sweep` does.
 //!
 //! [`ARTIFACTS_KEPT`]: crate::limits::ARTIFACTS_KEPT
 
