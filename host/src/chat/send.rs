@@ -117,10 +117,10 @@ pub async fn send(
         }
         None => None,
     };
-    if let Some(taken) = &taken {
-        let history = messages_of(&taken.history)?;
-        check_tool_answers(&[history, request.messages.clone()].concat()).map_err(ChatError::Request)?;
-    }
+    let taken = match taken {
+        Some(taken) => Some(continued(taken, &request.messages).await?),
+        None => None,
+    };
 
     let head = head(app, &provider, &model);
     let session_id = taken.as_ref().map(|taken| taken.session_id);
@@ -137,6 +137,19 @@ pub async fn send(
         known.set();
     }
     Ok((answer, asked))
+}
+
+/// The session, where these messages go on from what was said in it. Where not, it is given back before anybody is
+/// told: whoever corrects the request finds it free.
+async fn continued(taken: Taken, new: &[Message]) -> Result<Taken, ChatError> {
+    let fits = messages_of(&taken.history).map_err(ChatError::from).and_then(|history| {
+        check_tool_answers(&[history, new.to_vec()].concat()).map_err(ChatError::Request)
+    });
+    if let Err(error) = fits {
+        taken.leave().await?;
+        return Err(error);
+    }
+    Ok(taken)
 }
 
 /// How the client wants its answer.

@@ -139,6 +139,16 @@ impl Taken {
         self.known.clone()
     }
 
+    /// Gives the session back with nothing added.
+    ///
+    /// # Errors
+    /// The database's; then it is tried once more behind the caller's back.
+    pub async fn leave(mut self) -> sqlx::Result<()> {
+        give_back(&self.app, &self.acting, self.session_id, self.token, self.known.get()).await?;
+        self.token = Uuid::nil();
+        Ok(())
+    }
+
     /// Adds the messages of a turn and gives the session back, in one transaction.
     ///
     /// # Errors
