@@ -142,7 +142,7 @@ pub async fn send(
 /// The session, where these messages go on from what was said in it. Where not, it is given back before anybody is
 /// told: whoever corrects the request finds it free.
 async fn continued(taken: Taken, new: &[Message]) -> Result<Taken, ChatError> {
-    let fits = messages_of(&taken.history).map_err(ChatError::from).and_then(|history| {
+    let fits = messages_of(&taken.history).and_then(|history| {
         check_tool_answers(&[history, new.to_vec()].concat()).map_err(ChatError::Request)
     });
     if let Err(error) = fits {
