@@ -7,7 +7,7 @@ use opg_tests::{
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const KEY: &str = "sk-the-key-0123456789";
 
@@ -35,7 +35,7 @@ async fn transactions(conn: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
-async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database_hardly_anything_else() {
+async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database_nothing_else() {
     const CHATS: i64 = 300;
     let app = TestApp::local().await;
     let upstream = ScriptedUpstream::start().await;
@@ -45,13 +45,20 @@ async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database
     }
     let mut owner = app.owner().await;
     let before = transactions(&mut owner).await;
+    let began = Instant::now();
     for _ in 0..CHATS {
         assert_eq!(chat(&acme).await, 200);
     }
-    let took = transactions(&mut owner).await - before;
-    // Sweeps, and connections that were idle and are asked whether they live, come on top: on a busy machine more of
-    // them. It was 13 for each chat before anything was remembered.
-    assert!((2 * CHATS..4 * CHATS).contains(&took), "{took} transactions for {CHATS} chats");
+    let time = began.elapsed();
+    let after = transactions(&mut owner).await;
+    // What goes on by itself, such as sweeps, is as much in the same time without a chat.
+    tokio::time::sleep(time).await;
+    let by_itself = transactions(&mut owner).await - after;
+    let took = after - before - by_itself;
+    assert!(
+        (2 * CHATS - 30..5 * CHATS / 2).contains(&took),
+        "{took} transactions for {CHATS} chats, and {by_itself}"
+    );
     assert_eq!(app.sql("select count(*)::text from usage_events").await, [(CHATS + 3).to_string()]);
 }
 
