@@ -6,6 +6,7 @@ use opg_tests::{
     app::{Answer, Client, TestApp, UPSTREAM_KEY, logs, send},
     guests,
     upstream::{Received, ScriptedUpstream, Step, media},
+    wait::until,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -372,16 +373,6 @@ async fn ended(client: &Client, task: &Value) -> Value {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the task does not end");
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    for _ in 0..300 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{what}");
 }
 
 impl Scene {

@@ -6,6 +6,7 @@ use opg_tests::{
     app::{Setup, TestApp},
     guests,
     process::{OpgProcess, binary},
+    wait::until,
 };
 use serde_json::json;
 use std::{
@@ -34,7 +35,7 @@ async fn m357_a_compile_bomb_is_killed_at_its_budget_while_the_neighbour_uploads
         // It passes every count; two of these functions take longer than the budget.
         async move { mallory.put_bytes("/v1/tenant/tools/bomb", WASM, bomb(13)).await }
     });
-    until("the bomb is being compiled", || !compilations().is_empty()).await;
+    until("the bomb is being compiled", async || !compilations().is_empty()).await;
 
     let fresh = acme.put_bytes("/v1/tenant/tools/fresh", WASM, never_compiled(guests::WORD_COUNT)).await;
     assert_eq!(fresh.status, 201, "{}", fresh.text());
@@ -85,9 +86,9 @@ async fn a_compilation_ends_with_whoever_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = sandbox(dir.path(), CompilerConfig::with(binary()));
     let loading = tokio::spawn(async move { sandbox.load(bomb(13).into()).await });
-    until("it is being compiled", || !compilations().is_empty()).await;
+    until("it is being compiled", async || !compilations().is_empty()).await;
     loading.abort();
-    until("the child is gone", || compilations().is_empty()).await;
+    until("the child is gone", async || compilations().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +179,7 @@ async fn after_a_change_of_the_engine_what_was_compiled_is_compiled_anew_in_the_
 
     let app = app.restart().await;
     let acme = acme.elsewhere(&app.base_url());
-    until("all is compiled anew", || !older.exists()).await;
+    until("all is compiled anew", async || !older.exists()).await;
     let sandbox = &app.running.app.sandbox;
     assert!(sandbox.find(&Sandbox::digest(&wasm)).is_some(), "it is ready before anybody calls it");
     let compiled = sandbox.stats().components_compiled;
@@ -272,12 +273,4 @@ fn compilations() -> BTreeMap<u32, String> {
     };
     let command = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().map(|line| (pid, line));
     pids.filter(of_ours).filter_map(command).filter(|(_, line)| line.contains("compile-worker")).collect()
-}
-
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -5,6 +5,7 @@ use opg_tests::{
     app::{Client, TestApp},
     guests,
     site::Site,
+    wait::until,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -385,14 +386,11 @@ async fn m359_the_65th_call_of_one_app_is_refused_while_anothers_goes_through() 
     assert_eq!(other.invoke("word-count", json!({ "text": "a" })).await.status, 200);
 
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
-    for _ in 0..100 {
-        if app.running.app.in_flight.total() == 0 && app.running.app.sandbox.stats().calls_in_flight == 0 {
-            assert_eq!(flood.invoke("slow", json!({ "url": site.url("/") })).await.status, 200);
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("callers that went away give their slots back: {}", app.running.app.in_flight.total());
+    until("callers that went away give their slots back", async || {
+        app.running.app.in_flight.total() == 0 && app.running.app.sandbox.stats().calls_in_flight == 0
+    })
+    .await;
+    assert_eq!(flood.invoke("slow", json!({ "url": site.url("/") })).await.status, 200);
 }
 
 #[tokio::test]

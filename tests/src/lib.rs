@@ -9,6 +9,7 @@ pub mod routes;
 pub mod site;
 pub use opg_upstream as upstream;
 pub mod spans;
+pub mod wait;
 
 /// Compiled guests: the examples, and one for each hostile or odd behaviour.
 pub mod guests {

@@ -32,11 +32,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 /// What an agent streams to the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Emitted {
     /// A piece of the answer.
     Text(String),
@@ -51,16 +51,22 @@ pub enum Emitted {
     },
     /// A file of the session that a guest changed; the host says so.
     File(Change),
+    /// Wants to be told when all that came before it can be read by others.
+    Settle(oneshot::Sender<()>),
 }
+
+/// How long [`Chain::settle`] waits: longer than a write takes. What is told out of order is still told.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Says whether a tool may run now, where it is not for its capabilities to say: in a session somebody may be asked.
 #[async_trait]
 pub trait Permissions: Send + Sync {
-    /// Whether `tool` may run with this input, JSON text; may wait for `time_left`. Gives back the input as it was judged.
-    async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError>;
+    /// Whether `tool` may run with this input, JSON text; may wait for as long as the chain has. Gives back the input as
+    /// it was judged.
+    async fn permit(&self, chain: &Chain, tool: &Tool, input: String) -> Result<String, DoorError>;
 
-    /// Whether a plugin may do what it asks about; may wait for `time_left`.
-    async fn ask(&self, asked: Asked, time_left: Duration) -> Result<(), DoorError>;
+    /// Whether a plugin may do what it asks about; may wait for as long as the chain has.
+    async fn ask(&self, chain: &Chain, asked: Asked) -> Result<(), DoorError>;
 }
 
 /// What a plugin asks about, of its own accord.
@@ -326,6 +332,19 @@ impl Chain {
             }
         }
         events.send(event).await.map_err(|_| EmitError::NobodyListens)
+    }
+
+    /// Waits until what was said so far can be read by others: what is told next by another way then stands after it.
+    pub async fn settle(&self) {
+        let Some(events) = &self.events else { return };
+        let (settled, is_settled) = oneshot::channel();
+        let settling = async {
+            if events.send(Emitted::Settle(settled)).await.is_ok() {
+                // Whoever does not keep what is said lets go of it.
+                let _ = is_settled.await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE_TIME_MAX, settling).await;
     }
 }
 

@@ -283,6 +283,7 @@ async fn m354_a_tool_asks_waits_and_runs() {
         }
     };
     assert_eq!((&asked["permission"], &asked["metadata"]), (&json!("word-count"), &json!({ "text": "a b" })));
+    assert!(asked["tool"]["callID"].is_string(), "it says which call: {asked}");
     let listed = mount.fine("GET", "/permission", None).await;
     Shapes::load().check_answer("/permission", &listed);
     assert_eq!(listed[0]["id"], asked["id"]);

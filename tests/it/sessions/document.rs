@@ -5,6 +5,7 @@ use opg_tests::{
     app::{Client, TestApp},
     guests,
     upstream::Step,
+    wait::until,
 };
 use serde_json::{Value, json};
 
@@ -209,7 +210,7 @@ async fn m302_m319_m322_after_every_turn_the_session_is_kept_with_a_checksum_and
         assert_eq!((&found[0]["kind"], &found[0]["path"]), (&json!("session_json"), &Value::Null));
     }
     let dir = app.running.app.config.data_dir.join("artifacts").join(&id);
-    until(|| std::fs::read_dir(&dir).unwrap().count() == 3, "the latest three").await;
+    until("the latest three are kept", async || std::fs::read_dir(&dir).unwrap().count() == 3).await;
     assert_eq!(acme.delete(&format!("/v1/sessions/{id}")).await.status, 204);
     assert!(!dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0, "nothing is left of it");
     // What a deletion did not remove, a sweep does.
@@ -220,16 +221,6 @@ async fn m302_m319_m322_after_every_turn_the_session_is_kept_with_a_checksum_and
     opg_host::sessions::sweep::artifacts(&app.running.app).await.unwrap();
     let dir = app.running.app.config.data_dir.join("artifacts").join(&other);
     assert!(!dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0);
-}
-
-async fn until(holds: impl Fn() -> bool, what: &str) {
-    for _ in 0..200 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("{what}");
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! What an agent asks, and whoever answers.
 
-use super::{Watch, at, create, messages, of_kind, prompt, said, start, turn};
+use super::{Watch, at, create, kinds, messages, of_kind, prompt, said, start, turn};
 use opg_host::app::Clock;
 use opg_tests::{
     app::{Client, Setup, TestApp, send},
@@ -48,6 +48,13 @@ async fn m275_m276_m327_a_tool_waits_until_somebody_allows_it() {
     assert_eq!(of_kind(&told, "permission.resolved")[0]["response"], "once");
     assert_eq!(of_kind(&told, "tool.result")[0]["ok"], true);
     assert_eq!(acme.get(&at(&id, "permissions")).await.json()["data"], json!([]));
+    let log = Watch::open(&acme, &id, Some(0)).await.turn().await;
+    let first = |kind: &str| kinds(&log).iter().position(|other| *other == kind).unwrap();
+    assert!(
+        first("tool.call") < first("permission.request"),
+        "it is told what is asked about: {:?}",
+        kinds(&log)
+    );
     // Once is once.
     prompt(&acme, &id, said(CALL)).await;
     let again = next_ask(&mut watch).await;

@@ -7,6 +7,7 @@ use opg_tests::{
     app::{Client, send},
     guests,
     upstream::Step,
+    wait::until,
 };
 use serde_json::{Value, json};
 
@@ -32,13 +33,7 @@ fn subtask(agent: &str, prompt: &str) -> Value {
 
 /// Guests that nobody waits for end at their next tick.
 async fn nothing_runs(app: &opg_tests::app::TestApp) {
-    for _ in 0..200 {
-        if app.running.app.in_flight.total() == 0 {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("{} guests run", app.running.app.in_flight.total());
+    until("no guest runs", async || app.running.app.in_flight.total() == 0).await;
 }
 
 async fn session(client: &Client, id: &str) -> Value {
@@ -76,6 +71,7 @@ async fn m330_m332_an_agent_hands_a_task_on_and_reads_what_the_other_said() {
     let told = turn(&acme, &id, task("poet", "Write of roses.")).await;
     let of_turn: Vec<_> = kinds(&told).into_iter().filter(|kind| !kind.starts_with("session.")).collect();
     let at_first = |kind: &str| of_turn.iter().position(|other| *other == kind).unwrap();
+    assert!(at_first("tool.call") < at_first("subagent.started"), "{of_turn:?}");
     assert!(at_first("subagent.started") < at_first("subagent.finished"), "{of_turn:?}");
     assert!(at_first("subagent.finished") < at_first("tool.result"), "{of_turn:?}");
     let (began, ended) = (of_kind(&told, "subagent.started")[0], of_kind(&told, "subagent.finished")[0]);

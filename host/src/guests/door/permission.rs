@@ -39,7 +39,7 @@ pub(super) async fn ask(door: &Door, question: Question) -> Result<(), DoorError
         question,
         details,
     };
-    permissions.ask(asked, door.chain.time_left()).await
+    permissions.ask(&door.chain, asked).await
 }
 
 fn clean(door: &Door, question: Question) -> Question {

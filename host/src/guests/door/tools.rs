@@ -58,7 +58,7 @@ async fn one(door: &Door, call: ToolInvocation, time_left: Duration) -> Result<S
         return delegate.run(&chain, call.input).await;
     }
     let input = match (&chain.permissions, chain.tools.find(&call.name)) {
-        (Some(permissions), Some(tool)) => permissions.permit(tool, call.input, chain.time_left()).await?,
+        (Some(permissions), Some(tool)) => permissions.permit(&chain, tool, call.input).await?,
         _ => call.input,
     };
     // Boxed: a tool may call a tool.

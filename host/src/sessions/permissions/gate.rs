@@ -8,7 +8,7 @@ use super::{
 use crate::{
     app::App,
     grants::{Acting, GuestGrants},
-    guests::{Asked, Permissions},
+    guests::{Asked, Chain, Permissions},
     limits::{OUTPUT_DEPTH_MAX, PERMISSION_INPUT_BYTES_MAX, PERMISSION_TIME},
     sandbox::door::DoorError,
     sessions::{
@@ -65,10 +65,10 @@ impl Gate {
     /// Why not.
     pub async fn permit_call(
         &self,
+        chain: &Chain,
         name: &str,
         capabilities: impl FnOnce() -> Vec<String> + Send,
         input: String,
-        time_left: Duration,
     ) -> Result<String, DoorError> {
         // What is no object fits no pattern; the tool's own schema refuses it later.
         let read: Option<Map<String, Value>> = serde_json::from_str(&input).ok();
@@ -76,15 +76,15 @@ impl Gate {
         let judged = read.as_ref().map_or(input, |read| Value::Object(read.clone()).to_string());
         let read = read.unwrap_or_default();
         let subject = Subject { name: name.to_owned(), input: read };
-        self.decide(subject, capabilities, time_left).await.map(|()| judged)
+        self.decide(chain, subject, capabilities).await.map(|()| judged)
     }
 
     /// Whether this may be, as the rules say or whoever is asked.
     async fn decide(
         &self,
+        chain: &Chain,
         subject: Subject,
         capabilities: impl FnOnce() -> Vec<String> + Send,
-        time_left: Duration,
     ) -> Result<(), DoorError> {
         let Subject { name, input } = &subject;
         let policies = self.policies().await.map_err(unavailable)?;
@@ -94,7 +94,7 @@ impl Gate {
             Verdict::Deny => {
                 denied(format!("the rules of this session do not allow `{name}` with this input"))
             }
-            Verdict::Ask => match self.put(&subject, capabilities(), time_left).await.map_err(unavailable)? {
+            Verdict::Ask => match self.put(chain, &subject, capabilities()).await.map_err(unavailable)? {
                 Answer::Allowed => Ok(()),
                 Answer::Rejected(Some(why)) => denied(format!("`{name}` was not allowed: {why}")),
                 Answer::Rejected(None) => denied(format!("the user did not allow `{name}`")),
@@ -103,15 +103,12 @@ impl Gate {
     }
 
     /// Asks, and waits for the answer.
-    async fn put(
-        &self,
-        subject: &Subject,
-        capabilities: Vec<String>,
-        time_left: Duration,
-    ) -> sqlx::Result<Answer> {
+    async fn put(&self, chain: &Chain, subject: &Subject, capabilities: Vec<String>) -> sqlx::Result<Answer> {
+        // The call of the tool is told before it is asked about.
+        chain.settle().await;
         let now = self.app.now();
         // Some of its time is left to the agent, to say that nobody answered.
-        let wait = PERMISSION_TIME.min(time_left.mul_f32(0.9));
+        let wait = PERMISSION_TIME.min(chain.time_left().mul_f32(0.9));
         let asked = Pending {
             permission_id: self.app.new_id(),
             session_id: self.turn.session_id,
@@ -233,15 +230,15 @@ pub(super) fn is_cut(input: &Map<String, Value>) -> bool {
 
 #[async_trait]
 impl Permissions for Gate {
-    async fn permit(&self, tool: &Tool, input: String, time_left: Duration) -> Result<String, DoorError> {
+    async fn permit(&self, chain: &Chain, tool: &Tool, input: String) -> Result<String, DoorError> {
         let capabilities = || self.capabilities(tool);
-        self.permit_call(&tool.definition.name, capabilities, input, time_left).await
+        self.permit_call(chain, &tool.definition.name, capabilities, input).await
     }
 
-    async fn ask(&self, asked: Asked, time_left: Duration) -> Result<(), DoorError> {
+    async fn ask(&self, chain: &Chain, asked: Asked) -> Result<(), DoorError> {
         let name = question::name(&asked.plugin, &asked.question.action);
         let input = question::input(asked.question, asked.details);
-        self.decide(Subject { name, input }, || asked.capabilities, time_left).await
+        self.decide(chain, Subject { name, input }, || asked.capabilities).await
     }
 }
 

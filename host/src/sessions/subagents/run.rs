@@ -113,6 +113,8 @@ async fn begin(source: &Source, chain: &Chain, task: &Subtask) -> Result<Begun, 
     let agent = wishes::check(app, allowed, Some(&task.agent), task.model.as_deref()).await;
     let of_agent = agent.map_err(TaskError::Wish)?.and_then(|agent| agent.model);
     let model = task.model.clone().or(of_agent).unwrap_or_else(|| source.model.clone());
+    // The call of the tool is told before what comes of it.
+    chain.settle().await;
     let now = app.now();
     let (session_id, app_id, turn_id) = (app.new_id(), above.app_id, app.new_id());
     let (of, below) = ((session_id, app_id), Running { session_id, app_id, turn_id });

@@ -111,7 +111,7 @@ impl Delegate for Task {
     }
 
     async fn run(&self, chain: &Chain, input: String) -> Result<String, DoorError> {
-        let input = self.gate.permit_call(NAME, Vec::new, input, chain.time_left()).await?;
+        let input = self.gate.permit_call(chain, NAME, Vec::new, input).await?;
         let read: Input = serde_json::from_str(&input).map_err(|cause| {
             DoorError::Invalid(format!("the input does not fit the tool's schema: {cause}"))
         })?;

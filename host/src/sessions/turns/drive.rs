@@ -300,7 +300,7 @@ async fn answer(app: &App, begun: &Begun, live: &mut Live) -> Result<Answer, Tur
         let asking = summary(app, begun, &plan, &history);
         return tokio::time::timeout(time, asking).await.unwrap_or(Err(TurnError::TimedOut));
     }
-    let (emit, emitted) = mpsc::channel(EMITTED_WAITING_MAX);
+    let (emit, mut emitted) = mpsc::channel(EMITTED_WAITING_MAX);
     let source = Source {
         app: app.clone(),
         allowed: begun.allowed.clone(),
@@ -308,10 +308,10 @@ async fn answer(app: &App, begun: &Begun, live: &mut Live) -> Result<Answer, Tur
         model: format!("{}/{}", plan.provider, plan.model),
     };
     let chain = chain(&source, begun, &plan, emit).await.map_err(ChatError::from)?;
-    let handed_on = hand_on(&source, &begun.prompt.subtasks, &chain, live).await?;
+    let handed_on = hand_on(&source, &begun.prompt.subtasks, &chain, (&mut emitted, &mut *live)).await?;
     history.extend(handed_on.iter().cloned());
     let mut answer = match plan.agent {
-        Some(ref agent) => by_agent(app, &chain, emitted, live, agent, &source.model, history).await?,
+        Some(ref agent) => by_agent(app, &chain, (&mut emitted, live), agent, &source.model, history).await?,
         None => {
             let asking = by_model(app, begun, live, &plan, &chain, history);
             tokio::time::timeout(chain.time_left(), asking).await.unwrap_or(Err(TurnError::TimedOut))?
@@ -357,7 +357,7 @@ async fn hand_on(
     source: &Source,
     tasks: &[Subtask],
     chain: &Chain,
-    live: &mut Live,
+    (emitted, live): (&mut mpsc::Receiver<Emitted>, &mut Live),
 ) -> Result<Vec<Value>, TurnError> {
     if tasks.is_empty() {
         return Ok(vec![]);
@@ -383,6 +383,7 @@ async fn hand_on(
         tokio::select! {
             biased;
             () = live.due() => live.flush().await?,
+            Some(event) = emitted.recv() => hear(live, event).await?,
             results = &mut running => break results,
         }
     };
@@ -433,8 +434,7 @@ async fn plan(app: &App, begun: &Begun) -> Result<Plan, ChatError> {
 async fn by_agent(
     app: &App,
     chain: &Chain,
-    mut emitted: mpsc::Receiver<Emitted>,
-    live: &mut Live,
+    (emitted, live): (&mut mpsc::Receiver<Emitted>, &mut Live),
     agent: &Agent,
     model: &str,
     history: Vec<Value>,
@@ -452,12 +452,12 @@ async fn by_agent(
         tokio::select! {
             biased;
             () = live.due() => live.flush().await?,
-            Some(event) = emitted.recv() => hear(live, event),
+            Some(event) = emitted.recv() => hear(live, event).await?,
             ended = &mut running => break ended,
         }
     };
     while let Ok(event) = emitted.try_recv() {
-        hear(live, event);
+        hear(live, event).await?;
     }
     let ended = ended.map_err(ChatError::from)?;
     Ok(Answer {
@@ -504,13 +504,19 @@ async fn summary(app: &App, begun: &Begun, plan: &Plan, history: &[Value]) -> Re
     })
 }
 
-fn hear(live: &mut Live, event: Emitted) {
+async fn hear(live: &mut Live, event: Emitted) -> Result<(), LiveError> {
     match event {
         Emitted::Text(text) => live.text(&text),
         Emitted::Reasoning(text) => live.reasoning(&text),
         Emitted::Other { kind, event } => live.told(&kind, event),
         Emitted::File(change) => live.changed(&change),
+        Emitted::Settle(settled) => {
+            live.flush().await?;
+            // Nobody waits any more where it took too long.
+            let _ = settled.send(());
+        }
     }
+    Ok(())
 }
 
 /// Without an agent the model answers as it is.
