@@ -510,6 +510,7 @@ fn hear(live: &mut Live, event: Emitted) {
         Emitted::Reasoning(text) => live.reasoning(&text),
         Emitted::Other { kind, event } => live.told(&kind, event),
         Emitted::File(change) => live.changed(&change),
+        Emitted::Logged { name, lines, left_out } => live.logged(&name, &lines, left_out),
     }
 }
 
