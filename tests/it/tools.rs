@@ -5,6 +5,7 @@ use opg_tests::{
     app::{Client, TestApp},
     guests,
     site::Site,
+    upstream::ScriptedUpstream,
     wait::until,
 };
 use serde_json::{Value, json};
@@ -524,4 +525,29 @@ async fn of_the_runs_of_a_tool_the_newest_are_kept_and_of_a_flood_of_lines_the_f
     let left: i64 = app.sql(kept).await[0].parse().unwrap();
     assert_eq!(left, 1000);
     assert_eq!(app.sql("select count(*)::text from tool_runs where version = 1").await.len(), 1);
+}
+
+#[tokio::test]
+async fn m367_a_tool_is_the_same_to_a_model_to_a_client_and_to_mcp() {
+    let app = TestApp::local().await;
+    let upstream = ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    acme.install_tool("word-count", guests::WORD_COUNT).await;
+    // Nobody has reviewed what this one asks for.
+    assert_eq!(upload(&acme, "secret-thief", guests::SECRET_THIEF).await.status, 201);
+    assert_eq!(acme.chat("openai/scripted", "hello").await.status, 200);
+    let to_a_model = upstream.received()[0].body["tools"].clone();
+    let to_a_client = acme.get("/v1/tools").await;
+    assert_eq!(to_a_client.json(), json!({ "tools": to_a_model }), "ready to be put into a request");
+    assert!(to_a_client.text().contains("word-count") && !to_a_client.text().contains("secret-thief"));
+    let to_mcp = acme.get("/v1/tools?form=mcp").await.json();
+    let same: Vec<_> = to_a_model.as_array().unwrap().iter().map(|tool| {
+        let function = &tool["function"];
+        json!({ "name": function["name"], "description": function["description"], "inputSchema": function["parameters"] })
+    }).collect();
+    assert_eq!(to_mcp, json!({ "tools": same }));
+    assert_eq!(acme.get("/v1/tools?form=xml").await.status, 400);
+    assert_eq!(acme.with_scopes(&["chat:read"]).await.get("/v1/tools").await.status, 200);
+    assert_eq!(acme.with_scopes(&["usage:read"]).await.get("/v1/tools").await.status, 403);
+    assert_eq!(app.tenant("rival").await.get("/v1/tools").await.json(), json!({ "tools": [] }));
 }

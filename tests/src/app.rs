@@ -12,7 +12,9 @@ use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
     config::Config,
-    postgres::{DatabaseNames, EmbeddedConfig, Location, PostgresConfig},
+    postgres::{
+        self, DatabaseNames, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, PostgresConfig, Server,
+    },
     registry::{PluginKind, predefined::Shipped},
     sandbox::compiler::CompilerConfig,
     serve::{self, Running, Surroundings},
@@ -31,6 +33,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// Where a server for many tests is, if `opg-test-env` started one.
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
+/// The databases that those of tests begin as copies of, if `opg-test-env` made them: the control plane's name.
+pub const TEMPLATE: &str = "OPG_TEST_TEMPLATE";
 /// The operator's token in tests.
 pub const ADMIN_TOKEN: &str = "admin_secret";
 /// The key of a tenant's upstream.
@@ -118,7 +122,10 @@ impl TestApp {
         let mut config = Config::from_vars(vars).expect("the test configuration is right");
         config.rate_limit_per_minute = 1_000_000;
         change(&mut config);
-        let names = DatabaseNames { control: format!("opg_{unique}"), apps: format!("opg_{unique}_apps") };
+        let names = database_names(format!("opg_{unique}"));
+        if !setup.own_database && !setup.managed {
+            copy_template(&names).await;
+        }
         TestApp::open(config, names, dir, setup).await
     }
 
@@ -317,15 +324,47 @@ fn location(dir: &Path) -> Location {
     }
 }
 
+fn database_names(control: String) -> DatabaseNames {
+    DatabaseNames { apps: format!("{control}_apps"), control }
+}
+
+/// Makes migrated databases on the shared server for those of tests to begin as copies of. Without them each test
+/// migrates its own, as a first start does, which is most of what a short one takes.
+///
+/// # Panics
+/// Where they cannot be made.
+pub async fn make_template(url: &SecretString, control: &str) {
+    let location = Location::External { url: url.clone(), apps_url: None };
+    let databases = database_names(control.to_owned());
+    let server = Server::open(&PostgresConfig { location, databases }).await.expect("the server answers");
+    postgres::run(&MIGRATOR, &server.admin()).await.expect("the control plane's database is migrated");
+    postgres::run(&MIGRATOR_APPS, &server.apps_admin()).await.expect("the apps' database is migrated");
+}
+
+/// Makes the databases of a test as copies of the migrated ones, where there are any.
+async fn copy_template(names: &DatabaseNames) {
+    let (Ok(url), Ok(template)) = (std::env::var(DATABASE_URL), std::env::var(TEMPLATE)) else { return };
+    let template = database_names(template);
+    let mut admin = maintenance(&url).await;
+    for (name, of) in [(&names.control, &template.control), (&names.apps, &template.apps)] {
+        let made = format!("create database {name} template {of}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.expect("a database can be copied");
+    }
+}
+
+/// A connection to the shared server, to none of the databases of tests.
+async fn maintenance(url: &str) -> sqlx::PgConnection {
+    use sqlx::Connection;
+    let mut url = url::Url::parse(url).expect("the shared server has a URL");
+    url.set_path("postgres");
+    sqlx::PgConnection::connect(url.as_str()).await.expect("the shared server answers")
+}
+
 /// A login that may make databases and roles and nothing else, as a managed server gives out.
 async fn managed_login(superuser: &SecretString, names: &DatabaseNames) -> SecretString {
     use secrecy::ExposeSecret;
-    use sqlx::Connection;
     let mut url = url::Url::parse(superuser.expose_secret()).expect("the shared server has a URL");
-    let mut maintenance = url.clone();
-    maintenance.set_path("postgres");
-    let mut admin =
-        sqlx::PgConnection::connect(maintenance.as_str()).await.expect("the shared server answers");
+    let mut admin = maintenance(url.as_str()).await;
     let role = format!("managed_{}", names.control);
     let made = format!(
         "create role {role} login createdb createrole password 'managed';

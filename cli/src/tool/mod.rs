@@ -78,6 +78,8 @@ enum Lang {
     Python,
     /// A component, by `clang`.
     C,
+    /// An Extism plugin, by `go`.
+    Go,
 }
 
 /// How much to print.

@@ -109,6 +109,15 @@ const C_SDK: &[(&str, &str)] = &[
     ("include/stdlib.h", include_str!("../../templates/c/sdk/include/stdlib.h")),
     ("include/string.h", include_str!("../../templates/c/sdk/include/string.h")),
 ];
+const GO: &[(&str, &str)] = &[
+    ("go.mod", include_str!("../../templates/go/go.mod")),
+    ("{{module}}.go", include_str!("../../templates/go/tool.go")),
+    ("opg/opg.go", include_str!("../../templates/go/opg/opg.go")),
+    ("opg/host.go", include_str!("../../templates/go/opg/host.go")),
+    ("tests/greet.json", include_str!("../../templates/go/tests/greet.json")),
+    ("README.md", include_str!("../../templates/go/README.md")),
+    (".gitignore", include_str!("../../templates/go/gitignore")),
+];
 const PYTHON: &[(&str, &str)] = &[
     ("{{module}}.py", include_str!("../../templates/python/tool.py")),
     ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
@@ -169,6 +178,7 @@ fn files(lang: Lang, name: &str) -> Vec<(String, Vec<u8>)> {
         Lang::Js => JAVASCRIPT,
         Lang::Python => PYTHON,
         Lang::C => C,
+        Lang::Go => GO,
     };
     let mut files: Vec<_> =
         template.iter().map(|(path, text)| (fill(path), fill(text).into_bytes())).collect();
@@ -192,7 +202,7 @@ fn files(lang: Lang, name: &str) -> Vec<(String, Vec<u8>)> {
                 keep(format!(".opg/sdk/{path}"), content);
             }
         }
-        Lang::Ts | Lang::Js => {}
+        Lang::Ts | Lang::Js | Lang::Go => {}
     }
     files
 }

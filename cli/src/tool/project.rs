@@ -34,6 +34,15 @@ impl Project {
                 Wrong(format!("{} names no package; `opg tool new` shows how one looks", manifest.display()))
             })?;
             (Lang::Rust, name, manifest)
+        } else if let Ok(text) = fs::read_to_string(dir.join("go.mod")) {
+            let main = dir.join("go.mod");
+            let name = module_name(&text).ok_or_else(|| {
+                Wrong(format!(
+                    "{} names no module; `opg tool new --lang go` shows how one looks",
+                    main.display()
+                ))
+            })?;
+            (Lang::Go, name, main)
         } else if let Some(main) = only(dir, "py")? {
             (Lang::Python, stem(&main), main)
         } else if let Some(main) = only(dir, "ts")? {
@@ -44,7 +53,7 @@ impl Project {
             (Lang::C, stem(&main), main)
         } else {
             return Err(Wrong(format!(
-                "there is no tool in {}: no Cargo.toml, no .py, .ts, .js or .c file; `opg tool new NAME` makes one",
+                "there is no tool in {}: no Cargo.toml, no go.mod, no .py, .ts, .js or .c file; `opg tool new NAME` makes one",
                 dir.display()
             )));
         };
@@ -64,6 +73,14 @@ fn package_name(manifest: &str) -> Option<String> {
     let package = package.split("\n[").next()?;
     let line = package.lines().find(|line| line.trim_start().starts_with("name"))?;
     Some(line.split_once('=')?.1.trim().trim_matches('"').to_owned())
+}
+
+/// The last part of `module …`, where a module has its name; a version is none.
+fn module_name(go_mod: &str) -> Option<String> {
+    let line = go_mod.lines().find_map(|line| line.trim().strip_prefix("module "))?;
+    let is_version = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
+    let path = line.split("//").next()?.trim().trim_matches('"');
+    path.rsplit('/').find(|part| !is_version(part)).map(str::to_owned)
 }
 
 /// The only file of this kind.
@@ -107,6 +124,11 @@ mod tests {
             "[package]\nedition = \"2024\"\nname = \"my_tool\"\n[lib]\nname = \"x\"\n",
         )]);
         assert_eq!(rust.map(|p| (p.lang, p.name)), Ok((Lang::Rust, "my-tool".into())));
+        for module in ["my_tool", "example.com/tools/my-tool", "example.com/my-tool/v2 // newer"] {
+            let go =
+                found(&[("go.mod", &format!("module {module}\n\ngo 1.24\n")), ("a.go", ""), ("b.go", "")]);
+            assert_eq!(go.map(|p| (p.lang, p.name)), Ok((Lang::Go, "my-tool".into())));
+        }
         for (file, lang) in [
             ("my_tool.py", Lang::Python),
             ("my-tool.ts", Lang::Ts),

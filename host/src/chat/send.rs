@@ -408,7 +408,7 @@ impl Job {
             Emitted::Text(text) => self.say(Event::Text(text)).await,
             Emitted::Reasoning(text) => self.say(Event::Reasoning(text)).await,
             // A chat's client has no place for it.
-            Emitted::Other { .. } | Emitted::File(_) | Emitted::Settle(_) => Ok(()),
+            Emitted::Other { .. } | Emitted::File(_) | Emitted::Logged { .. } | Emitted::Settle(_) => Ok(()),
         }
     }
 

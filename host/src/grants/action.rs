@@ -100,6 +100,7 @@ actions! {
     ToolsWrite "tools.write" App [ToolsWrite];
     ToolsReview "tools.review" App [ToolsApprove];
     ToolsInvoke "tools.invoke" App [ToolsRun];
+    ToolsOffered "tools.offered" App [ChatRead, ToolsRead];
     AgentsRead "agents.read" App [AgentsRead];
     AgentsWrite "agents.write" App [AgentsWrite];
     AgentsReview "agents.review" App [ToolsApprove];

@@ -6,6 +6,7 @@ use crate::{
     guests::{
         Record,
         known::Known,
+        record::LogLine,
         standing::{Fallen, Standing},
     },
     limits::{
@@ -51,6 +52,15 @@ pub enum Emitted {
     },
     /// A file of the session that a guest changed; the host says so.
     File(Change),
+    /// What a guest logged in a run; the host says so.
+    Logged {
+        /// The tool, or the agent.
+        name: String,
+        /// The first lines.
+        lines: Vec<LogLine>,
+        /// How many there were besides.
+        left_out: usize,
+    },
     /// Wants to be told when all that came before it can be read by others.
     Settle(oneshot::Sender<()>),
 }
@@ -317,6 +327,17 @@ impl Chain {
     /// The last model call's failure, if it failed.
     pub fn take_failure(&self) -> Option<GatewayError> {
         lock(&self.tally.failure).take()
+    }
+
+    /// Tells whoever watches the session of this turn what a run of it logged.
+    pub async fn tell_logs(&self, name: &str, logs: &[LogLine]) {
+        if self.turn_id.is_none() || logs.is_empty() {
+            return;
+        }
+        let lines = LogLine::first(logs).to_vec();
+        let left_out = logs.len() - lines.len();
+        // Nobody needs to listen.
+        drop(self.emit(Emitted::Logged { name: name.to_owned(), lines, left_out }).await);
     }
 
     /// Streams a piece of the answer.

@@ -9,7 +9,7 @@
 use crate::{
     app::App,
     grants::{Acting, InApp, Reach, audit, audit::Outcome},
-    limits::REACHES_PER_RUN_MAX,
+    limits::{REACHES_PER_RUN_MAX, RUN_LOG_BYTES_MAX},
     registry::{PluginKind, PluginName},
     sandbox::door::LogLevel,
     tools::runs::{self, Failure, Run},
@@ -35,6 +35,18 @@ pub struct LogLine {
     pub level: LogLevel,
     /// What it says.
     pub message: String,
+}
+
+impl LogLine {
+    /// The first lines of a run: as many as are kept of it.
+    pub fn first(lines: &[LogLine]) -> &[LogLine] {
+        let mut bytes = 0;
+        let fits = |line: &&LogLine| {
+            bytes += line.message.len();
+            bytes <= RUN_LOG_BYTES_MAX
+        };
+        &lines[..lines.iter().take_while(fits).count()]
+    }
 }
 
 /// How often something was reached for.

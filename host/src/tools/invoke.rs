@@ -152,6 +152,7 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
         .map(|line| LogLine { message: chain.clean(&record, line.message, Scanner::clean_text), ..line })
         .collect();
     record.tell(&logs);
+    chain.tell_logs(&tool.definition.name, &logs).await;
     let left = Left { logs, spent: called.spent };
     let ended = match result {
         Ok(Ok(output)) => match output::check(&output) {

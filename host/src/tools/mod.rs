@@ -11,6 +11,7 @@
 //! calls it, or a text on some web page could repoint the app's web search.
 
 pub mod catalog;
+pub mod forms;
 pub mod invoke;
 pub mod output;
 pub mod routes;

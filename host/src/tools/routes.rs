@@ -1,7 +1,8 @@
-//! `POST /v1/tenant/tools/{name}/invoke`, `GET /v1/tenant/tools/{name}/invocations`
+//! `GET /v1/tools`, `POST /v1/tenant/tools/{name}/invoke`, `GET /v1/tenant/tools/{name}/invocations`
 
 use super::{
     catalog::{self, Catalog},
+    forms::{Form, Formed},
     invoke::{self, InvokeError, Left},
     runs, store,
 };
@@ -10,7 +11,7 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, GuestGrants, action::may},
     guests::{Chain, limits},
-    http::{Json, Page, Paged, Params, body},
+    http::{Json, Page, Paged, Params, Queried, body},
     limits::JSON_BYTES_MAX,
     registry::{self, PluginName},
     sandbox::Spent,
@@ -18,7 +19,7 @@ use crate::{
 };
 use axum::extract::{Request, State};
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -26,6 +27,33 @@ use std::sync::Arc;
 #[derive(Deserialize)]
 pub struct ToolPath {
     name: String,
+}
+
+/// In which form tools are wanted.
+#[derive(Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    form: Form,
+}
+
+/// Tools, as a request to a model and a result of MCP have them.
+#[derive(Serialize)]
+pub struct Definitions {
+    tools: Vec<Formed>,
+}
+
+/// Lists the tools that a chat of this app offers a model, as a client takes them to offer them itself (row M367).
+pub async fn list_definitions(
+    State(app): State<App>,
+    allowed: Allowed<may::ToolsOffered>,
+    Queried(wanted): Queried<Wanted>,
+) -> ApiResult<Json<Definitions>> {
+    let offered = catalog::known_offered(&app, &allowed).await?;
+    let formed = offered.definitions().into_iter().map(|tool| wanted.form.of(tool));
+    let tools = formed
+        .collect::<serde_json::Result<_>>()
+        .map_err(|cause| ApiError::internal("a schema that was checked is no JSON", cause))?;
+    Ok(Json(Definitions { tools }))
 }
 
 /// Runs a tool once: `{"input": {…}}` in, output, logs and cost out (row M221).

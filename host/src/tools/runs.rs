@@ -8,7 +8,7 @@ use crate::{
     app::App,
     grants::{Acting, InApp},
     guests::record::LogLine,
-    limits::{RUN_LOG_BYTES_MAX, RUNS_KEPT_PER_PLUGIN},
+    limits::RUNS_KEPT_PER_PLUGIN,
     tenants::TenantTx,
     usage::Status,
 };
@@ -46,19 +46,14 @@ pub struct Failure {
 
 /// Log lines, the first ones.
 pub(super) struct LogLines<'a> {
-    pub(super) kept: Vec<&'a LogLine>,
+    pub(super) kept: &'a [LogLine],
     pub(super) left_out: usize,
 }
 
 impl<'a> LogLines<'a> {
     /// The lines that fit into `RUN_LOG_BYTES_MAX`.
     fn first(logs: &'a [LogLine]) -> LogLines<'a> {
-        let mut bytes = 0;
-        let fits = |line: &&LogLine| {
-            bytes += line.message.len();
-            bytes <= RUN_LOG_BYTES_MAX
-        };
-        let kept: Vec<_> = logs.iter().take_while(fits).collect();
+        let kept = LogLine::first(logs);
         LogLines { left_out: logs.len() - kept.len(), kept }
     }
 }

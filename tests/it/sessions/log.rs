@@ -359,3 +359,27 @@ async fn m270_the_same_comes_over_a_websocket() {
     let nobody = tokio_tungstenite::connect_async(url).await.unwrap_err();
     assert!(nobody.to_string().contains("401"), "{nobody}");
 }
+
+#[tokio::test]
+async fn m330_m341_what_a_tool_logs_is_told_between_its_call_and_its_result() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("chatter", guests::CHATTER).await;
+    let id = new_session(&acme).await;
+    let told = turn(&acme, &id, said(r#"call chatter {"lines": 3}"#)).await;
+    let first = |kind: &str| kinds(&told).iter().position(|other| *other == kind).unwrap();
+    assert!(first("tool.call") < first("log") && first("log") < first("tool.result"), "{:?}", kinds(&told));
+    let logged = of_kind(&told, "log")[0];
+    assert_eq!((&logged["name"], &logged["left_out"]), (&json!("chatter"), &json!(0)));
+    assert_eq!(logged["lines"].as_array().unwrap().len(), 3, "{logged}");
+    assert!(logged["lines"][0]["level"].is_string() && logged["lines"][0]["message"].is_string(), "{logged}");
+    // Very much of it is cut, and what is left out is counted.
+    let told = turn(&acme, &id, said(r#"call chatter {"lines": 100, "line_bytes": 200}"#)).await;
+    let logged = of_kind(&told, "log")[0];
+    let shown = logged["lines"].as_array().unwrap().len() as u64;
+    assert!(shown < 100 && shown + logged["left_out"].as_u64().unwrap() == 100, "{shown}");
+    let timeline = acme.get(&at(&id, "timeline")).await.text();
+    assert!(timeline.contains("\"log\""), "{timeline}");
+    // One that says nothing tells nothing.
+    let told = turn(&acme, &id, said(r#"call chatter {"lines": 0}"#)).await;
+    assert_eq!(of_kind(&told, "log"), Vec::<&Value>::new());
+}

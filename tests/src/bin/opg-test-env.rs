@@ -1,11 +1,16 @@
-//! Starts one PostgreSQL for many tests, runs a command with its address in the
-//! environment, and stops it when the command ends.
+//! Starts one PostgreSQL for many tests, makes the databases there that those of
+//! the tests begin as copies of, runs a command with both in the environment, and
+//! stops the server when the command ends.
 //!
 //! `opg-test-env cargo nextest run`
 
 use opg_host::postgres::{Embedded, EmbeddedConfig};
+use opg_tests::app::{DATABASE_URL, TEMPLATE, make_template};
 use secrecy::ExposeSecret;
 use std::process::{Command, ExitCode};
+
+/// The name of the copied database.
+const TEMPLATE_NAME: &str = "opg_test_template";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -24,9 +29,11 @@ async fn main() -> ExitCode {
         }
     };
     let url = server.admin_url();
+    make_template(&url, TEMPLATE_NAME).await;
     let arguments: Vec<_> = command.collect();
     let status = tokio::task::spawn_blocking(move || {
-        Command::new(program).args(arguments).env(opg_tests::app::DATABASE_URL, url.expose_secret()).status()
+        let mut command = Command::new(program);
+        command.args(arguments).env(DATABASE_URL, url.expose_secret()).env(TEMPLATE, TEMPLATE_NAME).status()
     });
     let status = status.await;
     server.stop().await;

@@ -1,6 +1,7 @@
 //! `opg tool build`: from a project to what is uploaded. Each language has a file.
 
 mod c;
+mod go;
 mod python;
 mod rust;
 mod script;
@@ -101,6 +102,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Artifact> {
         Lang::Rust => rust::build(project),
         Lang::Python => python::build(project),
         Lang::C => c::build(project),
+        Lang::Go => go::build(project),
         Lang::Ts | Lang::Js => script::read(project),
     }
 }

@@ -67,6 +67,8 @@ pub enum Kind {
     SubagentFinished,
     /// A file of the workspace was changed.
     FileChanged,
+    /// What a tool logged in one run.
+    Log,
     /// What an agent told of itself, in a form of its own.
     AgentEvent,
 }
@@ -91,6 +93,7 @@ impl Kind {
         Kind::SubagentStarted,
         Kind::SubagentFinished,
         Kind::FileChanged,
+        Kind::Log,
         Kind::AgentEvent,
     ];
 
@@ -114,6 +117,7 @@ impl Kind {
             Kind::SubagentStarted => "subagent.started",
             Kind::SubagentFinished => "subagent.finished",
             Kind::FileChanged => "file.changed",
+            Kind::Log => "log",
             Kind::AgentEvent => "agent.event",
         }
     }

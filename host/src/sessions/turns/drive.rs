@@ -510,6 +510,7 @@ async fn hear(live: &mut Live, event: Emitted) -> Result<(), LiveError> {
         Emitted::Reasoning(text) => live.reasoning(&text),
         Emitted::Other { kind, event } => live.told(&kind, event),
         Emitted::File(change) => live.changed(&change),
+        Emitted::Logged { name, lines, left_out } => live.logged(&name, &lines, left_out),
         Emitted::Settle(settled) => {
             live.flush().await?;
             // Nobody waits any more where it took too long.

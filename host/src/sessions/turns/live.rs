@@ -7,6 +7,7 @@ use super::{Running, transcript::Steps};
 use crate::{
     app::App,
     grants::Acting,
+    guests::record::LogLine,
     limits::{
         SESSION_EVENT_BYTES_MAX, SESSION_EVENTS_PER_TURN_MAX, SESSION_LOG_BYTES_PER_TURN_MAX,
         WORKSPACE_CHANGES_TOLD_MAX,
@@ -135,6 +136,15 @@ impl Live {
         if self.changes < WORKSPACE_CHANGES_TOLD_MAX {
             self.changes += 1;
             self.push(Draft::new(Kind::FileChanged, Some(self.turn.turn_id), json!(change)));
+        }
+    }
+
+    /// What a tool logged in one run: as much of it as a log can bear.
+    pub(super) fn logged(&mut self, name: &str, lines: &[LogLine], left_out: usize) {
+        let data = json!({ "name": name, "lines": lines, "left_out": left_out });
+        self.bytes = self.bytes.saturating_add(data.to_string().len());
+        if self.written < SESSION_EVENTS_PER_TURN_MAX && self.bytes <= SESSION_LOG_BYTES_PER_TURN_MAX {
+            self.push(Draft::new(Kind::Log, Some(self.turn.turn_id), data));
         }
     }
 
