@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, ApiResult},
     grants::{Allowed, GuestGrants, action::may},
     guests::{Chain, limits},
-    http::{Json, Page, Paged, Params, Queried, body},
+    http::{Json, Page, Paged, Params, body, extract::Queried},
     limits::JSON_BYTES_MAX,
     registry::{self, PluginName},
     sandbox::Spent,

@@ -120,7 +120,7 @@ pub(super) fn ms(us: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::door::LogLevel;
+    use crate::{limits::RUN_LOG_BYTES_MAX, sandbox::door::LogLevel};
 
     #[test]
     fn of_many_lines_the_first_are_kept_and_the_others_counted() {
