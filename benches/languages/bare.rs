@@ -2,7 +2,7 @@
 
 use crate::process::private_dirty_kib;
 use wasmtime::Store;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable, ResourceType, types::ComponentItem};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 mod bindings {
@@ -31,12 +31,42 @@ impl WasiView for State {
     }
 }
 
+/// Our host's interfaces, whose functions are not called here. Those of WASI are the engine's, whatever version a tool
+/// was built for: `define_unknown_imports_as_traps` takes an older one for unknown.
+fn refuse_our_imports(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    linker: &mut Linker<State>,
+) -> wasmtime::Result<()> {
+    for (interface, item) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        if !interface.starts_with("opg:") {
+            continue;
+        }
+        let mut defined = linker.instance(interface)?;
+        for (name, item) in instance.exports(engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    defined.func_new_async(name, |_, _, _, _| {
+                        Box::new(async { Err(wasmtime::Error::msg("the engine alone offers nothing")) })
+                    })?;
+                }
+                ComponentItem::Resource(_) => {
+                    defined.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Bare {
     pub(crate) fn new(engine: &wasmtime::Engine, wasm: &[u8]) -> wasmtime::Result<Bare> {
         let component = Component::new(engine, wasm)?;
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        linker.define_unknown_imports_as_traps(&component)?;
+        refuse_our_imports(engine, &component, &mut linker)?;
         let pre = bindings::PluginPre::new(linker.instantiate_pre(&component)?)?;
         Ok(Bare { engine: engine.clone(), pre })
     }

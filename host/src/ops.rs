@@ -60,7 +60,7 @@ fn render(app: &App) -> String {
     let stats = app.sandbox.stats();
     app.metrics.gauge("opg_guest_calls_in_flight", stats.calls_in_flight as f64);
     app.metrics.gauge("opg_components_ready", stats.components_ready as f64);
-    app.metrics.gauge("opg_database_connections", f64::from(app.pools.app.size() + app.pools.service.size()));
+    app.metrics.gauge("opg_database_connections", f64::from(app.pools.size()));
     app.metrics.gauge("opg_apps_database_connections", app.database.connections() as f64);
     app.metrics.render()
 }

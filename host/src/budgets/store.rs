@@ -163,6 +163,7 @@ pub(super) async fn reserve(
             .bind(keys.iter().map(|key| key.period_start).collect::<Vec<_>>())
             .fetch_one(at.conn())
             .await?;
+    at.done();
     let Some(refused_by) = row.try_get::<Option<i32>, _>("refused_by")? else { return Ok(None) };
     Ok(Some(Refused {
         position: usize::try_from(refused_by - 1).unwrap_or_default(),

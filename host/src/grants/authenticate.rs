@@ -276,7 +276,9 @@ pub(crate) async fn caller(
 async fn look_up(app: &App, token: &str) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
     let hash = app.pepper.hash(token);
-    let found = store::find_by_hash(app.service_read().await?.conn(), &hash, now).await?;
+    let mut asking = app.service_read().await?;
+    let found = store::find_by_hash(asking.conn(), &hash, now).await?;
+    asking.done();
     let Some(row) = found else { return Ok(None) };
     if app.authenticator.last_used.is_new_use((row.credential_id, 0), now) {
         let mut tx = app.service_tx().await?;
@@ -309,13 +311,14 @@ fn of_row(row: FoundCredential) -> Option<Caller> {
 
 async fn look_up_person(app: &App, token: &str, named: Option<&str>) -> sqlx::Result<Option<Caller>> {
     let now = app.now();
-    let mut connection = app.service_read().await?;
-    let Some(row) = store::find_person(connection.conn(), &app.pepper.hash(token), now).await? else {
+    let mut asking = app.service_read().await?;
+    let Some(row) = store::find_person(asking.conn(), &app.pepper.hash(token), now).await? else {
+        asking.done();
         return Ok(None);
     };
     let credential_id = row.credential_id;
-    let found = of_person(connection.conn(), row, named).await?;
-    drop(connection);
+    let found = of_person(asking.conn(), row, named).await?;
+    asking.done();
     if found.is_some() && app.authenticator.last_used.is_new_use((credential_id, 0), now) {
         let mut tx = app.service_tx().await?;
         store::touch(&mut tx, credential_id, now).await?;

@@ -21,6 +21,7 @@ mod migrate;
 mod pools;
 mod process;
 mod server;
+mod statements;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -31,6 +32,7 @@ pub use layout::LayoutError;
 pub use migrate::{MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, check, run};
 pub use pools::{PoolError, Pools};
 pub use server::{DatabaseNames, Location, OpenError, PostgresConfig, Server};
+pub(crate) use statements::Statement;
 pub(crate) use verifier::scram_verifier;
 
 /// The oldest major version we run on: `security_invoker` views and the public-schema rights of 15.

@@ -1,4 +1,5 @@
-//! The two pools of the control plane, one per role. Open them after migrating: the migrations make the roles.
+//! The connections of the control plane, for each of two roles: a pool for transactions, and those for single statements.
+//! Open them after migrating: the migrations make the roles.
 //!
 //! Deliberately absent: pools for the apps' own SQL. Each app has a login there; see `db_proxy`.
 
@@ -7,25 +8,32 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 
-use super::server::{Server, close, code, describe, quote};
+use super::{
+    server::{Server, close, code, describe, quote},
+    statements::Statements,
+};
 
 /// Tenants' transactions; row-level security applies.
 const APP_ROLE: &str = "opg_app";
 /// Credential look-up, envelopes and the platform's own work.
 const SERVICE_ROLE: &str = "opg_service";
 /// Transactions are short and never wait for a guest or a model: few connections serve many callers.
-const APP_CONNECTIONS_MAX: u32 = 20;
+const APP_CONNECTIONS_MAX: u32 = 14;
 /// One of them listens, for good.
-const SERVICE_CONNECTIONS_MAX: u32 = 11;
+const SERVICE_CONNECTIONS_MAX: u32 = 7;
+/// Single statements are shorter still.
+const APP_STATEMENTS_MAX: u32 = 6;
+/// The same: nearly all look up a credential.
+const SERVICE_STATEMENTS_MAX: u32 = 4;
 /// A caller that cannot get a connection by then is better off with a 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection proved that it lives as it came back. One that waited for less than this is not asked again: of the
 /// round trips of a short transaction that would be one in three.
-const TRUSTED_WITHOUT_PING: Duration = Duration::from_secs(1);
+pub(super) const TRUSTED_WITHOUT_PING: Duration = Duration::from_secs(1);
 /// Long enough to be reused, short enough that a quiet server gives its memory back.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Backends grow with what they have cached; a new one starts small.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(1800);
+pub(super) const CONNECTION_LIFETIME: Duration = Duration::from_secs(1800);
 /// No statement of the control plane should take a second; this stops the one that went wrong.
 const STATEMENT_TIMEOUT_MS: u32 = 30_000;
 /// Waiting longer for a lock means a deadlock of our own making or a migration under way.
@@ -40,6 +48,10 @@ pub struct Pools {
     pub app: PgPool,
     /// Every connection has done `SET ROLE opg_service`.
     pub service: PgPool,
+    /// As [`Pools::app`], for single statements.
+    pub(crate) app_statements: Statements,
+    /// As [`Pools::service`], for single statements.
+    pub(crate) service_statements: Statements,
 }
 
 impl Pools {
@@ -48,7 +60,15 @@ impl Pools {
         Ok(Self {
             app: open(server.admin(), APP_ROLE, APP_CONNECTIONS_MAX).await?,
             service: open(server.admin(), SERVICE_ROLE, SERVICE_CONNECTIONS_MAX).await?,
+            app_statements: Statements::new(server.admin(), APP_ROLE, APP_STATEMENTS_MAX),
+            service_statements: Statements::new(server.admin(), SERVICE_ROLE, SERVICE_STATEMENTS_MAX),
         })
+    }
+
+    /// How many connections are open.
+    pub(crate) fn size(&self) -> u32 {
+        let statements = self.app_statements.size() + self.service_statements.size();
+        self.app.size() + self.service.size() + statements
     }
 
     /// A connection that hears `NOTIFY`. It is taken from the service's pool for good.
@@ -58,6 +78,8 @@ impl Pools {
 
     /// Waits for what is running, then closes; before [`Server::stop`].
     pub async fn close(&self) {
+        self.app_statements.close();
+        self.service_statements.close();
         self.app.close().await;
         self.service.close().await;
     }
@@ -69,6 +91,7 @@ impl std::fmt::Debug for Pools {
         f.debug_struct("Pools")
             .field("app_connections", &self.app.size())
             .field("service_connections", &self.service.size())
+            .field("statements", &(self.app_statements.size() + self.service_statements.size()))
             .finish()
     }
 }
@@ -123,7 +146,7 @@ async fn prove(options: &PgConnectOptions, role: &'static str) -> Result<(), Poo
     result.map_err(failed)
 }
 
-async fn set_up(connection: &mut PgConnection, role: &str) -> sqlx::Result<()> {
+pub(super) async fn set_up(connection: &mut PgConnection, role: &str) -> sqlx::Result<()> {
     let statements = format!(
         "set statement_timeout = {STATEMENT_TIMEOUT_MS}; set lock_timeout = {LOCK_TIMEOUT_MS}; \
          set idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; set role {}",

@@ -392,6 +392,38 @@ const ROLES: &str = "create role opg_app nologin; create role opg_service nologi
     grant select, insert on things to opg_service;";
 
 #[tokio::test]
+async fn a_connection_for_statements_comes_back_when_its_statement_was_read_and_else_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::open(&here(dir.path())).await.unwrap();
+    run(&Migrator::with_migrations(vec![migration(1, ROLES)]), &server.admin()).await.unwrap();
+    let pools = Pools::open(&server).await.unwrap();
+    let who = async |one: &mut Statement| {
+        let who = "select current_user::text, pg_backend_pid()";
+        sqlx::query_as::<_, (String, i32)>(who).fetch_one(one.conn()).await.unwrap()
+    };
+    let mut one = pools.app_statements.take().await.unwrap();
+    let first = who(&mut one).await;
+    assert_eq!(first.0, "opg_app");
+    one.done();
+    let mut again = pools.app_statements.take().await.unwrap();
+    assert_eq!(who(&mut again).await, first, "the same one");
+    let mut beside = pools.app_statements.take().await.unwrap();
+    assert_ne!(who(&mut beside).await, first);
+    assert_eq!(pools.app_statements.size(), 2);
+    beside.done();
+    // Nobody said that it was read to its end.
+    drop(again);
+    assert_eq!(pools.app_statements.size(), 1);
+    let mut third = pools.app_statements.take().await.unwrap();
+    assert_ne!(who(&mut third).await, first);
+    assert_eq!(who(&mut pools.service_statements.take().await.unwrap()).await.0, "opg_service");
+    third.done();
+    pools.close().await;
+    assert_eq!(pools.size(), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_is_opened_migrated_and_its_pools_act_as_their_roles() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::open(&here(dir.path())).await.unwrap();
@@ -416,6 +448,7 @@ async fn a_server_is_opened_migrated_and_its_pools_act_as_their_roles() {
     assert!(sqlx::query(insert).execute(&pools.app).await.is_err());
     sqlx::query(insert).execute(&pools.service).await.unwrap();
     pools.close().await;
+    assert!(pools.app_statements.take().await.is_err(), "none is given out after the end");
 
     let password = std::fs::read_to_string(dir.path().join("postgres/superuser.password")).unwrap();
     assert!(!format!("{server:?} {pools:?}").contains(&password));

@@ -311,8 +311,10 @@ async fn find_envelope(
     user_id: Option<Uuid>,
     provider: &str,
 ) -> sqlx::Result<Option<ProviderEnvelope>> {
-    let mut connection = app.service_read().await?;
-    store::find_provider_envelope(connection.conn(), app_id, user_id, provider).await
+    let mut asking = app.service_read().await?;
+    let found = store::find_provider_envelope(asking.conn(), app_id, user_id, provider).await?;
+    asking.done();
+    Ok(found)
 }
 
 fn open_found(

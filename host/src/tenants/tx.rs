@@ -10,8 +10,9 @@
 use crate::{
     app::App,
     grants::{AsMyself, InApp},
+    postgres::Statement,
 };
-use sqlx::{PgConnection, Postgres, Transaction, pool::PoolConnection};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 /// A transaction that sees the rows of one app.
 pub struct TenantTx(Transaction<'static, Postgres>);
@@ -24,11 +25,11 @@ pub(crate) struct ServiceTx(Transaction<'static, Postgres>);
 
 /// A connection for a single statement in one app, without the round trips of a beginning and an end: a function that
 /// begins by saying which app, with `set_config('opg.app_id', …, true)`. Until then it sees no rows.
-pub(crate) struct TenantStatement(PoolConnection<Postgres>);
+pub(crate) struct TenantStatement(Statement);
 
 /// A connection of the platform's own for a single statement that reads: without the round trips of a beginning and
 /// an end, on the way of every request.
-pub(crate) struct ServiceRead(PoolConnection<Postgres>);
+pub(crate) struct ServiceRead(Statement);
 
 impl App {
     /// Opens a transaction in the app of `proof`.
@@ -64,8 +65,7 @@ impl App {
     /// # Errors
     /// The database's.
     pub(crate) async fn tenant_statement(&self) -> sqlx::Result<TenantStatement> {
-        #[expect(clippy::disallowed_methods, reason = "this is where tenants' connections come from")]
-        self.pools.app.acquire().await.map(TenantStatement)
+        self.pools.app_statements.take().await.map(TenantStatement)
     }
 
     /// Takes a connection of the platform's own for one statement that reads.
@@ -73,8 +73,7 @@ impl App {
     /// # Errors
     /// The database's.
     pub(crate) async fn service_read(&self) -> sqlx::Result<ServiceRead> {
-        #[expect(clippy::disallowed_methods, reason = "this is where service connections come from")]
-        self.pools.service.acquire().await.map(ServiceRead)
+        self.pools.service_statements.take().await.map(ServiceRead)
     }
 }
 
@@ -111,14 +110,24 @@ impl PersonTx {
 impl TenantStatement {
     /// The connection, for a `store`.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        &mut self.0
+        self.0.conn()
+    }
+
+    /// The statement was read to its end; without this the connection is closed.
+    pub(crate) fn done(self) {
+        self.0.done();
     }
 }
 
 impl ServiceRead {
     /// The connection, for a `store`.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        &mut self.0
+        self.0.conn()
+    }
+
+    /// The statement was read to its end; without this the connection is closed.
+    pub(crate) fn done(self) {
+        self.0.done();
     }
 }
 

@@ -45,7 +45,9 @@ pub(super) async fn record(
     [day, month, total]: [DateTime<Utc>; 3],
 ) -> sqlx::Result<bool> {
     let query = bound(RECORD, new).bind(hold_id).bind(day).bind(month).bind(total);
-    query.fetch_one(at.conn()).await?.try_get(0)
+    let row = query.fetch_one(at.conn()).await?;
+    at.done();
+    row.try_get(0)
 }
 
 /// Both statements begin with the same, in the same order.
