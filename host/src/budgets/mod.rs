@@ -17,7 +17,7 @@ mod set;
 mod store;
 pub mod sweep;
 
-pub(crate) use bound::Bounded;
+pub(crate) use bound::{Bounded, Speech};
 pub use hold::HoldError;
 pub(crate) use hold::{Hold, Spender, hold, settle, terms};
 

@@ -9,12 +9,11 @@ use super::{
     Usage,
     route::{self, AnswerOf, Route},
     span::{self, CallSpan},
-    speech::SpeechRequest,
-    upstream::Fetched,
+    speech::{SpeechRequest, Spoken},
 };
 use crate::{
     app::App,
-    budgets::{self, Bounded, Hold, HoldError, Spender},
+    budgets::{self, Bounded, Hold, HoldError, Speech, Spender},
     grants::{Acting, InApp},
     usage::{self, Status, Use, What},
 };
@@ -177,15 +176,17 @@ pub async fn speak(
     origin: Origin,
 ) -> Result<Sound, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let speech = Speech { request, in_tokens: route.speaks_in_tokens() };
+    let mut record = Record::start(app, proof, (provider, model), origin, &speech, route.paid_by).await?;
     record.span = span::call(app, proof, "generate_content", provider, model);
     route.trace = record.span.context();
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { provider.speak(model, request).await });
     match asked.await {
-        Ok((fetched, source)) => {
+        Ok((spoken, source)) => {
+            record.usage = spoken.usage;
             record.units = Some((Unit::Characters, request.characters()));
-            Ok(Sound { fetched, source, record })
+            Ok(Sound { spoken, source, record })
         }
         Err(error) => {
             record.span.failed(&error);
@@ -285,16 +286,21 @@ impl Metered {
 
 /// A sound on its way, with what will be written down of it.
 pub struct Sound {
-    fetched: Fetched,
+    spoken: Spoken,
     /// Where it comes from, where that is counted.
     source: Option<AnswerOf>,
     record: Record,
 }
 
 impl Sound {
+    /// What it is called in an answer.
+    pub fn media_type(&self) -> &'static str {
+        self.spoken.media_type
+    }
+
     /// The next piece; none after the last, when the use is written down.
     pub async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
-        let next = self.fetched.bytes.next().await;
+        let next = self.spoken.bytes.next().await;
         match &next {
             Some(Ok(_)) => {}
             Some(Err(error)) => {

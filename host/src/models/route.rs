@@ -6,11 +6,12 @@
 //! one where one limits us, failed or is not there, and nothing of an answer was handed on; never after.
 
 use super::{
-    Provider, Upstream, UpstreamError, UpstreamErrorKind,
+    Kind, Provider, Upstream, UpstreamError, UpstreamErrorKind,
     demo::{self, Demo},
     gateway::GatewayError,
     mock::{self, Mock},
     providers,
+    speech::InTokens,
     upstream::HEAD_TIMEOUT_MS,
 };
 use crate::{
@@ -190,6 +191,20 @@ impl Route {
             attempts: 0,
             last: None,
             rests_s: None,
+        }
+    }
+
+    /// Whether those that may be asked say what speaking took in tokens.
+    pub(crate) fn speaks_in_tokens(&self) -> InTokens {
+        let is_google = |hop: &Hop| match hop {
+            Hop::Ready(Provider::Upstream(upstream)) => upstream.kind() == Kind::Google,
+            Hop::Ready(_) => false,
+            Hop::Source(planned) => planned.source.speaks() == Kind::Google,
+        };
+        match self.hops.as_slice() {
+            hops if hops.iter().all(is_google) => InTokens::Always,
+            hops if hops.iter().any(is_google) => InTokens::Sometimes,
+            _ => InTokens::Never,
         }
     }
 

@@ -80,7 +80,7 @@ impl SourceEnvelope {
     }
 
     /// The dialect it speaks.
-    pub(super) fn speaks(&self) -> Kind {
+    pub(crate) fn speaks(&self) -> Kind {
         Kind::parse(&self.kind).unwrap_or_default()
     }
 
