@@ -77,6 +77,8 @@ struct Record {
     provider: String,
     model: String,
     price: Option<Price>,
+    /// Milli-points a dollar of it is, where it costs points.
+    points_rate: Option<u64>,
     paid_by: Option<PaidBy>,
     attempts: u16,
     started: Instant,
@@ -237,8 +239,13 @@ where
         match ask(provider).await {
             Ok(answer) => return Ok((answer, attempt.answered())),
             Err(error) => {
-                record.lost = record.lost.and(&error.used.as_deref().copied().unwrap_or_default());
+                let used = error.used.as_deref().copied().unwrap_or_default();
+                record.lost = record.lost.and(&used);
                 route.failed(attempt, error)?;
+                // What is held is enough for one; what this one used has to be held besides.
+                if !record.hold_more(&used).await {
+                    return Err(route.give_up());
+                }
             }
         }
     }
@@ -327,7 +334,7 @@ impl Record {
     ) -> Result<Record, HoldError> {
         let terms = budgets::terms(app, proof, provider, model).await?;
         let spender = Spender::of(proof, origin.end_user.as_deref());
-        let hold = budgets::hold(app, proof, &terms, &spender, (provider, model), request).await?;
+        let hold = budgets::hold(app, proof, &terms, (&spender, paid_by), (provider, model), request).await?;
         Ok(Record {
             app: app.clone(),
             acting: Acting::of(proof),
@@ -335,6 +342,7 @@ impl Record {
             provider: provider.to_owned(),
             model: model.to_owned(),
             price: terms.priced.as_ref().map(|priced| priced.price),
+            points_rate: terms.points_rate(paid_by),
             paid_by,
             attempts: 0,
             started: Instant::now(),
@@ -345,6 +353,15 @@ impl Record {
             span: CallSpan::none(),
             hold,
         })
+    }
+
+    /// Holds what was used in vain, on top of what is held for the next attempt; whether there was room for it.
+    async fn hold_more(&mut self, used: &Usage) -> bool {
+        let cost = self.price.map_or(0, |price| price.cost_micro_usd(used));
+        let Some(hold) = self.hold.take_if(|_| cost > 0) else { return true };
+        let (hold, taken) = hold.more(cost).await;
+        self.hold = hold;
+        taken.inspect_err(|cause| tracing::info!(%cause, "no other source is asked")).is_ok()
     }
 
     /// Writes the use down and waits for it. Once begun it is carried through,
@@ -373,6 +390,7 @@ impl Record {
                 usage: self.usage.and(&self.lost),
                 units: self.units,
                 price: self.price,
+                points_rate: self.points_rate,
                 attempts: self.attempts,
                 paid_by: self.paid_by,
             },

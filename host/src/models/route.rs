@@ -223,7 +223,7 @@ impl Route {
             self.attempts += 1;
             return Ok((provider, Attempt { asked }));
         }
-        Err(self.last.take().unwrap_or_else(|| nobody_answers(self.rests_s)))
+        Err(self.give_up())
     }
 
     /// Whether another place may be asked after this failure.
@@ -245,6 +245,11 @@ impl Route {
         }
         self.last = Some(error);
         Ok(())
+    }
+
+    /// Why the last place did not answer, where no other may be asked.
+    pub(crate) fn give_up(&mut self) -> UpstreamError {
+        self.last.take().unwrap_or_else(|| nobody_answers(self.rests_s))
     }
 
     fn open(&mut self, hop: Hop) -> Option<(Provider, Option<Asked>)> {
