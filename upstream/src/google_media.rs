@@ -2,7 +2,6 @@
 //! script that is an error, a stall or raw JSON is obeyed.
 
 use super::{Shared, Step, Watch, google, media};
-use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};

@@ -197,8 +197,9 @@ mod tests {
                 unit_micro_usd_per_million: None,
             },
             output_tokens_max,
+            points_rate: None,
         };
-        let request = |more: serde_json::Value| {
+        let request = |more: Value| {
             let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "12345678" }] });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             ChatRequest::from_value(body).unwrap()
@@ -226,6 +227,7 @@ mod tests {
                 unit_micro_usd_per_million: unit,
             },
             output_tokens_max: None,
+            points_rate: None,
         };
         let image = ImageRequest::from_value(json!({ "model": "m", "prompt": "x", "n": 3 })).unwrap();
         assert_eq!(image.cost_at_most(&priced(Some(40_000_000_000), 0)), Some(120_000));

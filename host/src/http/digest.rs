@@ -12,7 +12,7 @@ const HEADERS: [&str; 3] = ["repr-digest", "content-digest", "digest"];
 
 /// What a client says the body's digests are.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Digests(Vec<(Algorithm, Vec<u8>)>);
+pub(crate) struct Digests(Vec<(Algorithm, Vec<u8>)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
@@ -42,7 +42,7 @@ impl Digests {
     ///
     /// # Errors
     /// 400 where a digest of an algorithm we know cannot be read.
-    pub fn of(headers: &HeaderMap) -> ApiResult<Digests> {
+    pub(crate) fn of(headers: &HeaderMap) -> ApiResult<Digests> {
         let mut digests = vec![];
         for value in HEADERS.iter().flat_map(|name| headers.get_all(*name)) {
             for member in value.to_str().map_err(|_| unreadable())?.split(',') {
@@ -62,7 +62,7 @@ impl Digests {
     ///
     /// # Errors
     /// 422 where one of the digests is of other bytes.
-    pub fn check(&self, bytes: &[u8]) -> ApiResult<()> {
+    pub(crate) fn check(&self, bytes: &[u8]) -> ApiResult<()> {
         if self.0.iter().all(|(algorithm, digest)| algorithm.of(bytes) == *digest) {
             return Ok(());
         }
