@@ -51,6 +51,9 @@ pub async fn run(app: App) {
                 if let Err(cause) = budgets::sweep::expired(&app).await {
                     tracing::error!(%cause, "what dead processes held against budgets could not be let go");
                 }
+                if let Err(cause) = budgets::sweep::past(&app).await {
+                    tracing::error!(%cause, "what was counted in times that are over could not be removed");
+                }
                 if let Err(cause) = people::sweep::all(&app).await {
                     tracing::error!(%cause, "what ended of people's sign-ins could not be removed");
                 }

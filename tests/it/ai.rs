@@ -5,7 +5,7 @@ use opg_host::{ai::files, app::Clock, tasks};
 use opg_tests::{
     app::{Answer, Client, TestApp, UPSTREAM_KEY, logs, send},
     guests,
-    upstream::{Received, ScriptedUpstream, Step, media},
+    upstream::{Received, ScriptedUpstream, Step, google_media, media},
     wait::until,
 };
 use serde_json::{Value, json};
@@ -573,6 +573,211 @@ async fn m107_speech_comes_as_it_is_made_and_its_characters_are_written_down() {
     assert_eq!(wrong(&scene.speak(json!({})).await).1, "provider_bad_reply");
 }
 
+const GOOGLES_PAINTER: &str = "google/gemini-3.1-flash-image";
+
+#[tokio::test]
+async fn m106_googles_models_draw_each_picture_in_a_request_of_its_own_and_their_tokens_are_paid() {
+    let scene = Scene::start().await;
+    scene
+        .price(
+            GOOGLES_PAINTER,
+            json!({ "input_micro_usd_per_mtok": 1_000_000, "output_micro_usd_per_mtok": 60_000_000 }),
+        )
+        .await;
+    let drawn = scene
+        .draw(json!({ "model": GOOGLES_PAINTER, "n": 2, "size": "16:9", "user": "ann",
+            "google": { "generationConfig": { "seed": 7 } } }))
+        .await;
+    assert_eq!(drawn.status, 200, "{}", drawn.text());
+    let pixel = STANDARD.decode(media::PIXEL_BASE64).unwrap();
+    let data = drawn.json()["data"].as_array().unwrap().clone();
+    assert_eq!(data.len(), 2);
+    for item in &data {
+        let picture = scene.acme.get(item["url"].as_str().unwrap()).await;
+        assert_eq!(picture.header("content-type"), "image/png");
+        assert_eq!(picture.body, pixel);
+    }
+    let (read, written) = google_media::PICTURE_TOKENS;
+    assert_eq!(drawn.json()["usage"]["output_tokens"], 2 * written);
+    let asked = scene.upstream.received();
+    assert_eq!(asked.len(), 2, "Google makes one at a time");
+    for asked in asked {
+        assert_eq!(asked.path, "/v1beta/models/gemini-3.1-flash-image:generateContent", "no key in it");
+        assert_eq!(asked.headers["x-goog-api-key"], UPSTREAM_KEY);
+        assert_eq!(
+            asked.body,
+            json!({ "contents": [{ "role": "user", "parts": [{ "text": "a cat" }] }], "generationConfig": {
+                "responseModalities": ["IMAGE"], "imageConfig": { "aspectRatio": "16:9" }, "seed": 7 } })
+        );
+    }
+    let used = scene.last_use().await;
+    assert_eq!(
+        [
+            &used["kind"],
+            &used["units"],
+            &used["end_user"],
+            &used["prompt_tokens"],
+            &used["completion_tokens"]
+        ],
+        [&json!("images"), &json!(2), &json!("ann"), &json!(2 * read), &json!(2 * written)]
+    );
+    assert_eq!(used["cost_micro_usd"], 2 * (read + 60 * written));
+    let inline = scene.draw(json!({ "model": GOOGLES_PAINTER, "response_format": "b64_json" })).await;
+    assert_eq!(inline.json()["data"][0]["b64_json"], media::PIXEL_BASE64);
+    let later = scene.draw_later(json!({ "model": GOOGLES_PAINTER })).await;
+    let done = ended(&scene.acme, &later.json()).await;
+    assert!(done["result"]["data"][0]["url"].is_string(), "{done}");
+}
+
+#[tokio::test]
+async fn m106_what_google_has_no_word_for_is_refused_and_what_goes_wrong_there_has_its_status() {
+    let scene = Scene::start().await;
+    let draw = async |more: Value| scene.draw(with(json!({ "model": GOOGLES_PAINTER }), more)).await;
+    for (more, param) in [
+        (json!({ "quality": "high" }), "quality"),
+        (json!({ "size": "1536x1024" }), "size"),
+        (json!({ "n": 5 }), "n"),
+    ] {
+        let refused = draw(more.clone()).await;
+        assert_eq!((refused.status, wrong(&refused).2), (400, json!(param)), "{more}: {}", refused.text());
+    }
+    assert!(scene.upstream.received().is_empty(), "nobody was asked");
+    let unknown = draw(json!({ "size": "7:3" })).await;
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("must be one of 1:1"), "Google says which there are: {}", unknown.text());
+    assert_eq!(draw(json!({ "mask": "x" })).await.status, 400, "what is not known is Google's to refuse");
+
+    let usage = json!({ "promptTokenCount": 3, "candidatesTokenCount": 4, "totalTokenCount": 7 });
+    for (raw, status, code) in [
+        (json!({ "candidates": [{ "finishReason": "IMAGE_SAFETY" }] }), 400, "content_policy_violation"),
+        (json!({ "promptFeedback": { "blockReason": "SAFETY" } }), 400, "content_policy_violation"),
+        (json!({ "candidates": [{ "finishReason": "NO_IMAGE" }] }), 502, "provider_bad_reply"),
+        (
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "no" }] }, "finishReason": "STOP" }] }),
+            502,
+            "provider_bad_reply",
+        ),
+    ] {
+        let raw = with(raw, json!({ "usageMetadata": usage }));
+        scene.upstream.script(vec![Step::Raw(raw.to_string())]);
+        let failed = draw(json!({})).await;
+        assert_eq!((failed.status, &wrong(&failed).1), (status, &json!(code)), "{raw}: {}", failed.text());
+        let used = scene.last_use().await;
+        assert_eq!(
+            [&used["status"], &used["units"], &used["prompt_tokens"], &used["completion_tokens"]],
+            [&json!("failed"), &json!(0), &json!(3), &json!(4)],
+            "it was paid for"
+        );
+    }
+    for (theirs, ours, code) in [
+        (403, 502, "provider_credentials"),
+        (404, 404, "not_found"),
+        (429, 429, "rate_limit_exceeded"),
+        (500, 502, "provider_error"),
+    ] {
+        scene.upstream.script(vec![Step::error(theirs, &format!("no, said {UPSTREAM_KEY}"))]);
+        let failed = draw(json!({})).await;
+        assert_eq!((failed.status, &wrong(&failed).1), (ours, &json!(code)), "{}", failed.text());
+        assert!(!failed.text().contains(UPSTREAM_KEY));
+    }
+    // One of two fails: none is given, and the other is charged for.
+    scene.upstream.script(vec![Step::error(400, "not this one")]);
+    assert_eq!(draw(json!({ "n": 2 })).await.status, 400);
+    let (read, written) = google_media::PICTURE_TOKENS;
+    let used = scene.last_use().await;
+    assert_eq!(
+        [&used["status"], &used["units"], &used["prompt_tokens"], &used["completion_tokens"]],
+        [&json!("failed"), &json!(0), &json!(read), &json!(written)]
+    );
+    assert_eq!(scene.app.sql("select count(*)::text from ai_files").await, ["0"]);
+}
+
+#[tokio::test]
+async fn m106_whoever_hangs_up_on_googles_picture_lets_google_go() {
+    let scene = Scene::start().await;
+    scene.upstream.script(vec![Step::Stall]);
+    let body = json!({ "model": GOOGLES_PAINTER, "prompt": "a cat" });
+    let asking = scene.acme.request("POST", "/v1/ai/image").json(&body).send();
+    assert!(tokio::time::timeout(Duration::from_millis(300), asking).await.is_err());
+    scene.upstream.wait_until(|received| received[0].hung_up).await;
+    until("it is in the ledger", async || !scene.acme.uses().await.is_empty()).await;
+    assert_eq!(scene.last_use().await["status"], "canceled");
+}
+
+#[tokio::test]
+async fn m107_googles_models_speak_as_wav_or_pcm_and_their_tokens_are_held_and_paid() {
+    let scene = Scene::start().await;
+    let samples = STANDARD.decode(google_media::SAMPLES_BASE64).unwrap();
+    let file = STANDARD.decode(google_media::WAV_BASE64).unwrap();
+    // The newer ones answer with a file, the older with samples: whoever asks cannot tell.
+    for model in ["google/gemini-3.8-flash-tts", "google/gemini-3.1-flash-tts-preview"] {
+        let speak =
+            async |more: Value| scene.speak(with(json!({ "model": model, "voice": "Kore" }), more)).await;
+        for (format, media_type, sound) in [
+            (json!({}), "audio/wav", &file),
+            (json!({ "format": "wav" }), "audio/wav", &file),
+            (json!({ "response_format": "pcm" }), "audio/pcm", &samples),
+        ] {
+            let said = speak(format).await;
+            assert_eq!((said.status, said.header("content-type")), (200, media_type), "{}", said.text());
+            assert_eq!(&said.body, sound);
+        }
+        let used = scene.last_use().await;
+        let (read, written) = google_media::SPEECH_TOKENS;
+        assert_eq!(
+            [&used["kind"], &used["units"], &used["prompt_tokens"], &used["completion_tokens"]],
+            [&json!("characters"), &json!(5), &json!(read), &json!(written)]
+        );
+    }
+    let asked = scene.last();
+    assert_eq!(asked.path, "/v1beta/models/gemini-3.1-flash-tts-preview:generateContent");
+    assert_eq!(
+        asked.body,
+        json!({ "contents": [{ "role": "user", "parts": [{ "text": "hello" }] }], "generationConfig": {
+            "responseModalities": ["AUDIO"],
+            "speechConfig": { "voiceConfig": { "prebuiltVoiceConfig": { "voiceName": "Kore" } } } } })
+    );
+    let speak = async |more: Value| {
+        scene.speak(with(json!({ "model": "google/gemini-3.8-flash-tts", "voice": "Kore" }), more)).await
+    };
+    assert_eq!(speak(json!({ "instructions": "cheerfully" })).await.status, 200);
+    let part = scene.last().body["contents"][0]["parts"][0].clone();
+    assert_eq!(part, json!({ "text": "hello", "speechMetadata": { "style": "cheerfully" } }));
+
+    let before = scene.upstream.received().len();
+    for format in ["mp3", "opus", "aac", "flac"] {
+        let refused = speak(json!({ "format": format })).await;
+        assert_eq!(wrong(&refused), (400, json!("unsupported_value"), json!("response_format")), "{format}");
+        assert!(refused.text().contains("`wav` and `pcm`"), "{}", refused.text());
+    }
+    assert_eq!(wrong(&speak(json!({ "speed": 2 })).await).2, "speed");
+    assert_eq!(scene.upstream.received().len(), before, "nobody was asked");
+    let unknown = speak(json!({ "voice": "nobody" })).await;
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("Aoede, Charon"), "Google says which there are: {}", unknown.text());
+    for raw in [
+        json!({ "candidates": [{ "content": { "parts": [{ "inlineData": { "mimeType": "text/html", "data": "PGI+" } }] } }] }),
+        json!({ "candidates": [{ "content": { "parts": [{ "text": "hello" }] }, "finishReason": "STOP" }] }),
+    ] {
+        scene.upstream.script(vec![Step::Raw(raw.to_string())]);
+        assert_eq!(wrong(&speak(json!({})).await).1, "provider_bad_reply");
+    }
+
+    // A micro-dollar for each token: what a text may take is held before, and what it took is charged.
+    scene
+        .price(
+            "google/gemini-3.8-flash-tts",
+            json!({ "input_micro_usd_per_mtok": 0, "output_micro_usd_per_mtok": 1_000_000 }),
+        )
+        .await;
+    scene.budget(1_060).await;
+    assert_eq!(speak(json!({})).await.status, 200);
+    assert_eq!(scene.last_use().await["cost_micro_usd"], google_media::SPEECH_TOKENS.1);
+    let asked = scene.upstream.received().len();
+    assert_eq!(wrong(&speak(json!({})).await).1, "budget_exceeded", "25 of 1060 are spent, 1050 are held");
+    assert_eq!(scene.upstream.received().len(), asked);
+}
+
 #[tokio::test]
 async fn m107_whoever_hangs_up_on_a_sound_hangs_up_on_the_provider() {
     let scene = Scene::start().await;
@@ -660,6 +865,9 @@ async fn m108_judgements_go_through_and_a_provider_without_is_a_404_that_says_so
     };
     for model in ["anthropic/scripted", "google/scripted", "demo/assistant", "mock/echo"] {
         for (path, body) in asks(model) {
+            if model.starts_with("google/") && path != "/v1/ai/moderations" {
+                continue;
+            }
             let none = scene.acme.post(path, &body).await;
             assert_eq!(
                 wrong(&none),

@@ -484,3 +484,92 @@ async fn m498_a_budget_counts_in_every_dialect_and_for_embeddings() {
     let refused = acme.post("/v1/messages", &anthropic).await;
     assert_eq!((refused.status, refused.json()["type"].as_str()), (402, Some("error")), "{}", refused.text());
 }
+
+#[tokio::test]
+async fn m128_no_counter_of_a_budget_is_hidden_however_many_there_are() {
+    let (app, _upstream, acme) = start().await;
+    for (name, fields) in [
+        ("users", json!({ "scope": "end_user", "limit_micro_usd": 1_000 })),
+        ("few", json!({ "scope": "end_user", "period": "day" })),
+    ] {
+        assert_eq!(budget(&acme, name, fields).await.status, 200);
+    }
+    let many = "insert into budget_counters (budget_id, app_id, subject, period_start, spent_micro_usd)
+                select budget_id, app_id, 'user-' || lpad(n::text, 3, '0'), 'epoch', n from budgets, generate_series(1, 205) n
+                where name = 'users'";
+    sqlx::query(many).execute(&mut app.owner().await).await.unwrap();
+    assert_eq!(acme.post(CHAT, &with(five(), json!({ "user": "user-001" }))).await.status, 200);
+
+    let all = acme.get("/v1/usage/balance").await.json();
+    let of = |name: &str| {
+        let found = all["data"].as_array().unwrap().iter().find(|budget| budget["name"] == name);
+        (found.unwrap()["has_more"].clone(), found.unwrap()["spending"].as_array().unwrap().clone())
+    };
+    let (has_more, users) = of("users");
+    assert_eq!((has_more, users.len()), (json!(true), 200));
+    assert_eq!(users[0]["subject"], "user-205", "the dearest first");
+    let (has_more, few) = of("few");
+    assert_eq!((has_more, few.len()), (json!(false), 1), "many of one hide none of another: {few:?}");
+
+    let mut seen = vec![];
+    let mut path = "/v1/usage/balance?budget=users&limit=100".to_owned();
+    loop {
+        let page = acme.get(&path).await.json();
+        let data = page["data"].as_array().unwrap();
+        assert_eq!((data.len(), &data[0]["name"]), (1, &json!("users")), "{page}");
+        seen.extend(data[0]["spending"].as_array().unwrap().iter().map(|s| s["subject"].clone()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/usage/balance?budget=users&limit=100&cursor={cursor}");
+    }
+    let expected: Vec<Value> = (1..=205).map(|n| json!(format!("user-{n:03}"))).collect();
+    assert_eq!(seen, expected);
+    let one = acme.get("/v1/usage/balance?budget=users&subject=user-007").await.json();
+    assert_eq!(
+        one["data"][0]["spending"],
+        json!([{ "subject": "user-007", "spent_micro_usd": 7, "reserved_micro_usd": 0, "left_micro_usd": 993 }])
+    );
+    let both = acme.get("/v1/usage/balance?subject=user-001").await.json();
+    let counted = both["data"].as_array().unwrap().iter().map(|b| b["spending"].as_array().unwrap().len());
+    assert_eq!(counted.collect::<Vec<_>>(), [1, 1], "{both}");
+    assert_eq!(acme.get("/v1/usage/balance?budget=nobody").await.json()["data"], json!([]));
+    assert_eq!(acme.get("/v1/usage/balance?budget=users&cursor=eA").await.status, 400);
+    let other = app.tenant("other").await;
+    assert_eq!(other.get("/v1/usage/balance?budget=users").await.json()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn what_was_counted_in_days_and_months_that_are_over_is_removed_and_nothing_else_is() {
+    let (app, upstream, acme) = start().await;
+    upstream.script_for_model("scripted", costs_five());
+    for period in ["day", "month", "total"] {
+        assert_eq!(
+            budget(&acme, period, json!({ "period": period, "limit_micro_usd": 1_000 })).await.status,
+            200
+        );
+    }
+    let counters = async || {
+        let counters = "select name || ' ' || count(*) from budget_counters join budgets using (budget_id) group by name order by name";
+        app.sql(counters).await
+    };
+    assert_eq!(acme.post(CHAT, &five()).await.status, 200);
+    app.clock.advance(chrono::Duration::days(1));
+    assert_eq!(acme.post(CHAT, &five()).await.status, 200);
+    let before = counters().await;
+    assert_eq!(sweep::past(&app.running.app).await.unwrap(), 0, "what has just ended stays");
+    assert_eq!(counters().await, before);
+
+    // One that goes on holds what it held when it began.
+    upstream.script(vec![Step::text("a"), Step::Stall]);
+    let streamed = with(five(), json!({ "stream": true }));
+    let mut answer = acme.request("POST", CHAT).json(&streamed).send().await.unwrap();
+    assert!(answer.chunk().await.unwrap().is_some());
+    app.clock.advance(chrono::Duration::days(70));
+    sweep::past(&app.running.app).await.unwrap();
+    assert_eq!(counters().await, ["day 1", "month 1", "total 1"], "what is held stays");
+    drop(answer);
+    until_counted(&acme, "total", (11, 0)).await;
+    assert_eq!(sweep::past(&app.running.app).await.unwrap(), 2);
+    assert_eq!(counters().await, ["total 1"]);
+    assert_eq!(acme.post(CHAT, &five()).await.status, 200);
+    assert_eq!((counted(&acme, "month").await, counted(&acme, "total").await), ((6, 0), (16, 0)));
+}

@@ -37,6 +37,7 @@ mod opencode;
 mod ops;
 mod people;
 mod personal_tokens;
+mod points;
 mod predefined;
 mod readme;
 mod register;

@@ -1,7 +1,8 @@
 //! What a reviewer reads, and what waits until somebody did.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use opg_tests::{
-    app::{Answer, Client, TestApp},
+    app::{Answer, Client, TestApp, send},
     guests,
 };
 use serde_json::{Value, json};
@@ -109,6 +110,70 @@ async fn m220_m363_whoever_uploads_says_what_it_is_and_may_review_it_at_once_whe
     let kinds: Vec<_> = granted.as_array().unwrap().iter().map(|c| c["kind"].as_str().unwrap()).collect();
     assert!(!kinds.contains(&"http"), "what was denied stays denied: {granted}");
     assert!(kinds.contains(&"kv") && kinds.contains(&"model"), "what is new is granted: {granted}");
+}
+
+#[tokio::test]
+async fn m363_a_digest_in_a_header_is_held_to_for_every_kind_of_plugin() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let digest = |bytes: &[u8]| format!("sha-256=:{}:", STANDARD.encode(sha2::Sha256::digest(bytes)));
+    let put = async |path: &str, media_type: &str, digest: (&str, String), body: &'static [u8]| {
+        let request = acme.request("PUT", path).header("content-type", media_type);
+        send(request.header(digest.0, digest.1).body(body)).await
+    };
+    let typescript: &[u8] = b"import { tool } from \"@opencode-ai/plugin\"\nexport default tool({ description: \"Says hi\", args: {}, async execute() { return \"hi\" } })\n";
+    let markdown: &[u8] = b"---\ndescription: x\n---\nx";
+    for (path, media_type, body) in [
+        ("/v1/tenant/tools/slow", "application/wasm", guests::SLOW),
+        ("/v1/tenant/tools/typed", "text/typescript", typescript),
+        ("/v1/tenant/agents/marked", "text/markdown", markdown),
+    ] {
+        for header in ["repr-digest", "content-digest", "digest"] {
+            let refused = put(path, media_type, (header, digest(b"other bytes")), body).await;
+            assert_eq!(
+                (refused.status, &refused.json()["code"]),
+                (422, &json!("digest_mismatch")),
+                "{path} {header}: {}",
+                refused.text()
+            );
+        }
+        let unreadable = put(path, media_type, ("repr-digest", "sha-256=:?:".to_owned()), body).await;
+        assert_eq!((unreadable.status, &unreadable.json()["code"]), (400, &json!("bad_digest")), "{path}");
+        assert_eq!(acme.get(path).await.status, 404, "{path}: nothing was uploaded");
+        let both = format!("{}, unixsum=:AAAA:", digest(body));
+        let taken = put(path, media_type, ("repr-digest", both), body).await;
+        assert_eq!(taken.status, 201, "{path}: {}", taken.text());
+    }
+}
+
+/// `word-count 0.1.0` and `serde 1.0.228`, as `cargo auditable` writes them down: JSON under zlib.
+const LIST: &str = "eNpVzDEOwjAMQNG7eA5R2wnlKqiD5VgootiVncBQ5e4EBgTr19c7YEe64ZUd0uUAwTtDgqdaPpE2qRDgweZFZeQpznEaxbUZvb9NCbcRTLVCqtY4QOadJbNQ+Zjz2sPXdbbMf+QA47Kcf1EyrOyxKPS1vwBzhjPc";
+
+#[tokio::test]
+async fn m363_a_component_that_says_what_it_was_built_of_has_it_shown() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let list = STANDARD.decode(LIST).unwrap();
+    let name = b".dep-v0";
+    let inside = [&[u8::try_from(name.len()).unwrap()][..], &name[..], &list[..]].concat();
+    // A custom section: its number, its length (two bytes of seven bits), its name, and what it holds.
+    let length =
+        [u8::try_from(inside.len() & 0x7f).unwrap() | 0x80, u8::try_from(inside.len() >> 7).unwrap()];
+    let wasm = [guests::WORD_COUNT, &[0][..], &length[..], &inside[..]].concat();
+    let path = "/v1/tenant/tools/word-count";
+    let made = acme.put_bytes(path, "application/wasm", wasm).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(
+        acme.get(&format!("{path}?sbom=1")).await.json()["sbom"],
+        json!([
+            { "name": "word-count", "version": "0.1.0", "source": "local", "kind": "runtime" },
+            { "name": "serde", "version": "1.0.228", "source": "crates.io", "kind": "runtime" },
+        ])
+    );
+    assert_eq!(acme.get(path).await.json().get("sbom"), None, "it is read where it is asked for");
+    acme.install_tool("slow", guests::SLOW).await;
+    let none = acme.get("/v1/tenant/tools/slow?sbom=1").await.json();
+    assert_eq!(none.get("sbom"), Some(&Value::Null), "{none}");
 }
 
 #[tokio::test]

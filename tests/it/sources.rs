@@ -174,12 +174,12 @@ async fn m182_m184_an_app_uses_a_model_of_the_platform_once_the_operator_says_so
     }
     assert_eq!((bench.ask().await.status, bench.asked()), (400, before), "no source is on");
     let there = bench.operator.get("/v1/admin/tenants/acme/ai/models").await.json();
-    assert_eq!(there, json!({ "models": ["plat/large"] }));
+    assert_eq!(there, json!({ "models": ["plat/large"], "points_per_month": null }));
     assert_eq!(bench.operator.delete(&format!("{MODELS}/plat/large")).await.status, 204);
     let there = bench.operator.get("/v1/admin/tenants/acme/ai/models").await.json();
     assert_eq!(
         there,
-        json!({ "models": [] }),
+        json!({ "models": [], "points_per_month": null }),
         "and nothing is left of it for one made later of the same name"
     );
 }
@@ -463,6 +463,57 @@ async fn m183_what_an_attempt_was_charged_before_it_failed_is_not_lost() {
 }
 
 #[tokio::test]
+async fn m183_m498_what_a_failed_attempt_used_is_held_besides_before_another_source_is_asked() {
+    let bench = Bench::start().await;
+    source(&bench.operator, "claude", bench.first.base_url(), json!({ "kind": "anthropic" })).await;
+    bench.serve(json!([{ "source": "claude", "order": 0 }, { "source": "second", "order": 1 }])).await;
+    let body = json!({ "model": "plat/large", "max_tokens": 5, "messages": [{ "role": "user", "content": "hello" }] });
+    let set = async |limit: u64| {
+        let budget = json!({ "scope": "app", "period": "total", "limit_micro_usd": limit });
+        assert_eq!(bench.acme.put("/v1/tenant/budgets/all", &budget).await.status, 200);
+    };
+    let overloaded = || {
+        bench.first.script(vec![
+            Step::Comment,
+            Step::Usage { prompt_tokens: 100, completion_tokens: 0 },
+            Step::error(529, "overloaded"),
+        ]);
+    };
+    let counted = async || {
+        let spent = bench.acme.get("/v1/usage/balance").await.json()["data"][0]["spending"][0].clone();
+        (spent["spent_micro_usd"].as_i64().unwrap(), spent["reserved_micro_usd"].as_i64().unwrap())
+    };
+    // One attempt may cost 1010. Where the first used 101 of that in vain, there is room for 1009.
+    set(1_110).await;
+    overloaded();
+    let refused = bench.acme.post(CHAT, &body).await;
+    assert_eq!((refused.status, code(&refused)), (502, json!("provider_error")), "{}", refused.text());
+    assert_eq!(bench.asked(), (1, 0), "nobody else was asked");
+    let row = bench.acme.uses().await.pop().unwrap();
+    assert_eq!(
+        (&row["attempts"], &row["status"], &row["cost_micro_usd"]),
+        (&json!(1), &json!("failed"), &json!(101))
+    );
+    assert_eq!(counted().await, (101, 0));
+    // With room for both, both are held and charged.
+    set(101 + 1_111).await;
+    overloaded();
+    bench.second.script(vec![
+        Step::text("hello"),
+        Step::Wait(500),
+        Step::Usage { prompt_tokens: 10, completion_tokens: 5 },
+    ]);
+    let (answer, held) = futures_util::join!(bench.acme.post(CHAT, &body), async {
+        bench.second.wait_until(|received| !received.is_empty()).await;
+        counted().await
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(held, (101, 1_010 + 101), "what was lost, and what the second may cost");
+    assert_eq!(bench.acme.uses().await.pop().unwrap()["cost_micro_usd"], 116);
+    assert_eq!(counted().await, (101 + 116, 0));
+}
+
+#[tokio::test]
 async fn m497_a_source_that_keeps_failing_rests_and_is_tried_by_one_request() {
     let bench = Bench::start().await;
     for _ in 0..5 {
@@ -663,7 +714,7 @@ async fn m184_what_an_app_may_use_is_checked_and_kept_in_order() {
         assert_eq!(pointers(&bench.operator.put(path, &json!({ "models": models })).await), wrong);
     }
     let set = bench.operator.put(path, &json!({ "models": ["plat/large", "*", "plat/large"] })).await.json();
-    assert_eq!(set, json!({ "models": ["*", "plat/large"] }));
+    assert_eq!(set, json!({ "models": ["*", "plat/large"], "points_per_month": null }));
     assert_eq!(
         bench.operator.put("/v1/admin/tenants/nobody/ai/models", &json!({ "models": [] })).await.status,
         404

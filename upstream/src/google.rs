@@ -53,12 +53,7 @@ impl Speak for Google {
     }
 
     fn error(status: u16, message: &str) -> String {
-        let word = match status {
-            400 => "INVALID_ARGUMENT",
-            429 => "RESOURCE_EXHAUSTED",
-            _ => "UNAVAILABLE",
-        };
-        frame(None, &json!({ "error": { "code": status, "message": message, "status": word } }))
+        frame(None, &error_of(status, message))
     }
 
     fn whole(steps: &[Step], reason: Option<&str>, usage: Tokens) -> Value {
@@ -69,6 +64,18 @@ impl Speak for Google {
             "usageMetadata": usage_of(usage), "modelVersion": "scripted",
         })
     }
+}
+
+/// An error as Google says it.
+pub(super) fn error_of(status: u16, message: &str) -> Value {
+    let word = match status {
+        400 => "INVALID_ARGUMENT",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        _ => "UNAVAILABLE",
+    };
+    json!({ "error": { "code": status, "message": message, "status": word } })
 }
 
 pub(super) async fn models(State(state): State<Arc<Shared>>) -> Response {

@@ -1,6 +1,6 @@
 //! A model provider that does what a test tells it: a real HTTP server on 127.0.0.1 that speaks OpenAI's chat and
 //! responses dialects, Anthropic's and Google's, each under its own path, streamed and whole; and OpenAI's addresses
-//! for what is no chat ([`media`]).
+//! for what is no chat ([`media`]), which Google's models say in their own dialect ([`google_media`]).
 //!
 //! What it does with a request: the next queued script, else the script of the request's model, else what
 //! [`chaos`] does for models of that name, else the default, which echoes the last user message, repeats the
@@ -14,6 +14,7 @@ mod anthropic;
 pub mod chaos;
 mod chat;
 mod google;
+pub mod google_media;
 pub mod media;
 mod responses;
 pub mod scripting;
@@ -409,12 +410,16 @@ async fn google_methods(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match model.split_once(':').map(|(_, method)| method) {
-        Some("countTokens") => {
+    let (name, method) = model.split_once(':').unwrap_or((&model, ""));
+    match method {
+        "generateContent" if google_media::is_asked(&body) => {
+            google_media::answer(&state, name, &uri, headers, &body).await
+        }
+        "countTokens" => {
             Watch::of(&state, &uri, headers, &body).complete();
             axum::Json(json!({ "totalTokens": COUNTED })).into_response()
         }
-        Some("batchEmbedContents") => {
+        "batchEmbedContents" => {
             let mut watch = Watch::of(&state, &uri, headers, &body);
             watch.complete();
             google::embeddings(&watch.body)

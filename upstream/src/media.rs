@@ -23,10 +23,14 @@ pub const HEARD: &str = "hello there";
 pub const SOUND: [&str; 2] = ["ID3 the first half, ", "the second half"];
 const VOICES: [&str; 4] = ["alloy", "echo", "nova", "shimmer"];
 
+/// What the next script says.
+pub(super) fn next_step(state: &Shared) -> Option<Step> {
+    state.scripts().queued.pop_front()?.into_iter().next()
+}
+
 /// What a script says instead of an answer.
 async fn scripted(state: &Arc<Shared>, watch: &mut Watch) -> Option<Response> {
-    let steps = state.scripts().queued.pop_front()?;
-    match steps.into_iter().next()? {
+    match next_step(state)? {
         Step::Stall => std::future::pending().await,
         Step::Error { status, message, retry_after } => {
             watch.complete();

@@ -122,9 +122,9 @@ pub async fn speak(
     request: Request,
 ) -> ApiResult<Response> {
     let body = body::read_json(request, CHAT_BYTES_MAX).await?;
-    let (media_type, sound) = speak::speak(&app, &allowed, body).await?;
+    let sound = speak::speak(&app, &allowed, body).await?;
+    let media_type = HeaderValue::from_static(sound.media_type());
     let pieces = stream::unfold(sound, |mut sound: Sound| async move { Some((sound.next().await?, sound)) });
-    let media_type = HeaderValue::from_static(media_type);
     Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(pieces)).into_response())
 }
 

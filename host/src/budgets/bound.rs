@@ -7,11 +7,12 @@ use crate::{
         images::ImageRequest,
         moderation::ModerationRequest,
         openai::request::Content,
-        speech::SpeechRequest,
+        speech::{InTokens, SpeechRequest},
         transcription::TranscriptionRequest,
     },
     prices::Priced,
 };
+use serde_json::Value;
 
 /// Tokens a model reads beside what is sent: what its provider puts around messages and tools.
 const PROMPT_OVERHEAD_TOKENS: u64 = 1_000;
@@ -19,6 +20,9 @@ const PROMPT_OVERHEAD_TOKENS: u64 = 1_000;
 const MEDIA_TOKENS_MAX: u64 = 20_000;
 /// Tokens a picture takes where models are paid by tokens: the largest in the best quality, and half as much again.
 const IMAGE_TOKENS_MAX: u64 = 10_000;
+/// Tokens a character takes to be spoken where models are paid by tokens: 25 for a second, in which even the slowest
+/// say more than two.
+const SPOKEN_TOKENS_PER_CHARACTER_MAX: u64 = 10;
 /// Tokens a second of sound is read as where models are paid by tokens: twice what is usual.
 const SOUND_TOKENS_PER_SECOND_MAX: u64 = 25;
 /// Tokens that are written of a second of speech: as fast as anybody speaks.
@@ -39,8 +43,16 @@ pub(crate) trait Bounded {
         None
     }
 
+    /// Whether a price says something of what it will turn out to have used.
+    fn is_priced_by(&self, _: &Price) -> bool {
+        true
+    }
+
     /// The most it may cost, in micro-dollars; none where the price says nothing of what it uses.
     fn cost_at_most(&self, priced: &Priced) -> Option<u64> {
+        if !self.is_priced_by(&priced.price) {
+            return None;
+        }
         let (price, usage) = (dearest(&priced.price), self.usage_at_most(priced.output_tokens_max));
         let cost = price.cost_with_units_micro_usd(&usage, self.units_at_most())?;
         let is_priced =
@@ -75,7 +87,9 @@ impl Bounded for EmbeddingRequest {
 impl Bounded for ImageRequest {
     fn usage_at_most(&self, _: Option<u64>) -> Usage {
         let completion_tokens = self.count.saturating_mul(IMAGE_TOKENS_MAX);
-        Usage { prompt_tokens: bytes(&self.prompt), completion_tokens, ..Usage::default() }
+        // Where each is a request of its own, each reads the text.
+        let prompt_tokens = bytes(&self.prompt).saturating_mul(self.count);
+        Usage { prompt_tokens, completion_tokens, ..Usage::default() }
     }
 
     fn units_at_most(&self) -> Option<u64> {
@@ -83,14 +97,37 @@ impl Bounded for ImageRequest {
     }
 }
 
-impl Bounded for SpeechRequest {
-    /// Its providers do not say how many it was.
-    fn usage_at_most(&self, _: Option<u64>) -> Usage {
-        Usage::default()
+/// A text to be spoken, by those that may be asked.
+pub(crate) struct Speech<'a> {
+    pub(crate) request: &'a SpeechRequest,
+    /// Whether they say how many tokens it was.
+    pub(crate) in_tokens: InTokens,
+}
+
+impl Bounded for Speech<'_> {
+    fn usage_at_most(&self, output_tokens_max: Option<u64>) -> Usage {
+        if self.in_tokens == InTokens::Never {
+            return Usage::default();
+        }
+        let how = self.request.rest.get("instructions").and_then(Value::as_str).unwrap_or_default();
+        let text = bytes(&self.request.input).saturating_add(bytes(how));
+        // A short text takes its time, too.
+        let spoken = self.request.characters().saturating_mul(SPOKEN_TOKENS_PER_CHARACTER_MAX);
+        let spoken = spoken.saturating_add(PROMPT_OVERHEAD_TOKENS);
+        Usage {
+            prompt_tokens: text.saturating_add(PROMPT_OVERHEAD_TOKENS),
+            completion_tokens: spoken.min(output_tokens_max.unwrap_or(u64::MAX)),
+            ..Usage::default()
+        }
     }
 
     fn units_at_most(&self) -> Option<u64> {
-        Some(self.characters())
+        Some(self.request.characters())
+    }
+
+    /// Who does not say how many tokens it was can only be paid by the character.
+    fn is_priced_by(&self, price: &Price) -> bool {
+        self.in_tokens == InTokens::Always || price.unit_micro_usd_per_million.is_some()
     }
 }
 
@@ -160,8 +197,9 @@ mod tests {
                 unit_micro_usd_per_million: None,
             },
             output_tokens_max,
+            points_rate: None,
         };
-        let request = |more: serde_json::Value| {
+        let request = |more: Value| {
             let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "12345678" }] });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             ChatRequest::from_value(body).unwrap()
@@ -189,6 +227,7 @@ mod tests {
                 unit_micro_usd_per_million: unit,
             },
             output_tokens_max: None,
+            points_rate: None,
         };
         let image = ImageRequest::from_value(json!({ "model": "m", "prompt": "x", "n": 3 })).unwrap();
         assert_eq!(image.cost_at_most(&priced(Some(40_000_000_000), 0)), Some(120_000));
@@ -200,8 +239,16 @@ mod tests {
         );
         assert_eq!(image.cost_at_most(&priced(Some(0), 0)), Some(0), "the operator may say that it is free");
         let speech = json!({ "model": "m", "input": "abcd", "voice": "alloy" });
-        let speech = SpeechRequest::from_value(speech).unwrap();
-        assert_eq!(speech.cost_at_most(&priced(Some(15_000_000), 0)), Some(60));
-        assert_eq!(speech.cost_at_most(&priced(None, 1_000_000)), None);
+        let request = SpeechRequest::from_value(speech).unwrap();
+        let speech = |in_tokens: InTokens| Speech { request: &request, in_tokens };
+        for in_tokens in [InTokens::Never, InTokens::Sometimes] {
+            assert_eq!(speech(in_tokens).cost_at_most(&priced(Some(15_000_000), 0)), Some(60));
+            assert_eq!(speech(in_tokens).cost_at_most(&priced(None, 1_000_000)), None);
+        }
+        let spoken = PROMPT_OVERHEAD_TOKENS + 4 * SPOKEN_TOKENS_PER_CHARACTER_MAX;
+        assert_eq!(speech(InTokens::Always).cost_at_most(&priced(None, 1_000_000)), Some(spoken));
+        let both = speech(InTokens::Sometimes).cost_at_most(&priced(Some(15_000_000), 1_000_000));
+        assert_eq!(both, Some(60 + spoken), "whoever of them answers");
+        assert_eq!(speech(InTokens::Always).cost_at_most(&priced(None, 0)), None);
     }
 }

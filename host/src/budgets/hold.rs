@@ -1,14 +1,15 @@
 //! Held before, charged after: what keeps calls within budgets.
 
 use super::{
+    Unit,
     bound::Bounded,
     store::{self, Budget, Key},
 };
 use crate::{
     app::App,
     grants::{Acting, InApp, audit},
-    models::price,
-    prices::Priced,
+    models::{PaidBy, price},
+    prices::{self, Priced},
     remembered::Remember,
     tenants::TenantTx,
 };
@@ -26,6 +27,13 @@ pub(crate) struct Terms {
     /// What it costs, if that is known.
     pub(crate) priced: Option<Priced>,
     budgets: Vec<Budget>,
+}
+
+impl Terms {
+    /// Milli-points a dollar of it is, where it costs points: what somebody else pays for does not.
+    pub(crate) fn points_rate(&self, paid_by: Option<PaidBy>) -> Option<u64> {
+        self.priced.as_ref().filter(|_| paid_by == Some(PaidBy::Platform))?.points_rate
+    }
 }
 
 /// Who spends.
@@ -65,6 +73,25 @@ pub enum HoldError {
         /// When it begins anew.
         resets_at: Option<DateTime<Utc>>,
     },
+    /// The app's allowance has too few points left.
+    #[error(
+        "this app has too few points left this month for this request: of {limit_milli_points} milli-points \
+         {spent_milli_points} are spent and {reserved_milli_points} held for requests under way, and this one may \
+         cost {needed_milli_points}; name a smaller `max_tokens`, wait{}, or ask the operator for more",
+        resets_at.map(|at| format!(" until {}", at.format("%FT%TZ"))).unwrap_or_default()
+    )]
+    TooFewPoints {
+        /// How many the app has for the month.
+        limit_milli_points: i64,
+        /// How many are spent.
+        spent_milli_points: i64,
+        /// How many requests under way may still cost.
+        reserved_milli_points: i64,
+        /// How many this one may.
+        needed_milli_points: i64,
+        /// When there are as many again.
+        resets_at: Option<DateTime<Utc>>,
+    },
     /// A budget counts and the price is not known.
     #[error(
         "`{model}` has no price, so what it costs cannot be held against the budget `{name}`: the operator sets \
@@ -93,7 +120,17 @@ pub(crate) struct Hold {
     app: App,
     acting: Acting,
     hold_id: Uuid,
+    counting: Vec<Counting>,
+    /// Milli-points a dollar is.
+    points_rate: Option<u64>,
     settled: bool,
+}
+
+/// A budget that counts for a call, and whose counter.
+struct Counting {
+    budget: Budget,
+    subject: String,
+    period_start: DateTime<Utc>,
 }
 
 /// The price of a model and the budgets of the app, in one statement.
@@ -109,8 +146,10 @@ pub(crate) async fn terms(
     let read = async {
         let mut tx = app.tenant_tx(proof).await?;
         let (priced, budgets) = store::terms(&mut tx, provider, model).await?;
-        let built_in =
-            || price::built_in(provider, model).map(|price| Priced { price, output_tokens_max: None });
+        let built_in = || {
+            let price = price::built_in(provider, model)?;
+            Some(Priced { price, output_tokens_max: None, points_rate: None })
+        };
         Ok(Terms { priced: priced.or_else(built_in), budgets })
     };
     app.remembered.get(proof, &format!("{provider}/{model}"), read).await
@@ -132,24 +171,27 @@ pub(crate) async fn hold(
     app: &App,
     proof: &impl InApp,
     terms: &Terms,
-    spender: &Spender,
+    (spender, paid_by): (&Spender, Option<PaidBy>),
     (provider, model): (&str, &str),
     request: &impl Bounded,
 ) -> Result<Option<Hold>, HoldError> {
-    let counting: Vec<(Budget, String)> = terms
-        .budgets
-        .iter()
-        .filter_map(|budget| Some((budget.clone(), budget.subject_of(spender)?)))
-        .collect();
-    let Some((first, _)) = counting.first() else { return Ok(None) };
+    let (now, points_rate) = (app.now(), terms.points_rate(paid_by));
+    let counting = terms.budgets.iter().filter_map(|budget| {
+        let counts = budget.unit == Unit::MicroUsd || points_rate.is_some();
+        let subject = budget.subject_of(spender).filter(|_| counts)?;
+        Some(Counting { budget: budget.clone(), subject, period_start: budget.period.start(now) })
+    });
+    let counting: Vec<Counting> = counting.collect();
+    let Some(first) = counting.first() else { return Ok(None) };
     let Some(cost) = terms.priced.as_ref().and_then(|priced| request.cost_at_most(priced)) else {
-        return Err(HoldError::NoPrice { model: format!("{provider}/{model}"), name: first.name.clone() });
+        let name = first.budget.name.clone();
+        return Err(HoldError::NoPrice { model: format!("{provider}/{model}"), name });
     };
-    let amount = i64::try_from(cost).unwrap_or(i64::MAX);
-    let hold = Hold { app: app.clone(), acting: Acting::of(proof), hold_id: app.new_id(), settled: false };
+    let (acting, hold_id) = (Acting::of(proof), app.new_id());
+    let hold = Hold { app: app.clone(), acting, hold_id, counting, points_rate, settled: false };
     // Carried through also where whoever asks goes away: the hold that comes of it is then let go as it is dropped.
     let holding = app.spawn(async move {
-        match take(&hold, &counting, amount).await {
+        match take(&hold, cost).await {
             Ok(()) => Ok(Some(hold)),
             Err(error) => {
                 hold.forget();
@@ -160,35 +202,58 @@ pub(crate) async fn hold(
     holding.await.unwrap_or_else(|_| Err(HoldError::Db("the process ends".to_owned())))
 }
 
-async fn take(hold: &Hold, counting: &[(Budget, String)], amount: i64) -> Result<(), HoldError> {
+/// Holds a cost against every budget, each in its unit, on top of what is held for the call already.
+async fn take(hold: &Hold, cost_micro_usd: u64) -> Result<(), HoldError> {
     let (app, now) = (&hold.app, hold.app.now());
     let new = store::NewHold {
         hold_id: hold.hold_id,
         app_id: hold.acting.app().app_id,
-        amount,
         process_id: app.process_id,
         expires_at: now + HOLD_LIFE,
     };
-    let keys = counting
-        .iter()
-        .map(|(budget, subject)| Key {
-            budget_id: budget.budget_id,
-            subject,
-            period_start: budget.period.start(now),
-        })
-        .collect::<Vec<_>>();
+    let key = |counting: &Counting| Key {
+        budget_id: counting.budget.budget_id,
+        subject: counting.subject.clone(),
+        period_start: counting.period_start,
+        amount: counting.budget.amount(cost_micro_usd, hold.points_rate),
+    };
+    let keys: Vec<Key> = hold.counting.iter().map(key).collect();
     let Some(refused) = store::reserve(app.tenant_statement().await?, &keys, &new).await? else {
         return Ok(());
     };
-    let budget = counting.get(refused.position).map(|(budget, _)| budget);
-    Err(HoldError::Exceeded {
-        name: budget.map(|budget| budget.name.clone()).unwrap_or_default(),
-        limit_micro_usd: budget.map(|budget| budget.limit_micro_usd).unwrap_or_default(),
-        spent_micro_usd: refused.spent_micro_usd,
-        reserved_micro_usd: refused.reserved_micro_usd,
-        needed_micro_usd: amount,
-        resets_at: budget.and_then(|budget| budget.period.end(now)),
+    let Some((counting, key)) = hold.counting.get(refused.position).zip(keys.get(refused.position)) else {
+        return Err(HoldError::Db("a budget refused that was not asked".to_owned()));
+    };
+    let (budget, needed) = (&counting.budget, key.amount);
+    let resets_at = budget.period.end(now);
+    Err(match budget.unit {
+        Unit::MicroUsd => HoldError::Exceeded {
+            name: budget.name.clone(),
+            limit_micro_usd: budget.limit_micro_usd,
+            spent_micro_usd: refused.spent,
+            reserved_micro_usd: refused.reserved,
+            needed_micro_usd: needed,
+            resets_at,
+        },
+        Unit::MilliPoints => HoldError::TooFewPoints {
+            limit_milli_points: budget.limit_micro_usd,
+            spent_milli_points: refused.spent,
+            reserved_milli_points: refused.reserved,
+            needed_milli_points: needed,
+            resets_at,
+        },
     })
+}
+
+impl Budget {
+    /// A cost in its unit.
+    fn amount(&self, cost_micro_usd: u64, points_rate: Option<u64>) -> i64 {
+        let amount = match self.unit {
+            Unit::MicroUsd => cost_micro_usd,
+            Unit::MilliPoints => prices::milli_points(points_rate.unwrap_or_default(), cost_micro_usd),
+        };
+        i64::try_from(amount).unwrap_or(i64::MAX)
+    }
 }
 
 /// Charges what a call did cost to the budgets it counts for and lets go of what was held, in the transaction that
@@ -202,7 +267,7 @@ pub(crate) async fn settle(
     proof: &impl InApp,
     hold: Option<&Hold>,
     spender: &Spender,
-    cost_micro_usd: Option<u64>,
+    (cost_micro_usd, milli_points): (Option<u64>, Option<u64>),
 ) -> sqlx::Result<()> {
     let app_id = proof.app().app_id;
     if !store::lock_if_budgeted(tx, app_id).await? {
@@ -211,16 +276,17 @@ pub(crate) async fn settle(
     if let Some(hold) = hold {
         store::release(tx, hold.hold_id).await?;
     }
-    let cost = i64::try_from(cost_micro_usd.unwrap_or_default()).unwrap_or(i64::MAX);
-    if cost == 0 {
+    let amount = |amount: Option<u64>| i64::try_from(amount.unwrap_or_default()).unwrap_or(i64::MAX);
+    let (cost, points) = (amount(cost_micro_usd), amount(milli_points));
+    if cost == 0 && points == 0 {
         return Ok(());
     }
-    for crossed in store::charge(tx, app_id, spender, cost, app.now()).await? {
+    for crossed in store::charge(tx, app_id, spender, (cost, points), app.now()).await? {
         tracing::warn!(app = proof.app().slug, budget = crossed.name, "a budget is nearly spent");
         let entry = audit::Entry::ok("budget.alert", format!("budget/{}", crossed.name)).detail(json!({
             "subject": crossed.subject,
-            "limit_micro_usd": crossed.limit_micro_usd,
-            "spent_micro_usd": crossed.spent_micro_usd,
+            format!("limit_{}", crossed.unit): crossed.limit_micro_usd,
+            format!("spent_{}", crossed.unit): crossed.spent_micro_usd,
         }));
         audit::write(app, tx, proof, entry).await?;
     }
@@ -231,6 +297,17 @@ impl Hold {
     /// Its key.
     pub(crate) fn id(&self) -> Uuid {
         self.hold_id
+    }
+
+    /// Holds so much more for the same call; whether there was room for it. What is held already stays either way.
+    pub(crate) async fn more(self, cost_micro_usd: u64) -> (Option<Hold>, Result<(), HoldError>) {
+        let app = self.app.clone();
+        // Carried through, as the first was.
+        let holding = app.spawn(async move {
+            let taken = take(&self, cost_micro_usd).await;
+            (Some(self), taken)
+        });
+        holding.await.unwrap_or_else(|_| (None, Err(HoldError::Db("the process ends".to_owned()))))
     }
 
     /// The call is in the ledger, and its hold gone with the same transaction.

@@ -7,17 +7,21 @@
 //! renews its holds while it lives; those of one that died are let go ([`sweep`]).
 //!
 //! An app sets budgets for itself; the operator sets others, which the app sees and cannot change. All of them count.
+//! What an app may use of the platform's models in a month, in points, is one more of the operator's, whose unit is
+//! milli-points ([`Unit`]): it counts for calls that cost points, is set with what the app may use ([`points`]), and is
+//! shown apart.
 //!
 //! Deliberately absent: a budget of tokens (a grant has one: `model … tokens=N`), and money itself.
 
 mod bound;
 mod hold;
+pub(crate) mod points;
 pub mod routes;
 mod set;
 mod store;
 pub mod sweep;
 
-pub(crate) use bound::Bounded;
+pub(crate) use bound::{Bounded, Speech};
 pub use hold::HoldError;
 pub(crate) use hold::{Hold, Spender, hold, settle, terms};
 
@@ -61,6 +65,26 @@ impl Scope {
 
     fn parse(name: &str) -> Option<Scope> {
         [Scope::App, Scope::Credential, Scope::EndUser].into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// What a budget is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    MicroUsd,
+    MilliPoints,
+}
+
+impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Unit::MicroUsd => "micro_usd",
+            Unit::MilliPoints => "milli_points",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Unit> {
+        [Unit::MicroUsd, Unit::MilliPoints].into_iter().find(|unit| unit.name() == name)
     }
 }
 

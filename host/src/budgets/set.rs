@@ -1,7 +1,7 @@
 //! Setting and removing budgets, by an app for itself and by the operator for it.
 
 use super::{
-    ALERT_PERCENT, BUDGETS_PER_APP_MAX, END_USER_BYTES_MAX, LIMIT_MICRO_USD_MAX, Period, Scope,
+    ALERT_PERCENT, BUDGETS_PER_APP_MAX, END_USER_BYTES_MAX, LIMIT_MICRO_USD_MAX, Period, Scope, Unit,
     store::{self, Budget},
 };
 use crate::{
@@ -84,7 +84,7 @@ pub(super) async fn remove_own(
     name: &str,
 ) -> sqlx::Result<bool> {
     let mut tx = app.tenant_tx(allowed).await?;
-    let found = store::find(tx.conn(), allowed.app().app_id, "app", name).await?;
+    let found = store::find(tx.conn(), allowed.app().app_id, ("app", name), Unit::MicroUsd).await?;
     let Some(before) = found else { return Ok(false) };
     store::delete(tx.conn(), before.budget_id).await?;
     let entry = audit::Entry::ok("budgets.write", format!("budget/{name}")).change(Some(&before), None);
@@ -125,7 +125,9 @@ pub(super) async fn remove_of_app(
 ) -> sqlx::Result<bool> {
     let Some(app_id) = tenants::find_id(app, slug).await? else { return Ok(false) };
     let mut tx = app.service_tx().await?;
-    let Some(before) = store::find(tx.conn(), app_id, "platform", name).await? else { return Ok(false) };
+    let Some(before) = store::find(tx.conn(), app_id, ("platform", name), Unit::MicroUsd).await? else {
+        return Ok(false);
+    };
     store::delete(tx.conn(), before.budget_id).await?;
     let entry = audit::Entry::ok("budgets.write", format!("budget/{name}")).change(Some(&before), None);
     audit::write_platform(app, &mut tx, allowed.caller(), Some(app_id), entry).await?;
@@ -139,7 +141,7 @@ async fn put(
     mut budget: Budget,
 ) -> Result<(Option<Budget>, Budget), SetError> {
     store::lock(conn, app_id).await?;
-    let before = store::find(conn, app_id, &budget.set_by, &budget.name).await?;
+    let before = store::find(conn, app_id, (&budget.set_by, &budget.name), Unit::MicroUsd).await?;
     match &before {
         Some(before) => {
             let bounds = |budget: &Budget| (budget.scope, budget.subject.clone(), budget.period);
@@ -211,6 +213,7 @@ fn read(app: &App, set_by: &str, name: &str, input: BudgetInput) -> Result<Budge
             (_, subject) => subject,
         },
         period: input.period,
+        unit: Unit::MicroUsd,
         limit_micro_usd: i64::try_from(input.limit_micro_usd).unwrap_or(i64::MAX),
         alert_percent: i16::from(alert_percent),
         updated_at: app.now(),

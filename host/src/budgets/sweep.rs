@@ -1,8 +1,8 @@
-//! Letting go of what a process held that died.
+//! Letting go of what a process held that died, and of what was counted in times that are over.
 
-use super::{hold::HOLD_LIFE, store};
+use super::{Period, hold::HOLD_LIFE, store};
 use crate::app::App;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 
 /// How many go in one transaction, so that none is long.
 const BATCH: i64 = 500;
@@ -28,6 +28,29 @@ pub async fn expired(app: &App) -> sqlx::Result<u64> {
     store::renew(&mut tx, app.process_id, app.now() + HOLD_LIFE).await?;
     tx.commit().await?;
     release(app, app.now()).await
+}
+
+/// Hosts whose clocks differ still count in a period that has just ended: what is counted stays a day longer.
+const PAST_FOR: Duration = Duration::days(1);
+
+/// Removes what was counted in days and months that are over; how many counters that was. What was spent in them stands
+/// in the ledger.
+///
+/// # Errors
+/// The database's.
+pub async fn past(app: &App) -> sqlx::Result<u64> {
+    let then = app.now() - PAST_FOR;
+    let mut removed = 0;
+    loop {
+        let mut tx = app.service_tx().await?;
+        let count =
+            store::delete_past(&mut tx, Period::Day.start(then), Period::Month.start(then), BATCH).await?;
+        tx.commit().await?;
+        removed += count.unsigned_abs();
+        if count < BATCH {
+            return Ok(removed);
+        }
+    }
 }
 
 /// Lets go of all holds that end before `until`.

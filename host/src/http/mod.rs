@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod context;
+pub(crate) mod digest;
 pub mod etag;
 pub mod extract;
 pub mod multipart;

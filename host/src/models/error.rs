@@ -130,6 +130,12 @@ impl UpstreamError {
         }
     }
 
+    /// The same, and what it cost nevertheless.
+    #[must_use]
+    pub fn having_used(self, usage: Usage) -> Self {
+        Self { used: Some(Box::new(usage)), ..self }
+    }
+
     /// A provider that does not make what is asked of it, whatever the model (row M108).
     pub fn no_capability(what: &str) -> Self {
         Self {

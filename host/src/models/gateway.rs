@@ -9,12 +9,11 @@ use super::{
     Usage,
     route::{self, AnswerOf, Route},
     span::{self, CallSpan},
-    speech::SpeechRequest,
-    upstream::Fetched,
+    speech::{SpeechRequest, Spoken},
 };
 use crate::{
     app::App,
-    budgets::{self, Bounded, Hold, HoldError, Spender},
+    budgets::{self, Bounded, Hold, HoldError, Speech, Spender},
     grants::{Acting, InApp},
     usage::{self, Status, Use, What},
 };
@@ -78,6 +77,8 @@ struct Record {
     provider: String,
     model: String,
     price: Option<Price>,
+    /// Milli-points a dollar of it is, where it costs points.
+    points_rate: Option<u64>,
     paid_by: Option<PaidBy>,
     attempts: u16,
     started: Instant,
@@ -177,15 +178,17 @@ pub async fn speak(
     origin: Origin,
 ) -> Result<Sound, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let speech = Speech { request, in_tokens: route.speaks_in_tokens() };
+    let mut record = Record::start(app, proof, (provider, model), origin, &speech, route.paid_by).await?;
     record.span = span::call(app, proof, "generate_content", provider, model);
     route.trace = record.span.context();
     let asked =
         in_turn(&mut route, &mut record, |provider| async move { provider.speak(model, request).await });
     match asked.await {
-        Ok((fetched, source)) => {
+        Ok((spoken, source)) => {
+            record.usage = spoken.usage;
             record.units = Some((Unit::Characters, request.characters()));
-            Ok(Sound { fetched, source, record })
+            Ok(Sound { spoken, source, record })
         }
         Err(error) => {
             record.span.failed(&error);
@@ -236,8 +239,13 @@ where
         match ask(provider).await {
             Ok(answer) => return Ok((answer, attempt.answered())),
             Err(error) => {
-                record.lost = record.lost.and(&error.used.as_deref().copied().unwrap_or_default());
+                let used = error.used.as_deref().copied().unwrap_or_default();
+                record.lost = record.lost.and(&used);
                 route.failed(attempt, error)?;
+                // What is held is enough for one; what this one used has to be held besides.
+                if !record.hold_more(&used).await {
+                    return Err(route.give_up());
+                }
             }
         }
     }
@@ -285,16 +293,21 @@ impl Metered {
 
 /// A sound on its way, with what will be written down of it.
 pub struct Sound {
-    fetched: Fetched,
+    spoken: Spoken,
     /// Where it comes from, where that is counted.
     source: Option<AnswerOf>,
     record: Record,
 }
 
 impl Sound {
+    /// What it is called in an answer.
+    pub fn media_type(&self) -> &'static str {
+        self.spoken.media_type
+    }
+
     /// The next piece; none after the last, when the use is written down.
     pub async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
-        let next = self.fetched.bytes.next().await;
+        let next = self.spoken.bytes.next().await;
         match &next {
             Some(Ok(_)) => {}
             Some(Err(error)) => {
@@ -321,7 +334,7 @@ impl Record {
     ) -> Result<Record, HoldError> {
         let terms = budgets::terms(app, proof, provider, model).await?;
         let spender = Spender::of(proof, origin.end_user.as_deref());
-        let hold = budgets::hold(app, proof, &terms, &spender, (provider, model), request).await?;
+        let hold = budgets::hold(app, proof, &terms, (&spender, paid_by), (provider, model), request).await?;
         Ok(Record {
             app: app.clone(),
             acting: Acting::of(proof),
@@ -329,6 +342,7 @@ impl Record {
             provider: provider.to_owned(),
             model: model.to_owned(),
             price: terms.priced.as_ref().map(|priced| priced.price),
+            points_rate: terms.points_rate(paid_by),
             paid_by,
             attempts: 0,
             started: Instant::now(),
@@ -339,6 +353,15 @@ impl Record {
             span: CallSpan::none(),
             hold,
         })
+    }
+
+    /// Holds what was used in vain, on top of what is held for the next attempt; whether there was room for it.
+    async fn hold_more(&mut self, used: &Usage) -> bool {
+        let cost = self.price.map_or(0, |price| price.cost_micro_usd(used));
+        let Some(hold) = self.hold.take_if(|_| cost > 0) else { return true };
+        let (hold, taken) = hold.more(cost).await;
+        self.hold = hold;
+        taken.inspect_err(|cause| tracing::info!(%cause, "no other source is asked")).is_ok()
     }
 
     /// Writes the use down and waits for it. Once begun it is carried through,
@@ -367,6 +390,7 @@ impl Record {
                 usage: self.usage.and(&self.lost),
                 units: self.units,
                 price: self.price,
+                points_rate: self.points_rate,
                 attempts: self.attempts,
                 paid_by: self.paid_by,
             },

@@ -1,9 +1,9 @@
-//! Pictures of a text: OpenAI's dialect in and out.
+//! Pictures of a text: OpenAI's dialect in, OpenAI's or Google's out.
 
 use super::error::UpstreamError;
 use super::frames::{items, text, tokens};
 use super::openai::request::{Fields, ModelId, RequestError};
-use super::{Upstream, Usage};
+use super::{Kind, Upstream, Usage, google};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -94,13 +94,16 @@ impl ImageRequest {
     }
 }
 
-/// Asks a provider of OpenAI's dialect.
+/// Asks a provider of OpenAI's dialect or of Google's.
 pub(super) async fn ask(
     upstream: &Upstream,
     model: &str,
     request: &ImageRequest,
 ) -> Result<Images, UpstreamError> {
     let model = upstream.name_of(model);
+    if upstream.kind() == Kind::Google {
+        return google::media::draw(upstream, model, request).await;
+    }
     let answer = upstream.ask(&["images", "generations"], &body(model, request), ANSWER_BYTES_MAX).await;
     let images = read(&answer.map_err(|error| error.of_endpoint("pictures"))?)
         .ok_or_else(|| UpstreamError::bad_reply("its pictures could not be read"))?;

@@ -16,6 +16,9 @@
 //! Everything an app asks of a model goes through [`gateway`], which finds the provider and its key and
 //! writes down what was used.
 //!
+//! What is no chat ([`images`], [`speech`], [`transcription`], [`moderation`]) is asked of OpenAI's addresses; pictures and
+//! speech also of Google's models, which say them instead of words.
+//!
 //! Where a request goes, and who is asked next where somebody does not answer, is [`route`]'s affair.
 //!
 //! Deliberately absent: retries with the same provider (a call costs money: the caller decides), budgets
@@ -99,7 +102,16 @@ impl Provider {
         }
     }
 
-    /// The provider, where it has OpenAI's addresses for what is no chat: pictures, speech and their like.
+    /// The provider, where it makes pictures and speech: those of OpenAI's dialect have addresses for them, and
+    /// Google's models say them instead of words.
+    fn of_media(&self, what: &str) -> Result<&Upstream, UpstreamError> {
+        match self {
+            Self::Upstream(upstream) if upstream.kind() == Kind::Google => Ok(upstream),
+            _ => self.of_openai(what),
+        }
+    }
+
+    /// The provider, where it has OpenAI's addresses for what is no chat: transcripts, judgements and their like.
     fn of_openai(&self, what: &str) -> Result<&Upstream, UpstreamError> {
         match self {
             Self::Upstream(upstream) => match upstream.kind() {
@@ -115,8 +127,8 @@ impl Provider {
         &self,
         model: &str,
         request: &speech::SpeechRequest,
-    ) -> Result<upstream::Fetched, UpstreamError> {
-        speech::ask(self.of_openai("speech")?, model, request).await
+    ) -> Result<speech::Spoken, UpstreamError> {
+        speech::ask(self.of_media("speech")?, model, request).await
     }
 
     /// How many tokens a model would read; None where its provider does not count for us.
@@ -201,7 +213,7 @@ impl Once for images::ImageRequest {
     type Answer = images::Images;
 
     async fn ask(&self, provider: &Provider, model: &str) -> Result<(Self::Answer, Spent), UpstreamError> {
-        let images = images::ask(provider.of_openai("pictures")?, model, self).await?;
+        let images = images::ask(provider.of_media("pictures")?, model, self).await?;
         let units = Some((Unit::Images, images.images.len() as u64));
         let spent = Spent { usage: images.usage, units };
         Ok((images, spent))

@@ -6,11 +6,12 @@
 //! one where one limits us, failed or is not there, and nothing of an answer was handed on; never after.
 
 use super::{
-    Provider, Upstream, UpstreamError, UpstreamErrorKind,
+    Kind, Provider, Upstream, UpstreamError, UpstreamErrorKind,
     demo::{self, Demo},
     gateway::GatewayError,
     mock::{self, Mock},
     providers,
+    speech::InTokens,
     upstream::HEAD_TIMEOUT_MS,
 };
 use crate::{
@@ -193,6 +194,20 @@ impl Route {
         }
     }
 
+    /// Whether those that may be asked say what speaking took in tokens.
+    pub(crate) fn speaks_in_tokens(&self) -> InTokens {
+        let is_google = |hop: &Hop| match hop {
+            Hop::Ready(Provider::Upstream(upstream)) => upstream.kind() == Kind::Google,
+            Hop::Ready(_) => false,
+            Hop::Source(planned) => planned.source.speaks() == Kind::Google,
+        };
+        match self.hops.as_slice() {
+            hops if hops.iter().all(is_google) => InTokens::Always,
+            hops if hops.iter().any(is_google) => InTokens::Sometimes,
+            _ => InTokens::Never,
+        }
+    }
+
     /// The next place to ask.
     ///
     /// # Errors
@@ -208,7 +223,7 @@ impl Route {
             self.attempts += 1;
             return Ok((provider, Attempt { asked }));
         }
-        Err(self.last.take().unwrap_or_else(|| nobody_answers(self.rests_s)))
+        Err(self.give_up())
     }
 
     /// Whether another place may be asked after this failure.
@@ -230,6 +245,11 @@ impl Route {
         }
         self.last = Some(error);
         Ok(())
+    }
+
+    /// Why the last place did not answer, where no other may be asked.
+    pub(crate) fn give_up(&mut self) -> UpstreamError {
+        self.last.take().unwrap_or_else(|| nobody_answers(self.rests_s))
     }
 
     fn open(&mut self, hop: Hop) -> Option<(Provider, Option<Asked>)> {

@@ -1,9 +1,10 @@
-//! A text, spoken: OpenAI's dialect in, sound out as it comes.
+//! A text, spoken: OpenAI's dialect in, OpenAI's or Google's out; the sound as it comes.
 
-use super::Upstream;
 use super::error::UpstreamError;
 use super::openai::request::{Fields, ModelId, RequestError};
-use super::upstream::Fetched;
+use super::{Kind, Upstream, Usage, google};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
 /// The longest text, in characters (row M107): OpenAI's own limit.
@@ -29,8 +30,8 @@ pub struct SpeechRequest {
     pub model: ModelId,
     pub input: String,
     pub voice: String,
-    /// Of `FORMATS`.
-    pub format: &'static str,
+    /// Of `FORMATS`; none: as whoever speaks does it by itself, OpenAI's as MP3, Google's as WAV.
+    pub format: Option<&'static str>,
     /// Everything else, for the provider.
     pub rest: Map<String, Value>,
 }
@@ -54,20 +55,14 @@ impl SpeechRequest {
         // OpenAI's word for it, or the shorter one.
         let (long, short) = (fields.string("response_format")?, fields.string("format")?);
         let param = if long.is_some() { "response_format" } else { "format" };
-        let word = long.or(short).unwrap_or_else(|| "mp3".to_owned());
-        let format = FORMATS.iter().find(|(name, _)| *name == word).map(|(name, _)| *name);
-        let format = format.ok_or_else(|| {
-            RequestError::invalid(param, "must be `mp3`, `opus`, `aac`, `flac`, `wav` or `pcm`.")
-        })?;
+        let unknown =
+            || RequestError::invalid(param, "must be `mp3`, `opus`, `aac`, `flac`, `wav` or `pcm`.");
+        let known = |word: String| FORMATS.iter().find(|(name, _)| *name == word).map(|(name, _)| *name);
+        let format = long.or(short).map(|word| known(word).ok_or_else(unknown)).transpose()?;
         if let Some(speed) = fields.number("speed", 0.25, 4.0)? {
             fields.map.insert("speed".into(), json!(speed));
         }
         Ok(Self { model: ModelId::parse(&model)?, input, voice, format, rest: fields.map })
-    }
-
-    /// What the sound is called in an answer.
-    pub fn media_type(&self) -> &'static str {
-        FORMATS.iter().find(|(name, _)| *name == self.format).map_or("audio/mpeg", |(_, media)| media)
     }
 
     /// What is charged for.
@@ -76,25 +71,49 @@ impl SpeechRequest {
     }
 }
 
-/// Asks a provider of OpenAI's dialect. Returns once the head of a good answer is here.
+/// A sound that is not read here. Dropping it drops the connection.
+pub struct Spoken {
+    /// What it is called in an answer.
+    pub media_type: &'static str,
+    /// What comes; ends with the first error.
+    pub bytes: BoxStream<'static, Result<Bytes, UpstreamError>>,
+    /// What it took in tokens, where whoever speaks says so.
+    pub usage: Usage,
+}
+
+/// Whether whoever speaks says what that took in tokens, as Google's models do, which are paid so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTokens {
+    Never,
+    /// Some of those that may be asked do.
+    Sometimes,
+    Always,
+}
+
+/// Asks a provider of OpenAI's dialect or of Google's. Returns once the head of a good answer is here.
 pub(super) async fn ask(
     upstream: &Upstream,
     model: &str,
     request: &SpeechRequest,
-) -> Result<Fetched, UpstreamError> {
+) -> Result<Spoken, UpstreamError> {
     let model = upstream.name_of(model);
+    if upstream.kind() == Kind::Google {
+        return google::media::speak(upstream, model, request).await;
+    }
+    let (format, media_type) =
+        FORMATS.iter().find(|(name, _)| Some(*name) == request.format).copied().unwrap_or(FORMATS[0]);
     let mut body = request.rest.clone();
     body.insert("model".into(), json!(model));
     body.insert("input".into(), json!(request.input));
     body.insert("voice".into(), json!(request.voice));
-    body.insert("response_format".into(), json!(request.format));
+    body.insert("response_format".into(), json!(format));
     let body = Value::Object(body).to_string().into();
     let fetched = upstream.fetch(&["audio", "speech"], "application/json", body, SOUND_BYTES_MAX).await;
     let fetched = fetched.map_err(|error| error.of_endpoint("speech"))?;
     // What is no sound must not be passed off as one.
     let is_sound = |media: &str| media.starts_with("audio/") || media == "application/octet-stream";
     if fetched.media_type.as_deref().is_some_and(is_sound) {
-        return Ok(fetched);
+        return Ok(Spoken { media_type, bytes: fetched.bytes, usage: Usage::default() });
     }
     Err(UpstreamError::bad_reply("it is no sound"))
 }
@@ -110,10 +129,10 @@ mod tests {
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             SpeechRequest::from_value(body)
         };
-        let of = |more: Value| request(more).unwrap().media_type();
-        assert_eq!(of(json!({})), "audio/mpeg");
-        assert_eq!(of(json!({ "format": "wav" })), "audio/wav");
-        assert_eq!(of(json!({ "response_format": "opus", "format": "wav" })), "audio/ogg");
+        let of = |more: Value| request(more).unwrap().format;
+        assert_eq!(of(json!({})), None, "whoever speaks may choose");
+        assert_eq!(of(json!({ "format": "wav" })), Some("wav"));
+        assert_eq!(of(json!({ "response_format": "opus", "format": "wav" })), Some("opus"));
         for (wrong, param) in [
             (json!({ "input": "x".repeat(INPUT_CHARS_MAX + 1) }), "input"),
             (json!({ "input": "" }), "input"),

@@ -2,6 +2,9 @@
 //!
 //! Prices of real models change weekly, so none are built in but those of the demo models. A model without a price
 //! is free to use where no budget counts, its cost in the ledger absent rather than zero.
+//!
+//! A price may also say what a dollar of it is in *points*, the operator's own unit for what its models cost apps: whole
+//! milli-points, so that no sum is rounded. Who brings a key pays no points.
 
 pub mod routes;
 mod store;
@@ -24,18 +27,30 @@ use std::collections::HashMap;
 pub const PRICE_MICRO_USD_PER_MTOK_MAX: u64 = 1_000_000_000_000;
 /// The longest reply a price may name, in tokens.
 pub const OUTPUT_TOKENS_MAX: u64 = 10_000_000;
+/// The most a dollar can be, in milli-points: a million points. More is a slip of the pen.
+pub const POINTS_RATE_MAX: u64 = 1_000_000_000;
+/// Micro-dollars in a dollar.
+const MICRO_USD_PER_USD: u128 = 1_000_000;
 /// Prices an operator keeps: every model of every provider there is.
 pub const PRICES_MAX: i64 = 10_000;
 /// The longest `provider/model`, in bytes.
 const ID_BYTES_MAX: usize = 200;
 
-/// A model's price, and how long its replies can be.
+/// A model's price, in dollars and in points, and how long its replies can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priced {
     /// The price.
     pub price: Price,
     /// The longest reply, in tokens, if it is known.
     pub output_tokens_max: Option<u64>,
+    /// Milli-points that a dollar of its cost is, where it is counted in the operator's points.
+    pub points_rate: Option<u64>,
+}
+
+/// What so much costs in points, in milli-points: rounded up once, as the cost was, so that nothing is free.
+pub fn milli_points(points_rate: u64, cost_micro_usd: u64) -> u64 {
+    let product = u128::from(points_rate) * u128::from(cost_micro_usd);
+    u64::try_from(product.div_ceil(MICRO_USD_PER_USD)).unwrap_or(u64::MAX)
 }
 
 /// Why a price was not taken.
@@ -161,8 +176,27 @@ fn check<'a>(id: &'a str, priced: &Priced) -> Result<(&'a str, &'a str), Vec<Fie
             format!("1 to {OUTPUT_TOKENS_MAX} tokens, or left out"),
         ));
     }
+    if priced.points_rate.is_some_and(|rate| rate > POINTS_RATE_MAX) {
+        let message = format!("at most {POINTS_RATE_MAX} milli-points for a dollar, or left out");
+        wrong.push(FieldError::new("/points_rate", message));
+    }
     match id.split_once('/') {
         Some(parts) if wrong.is_empty() => Ok(parts),
         _ => Err(wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::milli_points;
+
+    #[test]
+    fn m059_points_are_whole_and_rounded_up_once() {
+        // A hundred points for a dollar.
+        assert_eq!(milli_points(100_000, 1_000_000), 100_000);
+        assert_eq!(milli_points(100_000, 5), 1, "never nothing");
+        assert_eq!(milli_points(100_000, 15), 2);
+        assert_eq!((milli_points(0, 15), milli_points(100_000, 0)), (0, 0));
+        assert_eq!(milli_points(u64::MAX, u64::MAX), u64::MAX);
     }
 }

@@ -30,6 +30,8 @@ pub struct PriceInput {
     unit_micro_usd_per_million: Option<u64>,
     /// Its longest reply, in tokens: what is held against a budget where a request names no limit.
     output_tokens_max: Option<u64>,
+    /// Milli-points that a dollar of its cost is, for a model of the platform that is counted in points.
+    points_rate: Option<u64>,
 }
 
 /// A model in a path: `provider/model`.
@@ -84,7 +86,7 @@ impl From<PriceInput> for Priced {
             output_micro_usd_per_mtok: input.output_micro_usd_per_mtok,
             unit_micro_usd_per_million: input.unit_micro_usd_per_million,
         };
-        Priced { price, output_tokens_max: input.output_tokens_max }
+        Priced { price, output_tokens_max: input.output_tokens_max, points_rate: input.points_rate }
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct PriceRow {
     pub(super) output_micro_usd_per_mtok: i64,
     pub(super) output_tokens_max: Option<i64>,
     pub(super) unit_micro_usd_per_million: Option<i64>,
+    pub(super) points_rate: Option<i64>,
     pub(super) updated_at: DateTime<Utc>,
 }
 
@@ -65,15 +66,16 @@ pub(super) async fn set(
     sqlx::query_as(
         "insert into model_prices (provider, model, input_micro_usd_per_mtok, cached_input_micro_usd_per_mtok,
                                    cache_write_micro_usd_per_mtok, output_micro_usd_per_mtok, output_tokens_max,
-                                   updated_at, unit_micro_usd_per_million)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                   updated_at, unit_micro_usd_per_million, points_rate)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (provider, model) do update
            set input_micro_usd_per_mtok = excluded.input_micro_usd_per_mtok,
                cached_input_micro_usd_per_mtok = excluded.cached_input_micro_usd_per_mtok,
                cache_write_micro_usd_per_mtok = excluded.cache_write_micro_usd_per_mtok,
                output_micro_usd_per_mtok = excluded.output_micro_usd_per_mtok,
                output_tokens_max = excluded.output_tokens_max, updated_at = excluded.updated_at,
-               unit_micro_usd_per_million = excluded.unit_micro_usd_per_million
+               unit_micro_usd_per_million = excluded.unit_micro_usd_per_million,
+               points_rate = excluded.points_rate
          returning *",
     )
     .bind(provider)
@@ -85,6 +87,7 @@ pub(super) async fn set(
     .bind(priced.output_tokens_max.map(number))
     .bind(now)
     .bind(priced.price.unit_micro_usd_per_million.map(number))
+    .bind(priced.points_rate.map(number))
     .fetch_one(tx.conn())
     .await
 }

@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod review;
 pub mod rollback;
 pub mod routes;
+mod sbom;
 mod store;
 pub mod upload;
 mod words;

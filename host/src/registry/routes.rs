@@ -10,6 +10,7 @@ use super::{
     review::{Granting, ReviewError},
     rollback,
     rollback::RollbackError,
+    sbom,
     store::{self, PluginRow, VersionRow},
     upload::{self, UploadError, Uploaded},
     words,
@@ -20,7 +21,7 @@ use crate::{
     grants::{
         Allowed, AppRef, Caller, Capability, CapabilityKind, Denied, InApp, Permission, action::may, audit,
     },
-    http::{Json, NoContent, Page, Paged, Params, body, extract::Queried},
+    http::{Json, NoContent, Page, Paged, Params, body, digest::Digests, extract::Queried},
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
     sandbox::{CallError, LoadError},
     tools,
@@ -102,7 +103,8 @@ pub async fn list<K: Kind>(
     Ok(Json(Paged { data, next_cursor: rows.next_cursor, has_more: rows.has_more }))
 }
 
-/// Shows a plugin; with an `Accept` of its own media type, its bytes; with `?source=1` also the file it was made of.
+/// Shows a plugin; with an `Accept` of its own media type, its bytes; with `?source=1` also the file it was made of, with
+/// `?sbom=1` what it says it was built of.
 pub async fn get<K: Kind>(
     State(app): State<App>,
     allowed: Allowed<K::Read>,
@@ -144,6 +146,10 @@ pub async fn get<K: Kind>(
     }
     if let (true, Some(sha256)) = (query.is_wanted(), &version.source_sha256) {
         meta["source"] = json!(String::from_utf8_lossy(&app.blobs.get(sha256).await?));
+    }
+    if query.wants_sbom() {
+        let bytes = app.blobs.get(&version.sha256).await?;
+        meta["sbom"] = json!(sbom::read(bytes).await);
     }
     Ok(([vary, (header::ETAG, format!("\"{}\"", version.sha256))], Json(meta)).into_response())
 }
@@ -248,21 +254,22 @@ pub async fn put_tool(
 ) -> ApiResult<Response> {
     let plugin = PluginName::tool(path.name);
     let reviewer = query.reviewer::<may::ToolsReview>(allowed.caller())?;
+    let digests = Digests::of(request.headers())?;
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-            query.check(&wasm)?;
+            query.check(&digests, &wasm)?;
             upload::component(&app, &allowed, &plugin, wasm).await
         }
         Some(EXTISM_MANIFEST) => {
             let manifest = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-            query.check(&manifest)?;
+            query.check(&digests, &manifest)?;
             upload::extism(&app, &allowed, &plugin, manifest).await
         }
         Some(media) if TYPESCRIPT.contains(&media) => {
             // A component is larger than a file may be, and is told so further down.
             let bytes = body::read(request.into_body(), SOURCE_BYTES_MAX).await?;
-            query.check(&bytes)?;
+            query.check(&digests, &bytes)?;
             let source = String::from_utf8(bytes.into()).map_err(|_| {
                 ApiError::unprocessable(
                     "not_utf8",
@@ -305,15 +312,16 @@ pub async fn put_agent(
 ) -> ApiResult<Response> {
     let plugin = PluginName::agent(path.name);
     let reviewer = query.reviewer::<may::AgentsReview>(allowed.caller())?;
+    let digests = Digests::of(request.headers())?;
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
-            query.check(&wasm)?;
+            query.check(&digests, &wasm)?;
             upload::component(&app, &allowed, &plugin, wasm).await
         }
         Some("text/markdown" | "text/plain") => {
             let bytes = body::read(request.into_body(), MARKDOWN_BYTES_MAX).await?;
-            query.check(&bytes)?;
+            query.check(&digests, &bytes)?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| ApiError::unprocessable("not_utf8", "the markdown is not UTF-8 text"))?;
             upload::markdown(&app, &allowed, &plugin, text).await
@@ -362,8 +370,9 @@ pub struct Uploading {
 }
 
 impl Uploading {
-    /// Whether these are the bytes that were meant (row M363).
-    fn check(&self, bytes: &[u8]) -> ApiResult<()> {
+    /// Whether these are the bytes that were meant (row M363), by the query and by the request's headers.
+    fn check(&self, digests: &Digests, bytes: &[u8]) -> ApiResult<()> {
+        digests.check(bytes)?;
         let Some(expected) = &self.sha256 else { return Ok(()) };
         let found = hex::encode(Sha256::digest(bytes));
         if expected.eq_ignore_ascii_case(&found) {
@@ -417,15 +426,20 @@ pub async fn get_predefined<K: Kind>(
     get_shipped(&app, K::KIND, &path.name, &query, &headers)
 }
 
-/// `?source=1`
+/// `?source=1&sbom=1`
 #[derive(Deserialize)]
 pub struct Source {
     source: Option<String>,
+    sbom: Option<String>,
 }
 
 impl Source {
     fn is_wanted(&self) -> bool {
         self.source.as_deref().is_some_and(|flag| flag != "0")
+    }
+
+    fn wants_sbom(&self) -> bool {
+        self.sbom.as_deref().is_some_and(|flag| flag != "0")
     }
 }
 

@@ -10,7 +10,8 @@
 //! - [`circuit`]: which of them do not answer.
 //! - `probe`: asking a source what it has.
 //!
-//! Deliberately absent: prices (`prices`), keys of apps (`tenants::providers`), points.
+//! Deliberately absent: prices (`prices`), keys of apps (`tenants::providers`), and how an allowance of points is kept
+//! (`budgets`).
 
 pub mod circuit;
 mod model;

@@ -2,10 +2,12 @@
 
 use super::{
     PATTERNS_PER_APP_MAX, SetError,
+    model::given,
     store::{self, Allowances},
 };
 use crate::{
     app::App,
+    budgets::points::{self, POINTS_PER_MONTH_MAX},
     error::FieldError,
     grants::{Allowed, action::may, audit},
     models::catalog::is_full_id,
@@ -22,6 +24,9 @@ use uuid::Uuid;
 pub struct AppModels {
     /// `provider/model`; `provider/*` for all of a provider; `*` for all there are, now and later.
     models: Vec<String>,
+    /// How many points it may use in a month; null: as many as it likes. Stays as it is unless given.
+    #[serde(default, deserialize_with = "given")]
+    points_per_month: Option<Option<u64>>,
 }
 
 /// A model of the platform that an app may use.
@@ -65,11 +70,18 @@ pub(super) async fn set(
             _ => wrong.push(FieldError::new(at, "expected `provider/model`, `provider/*` or `*`")),
         }
     }
+    if wanted.points_per_month.flatten().is_some_and(|points| points > POINTS_PER_MONTH_MAX) {
+        let message = format!("at most {POINTS_PER_MONTH_MAX} points, or null");
+        wrong.push(FieldError::new("/points_per_month", message));
+    }
     if !wrong.is_empty() {
         return Err(SetError::Invalid(wrong));
     }
     let before = store::allowances(&mut tx, app_id).await?;
     store::set_allowances(&mut tx, app_id, &patterns.into_iter().collect::<Vec<_>>()).await?;
+    if let Some(per_month) = wanted.points_per_month {
+        points::set(app, &mut tx, app_id, per_month).await?;
+    }
     let after = store::allowances(&mut tx, app_id).await?;
     let entry =
         audit::Entry::ok("apps.models.write", format!("app/{slug}")).change(Some(&before), Some(&after));

@@ -1,7 +1,7 @@
 //! All SQL of sources, of models of the platform, and of who may use them.
 
 use super::{model::ModelSource, offer::Offered};
-use crate::{models::Kind, secrets::envelope::Sealed, tenants::ServiceTx};
+use crate::{budgets::points, models::Kind, secrets::envelope::Sealed, tenants::ServiceTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -80,7 +80,7 @@ impl SourceEnvelope {
     }
 
     /// The dialect it speaks.
-    pub(super) fn speaks(&self) -> Kind {
+    pub(crate) fn speaks(&self) -> Kind {
         Kind::parse(&self.kind).unwrap_or_default()
     }
 
@@ -160,6 +160,8 @@ const SHOWN_MODELS: &str =
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Allowances {
     pub(super) models: Vec<String>,
+    /// None: as many as it likes.
+    pub(super) points_per_month: Option<i64>,
 }
 
 // === sources ===
@@ -584,7 +586,8 @@ pub(super) async fn allowances(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result
         .bind(app_id)
         .fetch_all(tx.conn())
         .await?;
-    Ok(Allowances { models })
+    let points_per_month = points::per_month(tx, app_id).await?;
+    Ok(Allowances { models, points_per_month })
 }
 
 pub(super) async fn set_allowances(

@@ -1,6 +1,6 @@
 //! The ledger: what was used, once for each use, with the price it was charged at.
 //!
-//! Append-only; money is integer micro-USD; a cost that is not known is not
+//! Append-only; money is integer micro-USD, points are integer milli-points; a cost that is not known is not
 //! zero but absent. A call that was broken off is charged for what was seen.
 
 pub mod routes;
@@ -11,6 +11,7 @@ use crate::{
     budgets::{self, Hold, Spender},
     grants::{Acting, InApp},
     models::{PaidBy, Price, Unit, Usage},
+    prices,
     tenants::TenantTx,
 };
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub enum What {
         units: Option<(Unit, u64)>,
         /// At what price, if one is known.
         price: Option<Price>,
+        /// Milli-points a dollar of it is, where it costs points.
+        points_rate: Option<u64>,
         /// How many places were asked.
         attempts: u16,
         /// Whose key it was asked with; none: nobody's.
@@ -104,7 +107,8 @@ pub(crate) async fn record(app: &App, acting: &Acting, what: &Use, hold: Option<
             return Ok(());
         }
         let mut tx = app.tenant_tx(acting).await?;
-        budgets::settle(app, &mut tx, acting, hold.as_ref(), &spender, what.cost_micro_usd()).await?;
+        let cost = (what.cost_micro_usd(), what.milli_points());
+        budgets::settle(app, &mut tx, acting, hold.as_ref(), &spender, cost).await?;
         store::insert(&mut tx, &new).await?;
         tx.commit().await
     };
@@ -157,6 +161,12 @@ impl Use {
             Some(0) => Some(Uncharged::CostsNothing),
             _ => None,
         }
+    }
+
+    /// What it cost in points, where it costs such.
+    pub(crate) fn milli_points(&self) -> Option<u64> {
+        let What::Tokens { points_rate, .. } = &self.what else { return None };
+        Some(prices::milli_points((*points_rate)?, self.cost_micro_usd()?))
     }
 
     /// What it cost, where that is known.

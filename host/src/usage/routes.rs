@@ -80,5 +80,6 @@ pub async fn summary(
     let mut tx = app.tenant_tx(&allowed).await?;
     let totals = store::totals(&mut tx, wanted.by, wanted.from, wanted.to).await?;
     let cost: i64 = totals.iter().map(|total| total.cost_micro_usd).sum();
-    Ok(Json(json!({ "data": totals, "cost_micro_usd": cost })))
+    let points: i64 = totals.iter().map(|total| total.milli_points).sum();
+    Ok(Json(json!({ "data": totals, "cost_micro_usd": cost, "milli_points": points })))
 }

@@ -25,12 +25,14 @@ pub(super) struct NewUse<'a> {
 const INSERT: &str =
     "insert into usage_events (usage_id, app_id, occurred_at, kind, credential_id, session_id, request_id, plugin,
                                provider, model, prompt_tokens, completion_tokens, cached_tokens, cost_micro_usd,
-                               price, duration_ms, status, surface, end_user, attempts, paid_by, units)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+                               price, duration_ms, status, surface, end_user, attempts, paid_by, units, points_rate,
+                               milli_points)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+             $24)";
 
 const RECORD: &str =
     "select record_use($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                                        $19, $20, $21, $22, $23, $24, $25, $26)";
+                                        $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)";
 
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewUse<'_>) -> sqlx::Result<()> {
     bound(INSERT, new).execute(tx.conn()).await.map(drop)
@@ -63,9 +65,9 @@ fn bound<'q>(statement: &'static str, new: &NewUse<'q>) -> Query<'q, Postgres, P
     let usage = tokens.map(|(_, _, usage, ..)| *usage).unwrap_or_default();
     let units = tokens.and_then(|(.., units, _)| *units).map_or(0, |(_, units)| units);
     let price = tokens.and_then(|(.., price)| price.as_ref());
-    let (attempts, paid_by) = match &new.what.what {
-        What::Tokens { attempts, paid_by, .. } => (*attempts, *paid_by),
-        What::Tool | What::Agent => (1, None),
+    let (attempts, paid_by, points_rate) = match &new.what.what {
+        What::Tokens { attempts, paid_by, points_rate, .. } => (*attempts, *paid_by, *points_rate),
+        What::Tool | What::Agent => (1, None, None),
     };
     sqlx::query(statement)
         .bind(new.usage_id)
@@ -90,6 +92,8 @@ fn bound<'q>(statement: &'static str, new: &NewUse<'q>) -> Query<'q, Postgres, P
         .bind(i16::try_from(attempts).unwrap_or(i16::MAX))
         .bind(paid_by.map(crate::models::PaidBy::name))
         .bind(count(units))
+        .bind(points_rate.map(count))
+        .bind(new.what.milli_points().map(count))
 }
 
 /// A use as the tenant reads it.
@@ -109,6 +113,9 @@ pub(super) struct UseRow {
     /// Images, characters or seconds, as the kind says.
     pub(super) units: i64,
     pub(super) cost_micro_usd: Option<i64>,
+    /// What it cost in points, and what a dollar was; none: it cost no points.
+    pub(super) milli_points: Option<i64>,
+    pub(super) points_rate: Option<i64>,
     pub(super) duration_ms: i64,
     pub(super) status: String,
     pub(super) session_id: Option<Uuid>,
@@ -140,7 +147,7 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<UseRow>> {
     sqlx::query_as(
         "select usage_id, occurred_at, kind, plugin, provider, model, prompt_tokens, completion_tokens, cached_tokens,
-                units, cost_micro_usd, duration_ms, status, session_id, credential_id, request_id, end_user, attempts,
+                units, cost_micro_usd, milli_points, points_rate, duration_ms, status, session_id, credential_id, request_id, end_user, attempts,
                 paid_by
          from usage_events
          where ($1::uuid is null or usage_id < $1) and ($2::text is null or kind = $2)
@@ -175,6 +182,7 @@ pub(super) struct Total {
     pub(super) cached_tokens: i64,
     pub(super) units: i64,
     pub(super) cost_micro_usd: i64,
+    pub(super) milli_points: i64,
 }
 
 pub(super) async fn totals(
@@ -196,7 +204,8 @@ pub(super) async fn totals(
         "select {of} as of, count(*) as count, sum(prompt_tokens)::bigint as prompt_tokens,
                 sum(completion_tokens)::bigint as completion_tokens, sum(cached_tokens)::bigint as cached_tokens,
                 sum(units)::bigint as units,
-                coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd
+                coalesce(sum(cost_micro_usd), 0)::bigint as cost_micro_usd,
+                coalesce(sum(milli_points), 0)::bigint as milli_points
          from usage_events
          where ($1::timestamptz is null or occurred_at >= $1) and ($2::timestamptz is null or occurred_at < $2)
          group by 1 order by cost_micro_usd desc, count desc, 1 limit {TOTALS_MAX}"

@@ -134,7 +134,9 @@ fn failed(door: &Door, failure: GatewayError) -> DoorError {
         GatewayError::Upstream(UpstreamError { kind: UpstreamErrorKind::RateLimited, .. }) => {
             DoorError::Limit(text)
         }
-        GatewayError::Budget(HoldError::Exceeded { .. }) => DoorError::Limit(text),
+        GatewayError::Budget(HoldError::Exceeded { .. } | HoldError::TooFewPoints { .. }) => {
+            DoorError::Limit(text)
+        }
         GatewayError::Budget(HoldError::NoPrice { .. }) => DoorError::Invalid(text),
         GatewayError::Budget(HoldError::Db(_)) => DoorError::Unavailable(text),
         GatewayError::Upstream(_) => DoorError::Failed(text),

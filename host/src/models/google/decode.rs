@@ -98,7 +98,7 @@ impl Contents {
     }
 }
 
-fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
+pub(super) fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
     match reason {
         // Or calls, if there were any: the stream sees to that. The second is no word of Google's own; others who
         // speak its dialect say it where they call (aimock does).
@@ -122,7 +122,7 @@ fn read_reason(reason: &str) -> Result<FinishReason, UpstreamError> {
     }
 }
 
-fn read_usage(usage: &Value) -> Usage {
+pub(super) fn read_usage(usage: &Value) -> Usage {
     let count = |name: &str| tokens(usage, name).unwrap_or(0);
     let thoughts = count("/thoughtsTokenCount");
     let prompt_tokens = count("/promptTokenCount").saturating_add(count("/toolUsePromptTokenCount"));
