@@ -75,7 +75,7 @@ mod tests {
 
     fn custom(name: &str, data: &[u8]) -> Vec<u8> {
         let inside = [&leb(name.len())[..], name.as_bytes(), data].concat();
-        [&[0][..], &leb(inside.len()), &inside].concat()
+        [&[0_u8][..], &leb(inside.len())[..], &inside[..]].concat()
     }
 
     fn zlib(text: &[u8]) -> Vec<u8> {
