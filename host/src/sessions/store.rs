@@ -748,21 +748,27 @@ async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx
     .await
 }
 
-/// Removes sessions that expired before `before`, a batch of them; how many it was.
+/// Removes sessions that expired before `before`, a batch of them, and what is below them; which that were.
 pub(super) async fn delete_expired(
     tx: &mut ServiceTx,
     before: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<u64> {
-    sqlx::query(
-        "delete from sessions where session_id in
-           (select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked)",
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "with recursive due as materialized (
+           select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked
+         ), family as (
+           select session_id from due
+           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
+         ), gone as (
+           delete from sessions where session_id in (select session_id from due)
+         )
+         select session_id from family",
     )
     .bind(before)
     .bind(limit)
-    .execute(tx.conn())
+    .fetch_all(tx.conn())
     .await
-    .map(|done| done.rows_affected())
 }
 
 /// Sessions whose lease ended before `until`.

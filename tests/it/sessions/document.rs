@@ -222,6 +222,29 @@ async fn m302_m319_m322_after_every_turn_the_session_is_kept_with_a_checksum_and
     assert!(!dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0);
 }
 
+#[tokio::test]
+async fn m352_artifacts_are_kept_for_a_month_and_no_longer() {
+    let clock = opg_host::app::Clock::manual(opg_host::app::Clock::system().now());
+    let app = TestApp::at(clock, |config| {
+        TestApp::allow_local(config);
+        config.session_ttl = std::time::Duration::from_secs(90 * 24 * 60 * 60);
+    })
+    .await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    let id = new_session(&acme).await;
+    turn(&acme, &id, said("hi")).await;
+    let found = kept(&app, &acme, &id, 1, 2).await;
+    app.clock.advance(chrono::Duration::days(29));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&acme, &id).await, found);
+    app.clock.advance(chrono::Duration::days(2));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&acme, &id).await, Vec::<Value>::new());
+    assert!(!file(&app, &id, &found[0]).exists());
+    assert_eq!(messages(&acme, &id).await.len(), 2, "the session itself lives on");
+}
+
 async fn until(holds: impl Fn() -> bool, what: &str) {
     for _ in 0..200 {
         if holds() {

@@ -131,6 +131,24 @@ pub(super) async fn forget_older(
     .await
 }
 
+/// Forgets what was made before this, except what still runs; where each was, if anywhere.
+pub(super) async fn forget_before(
+    tx: &mut ServiceTx,
+    since: DateTime<Utc>,
+    limit: usize,
+) -> sqlx::Result<Vec<Option<String>>> {
+    sqlx::query_scalar(
+        "delete from session_artifacts where artifact_id in
+           (select artifact_id from session_artifacts where created_at < $1 and state <> 'running'
+            order by created_at limit $2)
+         returning path",
+    )
+    .bind(since)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(tx.conn())
+    .await
+}
+
 /// Those of these sessions that are not there.
 pub(super) async fn not_there(tx: &mut ServiceTx, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
