@@ -261,7 +261,7 @@ pub async fn fork(
     let body: ForkBody = bodies::read_or_default(request).await?;
     let before = bodies::message_id(body.message_id.as_deref())?;
     let forked = branch::fork(&app, &allowed, path.session_id()?, before).await?;
-    Ok(Json(shape::session(&forked, None)))
+    Ok(Json(shape::session(&forked.session, None)))
 }
 
 /// Takes messages back.

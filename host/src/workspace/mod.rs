@@ -134,13 +134,13 @@ pub struct Change {
 /// For whom something is changed.
 #[derive(Clone, Copy)]
 pub struct By<'a> {
-    /// In which turn; none: in no turn's, and nothing is kept of what was before.
-    pub turn: Option<Uuid>,
+    /// In which turn, and then those it is a part of; empty: in no turn's, and nothing is kept of what was before.
+    pub turns: &'a [Uuid],
     /// Whether that turn still runs: what was ended changes nothing more. Asked while nobody else changes anything.
     pub stands: &'a dyn Fn() -> bool,
 }
 
 impl By<'_> {
     /// A person, or a program, from outside.
-    pub const OUTSIDE: By<'static> = By { turn: None, stands: &|| true };
+    pub const OUTSIDE: By<'static> = By { turns: &[], stands: &|| true };
 }

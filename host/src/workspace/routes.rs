@@ -21,6 +21,7 @@ use crate::{
         log::{self, Draft},
         manage,
         routes::{SessionPath, readable},
+        store as sessions,
     },
 };
 use axum::{
@@ -62,12 +63,19 @@ pub struct DiffQuery {
     message_id: Option<String>,
 }
 
+/// A session, and the one whose files it works on.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) session_id: Uuid,
+    pub(crate) with_files: Uuid,
+}
+
 /// The session, where it can be seen and its time is not over.
-async fn seen(app: &App, proof: &impl InApp, path: &SessionPath) -> ApiResult<Uuid> {
-    let session_id = path.session_id()?;
+pub(crate) async fn seen(app: &App, proof: &impl InApp, session_id: Uuid) -> Result<Seen, SessionError> {
     let mut tx = app.tenant_tx(proof).await?;
-    readable(app, &mut tx, session_id).await?;
-    Ok(session_id)
+    let session = readable(app, &mut tx, session_id).await?;
+    let with_files = sessions::with_files(tx.conn(), session_id, session.parent_id).await?;
+    Ok(Seen { session_id, with_files })
 }
 
 /// Lists a directory, by name (row M286).
@@ -78,11 +86,11 @@ pub async fn list(
     Queried(query): Queried<PathQuery>,
     page: Page,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse(query.path.as_deref().unwrap_or_default())?;
     let after = page.after::<String>()?;
     let limit = usize::try_from(page.fetch()).unwrap_or_default();
-    let entries = match reach::existing(&app, &allowed, session_id).await? {
+    let entries = match reach::existing(&app, &allowed, seen.with_files).await? {
         Some(space) => {
             reach::job(&app, allowed.app().app_id, move || space.list(&path, after.as_deref(), limit)).await?
         }
@@ -101,10 +109,10 @@ pub async fn get(
     Queried(query): Queried<PathQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let missing = || WorkspaceError::NotFound(path.to_string());
-    let space = reach::existing(&app, &allowed, session_id).await?.ok_or_else(missing)?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?.ok_or_else(missing)?;
     let app_id = allowed.app().app_id;
     let (file, entry) = {
         let path = path.clone();
@@ -234,10 +242,10 @@ pub async fn put(
     Queried(query): Queried<PathQuery>,
     request: Request,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let only_if = precondition(request.headers());
-    let space = reach::to_write(&app, &allowed, session_id).await?;
+    let space = reach::to_write(&app, &allowed, seen.with_files).await?;
     let receiving = receive(&app, allowed.app().app_id, &space, request.into_body().into_data_stream());
     let staged = tokio::time::timeout(BODY_TIME_MAX, receiving).await.unwrap_or_else(|_| {
         let text = "the body took too long; send it again";
@@ -250,7 +258,7 @@ pub async fn put(
             Ok((change, space.find(&path)?))
         }
     };
-    let (change, entry) = changed(&app, &allowed, session_id, "sessions.file_write", placed).await?;
+    let (change, entry) = changed(&app, &allowed, seen.session_id, "sessions.file_write", placed).await?;
     let status = if change.kind == How::Created { StatusCode::CREATED } else { StatusCode::OK };
     let tag = entry.map(|entry| format!("\"{}\"", entry.version)).unwrap_or_default();
     Ok((status, [(header::ETAG, tag)], Json(json!(change))).into_response())
@@ -332,13 +340,13 @@ pub async fn delete(
     Queried(query): Queried<PathQuery>,
     headers: HeaderMap,
 ) -> ApiResult<NoContent> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let missing = || WorkspaceError::NotFound(path.to_string());
-    let space = reach::existing(&app, &allowed, session_id).await?.ok_or_else(missing)?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?.ok_or_else(missing)?;
     let only_if = precondition(&headers);
     let removed = move || space.remove(&path, true, &only_if, By::OUTSIDE).map(|change| (change, ()));
-    changed(&app, &allowed, session_id, "sessions.file_delete", removed).await?;
+    changed(&app, &allowed, seen.session_id, "sessions.file_delete", removed).await?;
     Ok(NoContent)
 }
 
@@ -349,7 +357,7 @@ pub async fn find(
     Params(path): Params<SessionPath>,
     Queried(query): Queried<FindQuery>,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse(query.path.as_deref().unwrap_or_default())?;
     let pattern = Pattern::new(query.q.as_deref().unwrap_or_default(), query.regex)
         .map_err(|error| ApiError::invalid(vec![FieldError::new("/q", error.to_string())]))?;
@@ -358,7 +366,7 @@ pub async fn find(
         let text = format!("`limit` is a number from 1 to {WORKSPACE_MATCHES_MAX}");
         return Err(ApiError::bad_request("bad_limit", text));
     }
-    let found = match reach::existing(&app, &allowed, session_id).await? {
+    let found = match reach::existing(&app, &allowed, seen.with_files).await? {
         Some(space) => {
             let looked = move || search::find(&space, &path, &pattern, limit);
             reach::job(&app, allowed.app().app_id, looked).await?
@@ -375,9 +383,9 @@ pub async fn export(
     allowed: Allowed<may::SessionsRead>,
     Params(path): Params<SessionPath>,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let app_id = allowed.app().app_id;
-    let space = reach::existing(&app, &allowed, session_id).await?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?;
     let archive = reach::job(&app, app_id, move || Archive::begin(space)).await?;
     let pieces = stream::unfold(Some(archive), move |archive| {
         let app = app.clone();
@@ -393,7 +401,7 @@ pub async fn export(
         }
     });
     let mut answer = Body::from_stream(pieces).into_response();
-    as_download(answer.headers_mut(), "application/zip", &format!("session-{session_id}.zip"));
+    as_download(answer.headers_mut(), "application/zip", &format!("session-{}.zip", seen.session_id));
     Ok(answer)
 }
 
@@ -404,8 +412,8 @@ pub async fn push(
     Params(path): Params<SessionPath>,
     Json(input): Json<PushInput>,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
-    let session_id = seen(&app, &allowed, &path).await?;
-    let begun = push::begin(&app, &allowed, session_id, input).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
+    let begun = push::begin(&app, &allowed, seen, input).await?;
     Ok((StatusCode::ACCEPTED, Json(json!(begun))))
 }
 
@@ -416,25 +424,43 @@ pub async fn diff(
     Params(path): Params<SessionPath>,
     Queried(query): Queried<DiffQuery>,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
-    let turn = match &query.message_id {
-        None => None,
-        Some(id) => {
-            let missing = || ApiError::not_found("message");
-            let message_id = Uuid::parse_str(id).map_err(|_| missing())?;
-            let mut tx = app.tenant_tx(&allowed).await?;
-            Some(store::turn_of(&mut tx, session_id, message_id).await?.ok_or_else(missing)?)
+    let session_id = path.session_id()?;
+    let missing = || ApiError::not_found("message");
+    let message_id = query.message_id.as_deref().map(Uuid::parse_str).transpose();
+    // A session that is not there is told from one that is by nothing else.
+    let seen = seen(&app, &allowed, session_id).await?;
+    Ok(Json(json!(
+        changes(&app, &allowed, seen, message_id.map_err(|_| missing())?).await?.ok_or_else(missing)?
+    )))
+}
+
+/// What the turn of a message changed, or all turns of a session did; none where there is no such message.
+///
+/// # Errors
+/// [`WorkspaceError`]
+pub(crate) async fn changes(
+    app: &App,
+    proof: &impl InApp,
+    Seen { session_id, with_files }: Seen,
+    message_id: Option<Uuid>,
+) -> Result<Option<diff::Diff>, WorkspaceError> {
+    let turns = match message_id {
+        Some(message_id) => {
+            let mut tx = app.tenant_tx(proof).await?;
+            let Some(turn) = store::turn_of(&mut tx, session_id, message_id).await? else { return Ok(None) };
+            // A message of no turn changed nothing that is kept.
+            Some(Vec::from_iter(turn))
+        }
+        None if session_id == with_files => None,
+        None => {
+            let mut tx = app.tenant_tx(proof).await?;
+            Some(sessions::turns_from(&mut tx, session_id, i32::MIN).await?)
         }
     };
-    let space = reach::existing(&app, &allowed, session_id).await?;
-    let shown = match (space, turn) {
-        // A message of no turn changed nothing that is kept.
-        (None, _) | (_, Some(None)) => diff::Diff::default(),
-        (Some(space), turn) => {
-            reach::job(&app, allowed.app().app_id, move || diff::of(&space, turn.flatten())).await?
-        }
+    let Some(space) = reach::existing(app, proof, with_files).await? else {
+        return Ok(Some(diff::Diff::default()));
     };
-    Ok(Json(json!(shown)))
+    reach::job(app, proof.app().app_id, move || diff::of(&space, turns.as_deref())).await.map(Some)
 }
 
 impl From<WorkspaceError> for ApiError {

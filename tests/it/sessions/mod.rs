@@ -6,6 +6,7 @@ mod crash;
 mod document;
 mod files;
 mod files_archive;
+mod files_family;
 mod files_guest;
 mod files_hostile;
 mod files_push;
