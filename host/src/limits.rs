@@ -266,6 +266,12 @@ pub const WORKSPACE_PUSH_BYTES_MAX: u64 = 64 << 20;
 pub const WORKSPACE_PUSH_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Pushes of one app on their way at once.
 pub const WORKSPACE_PUSHES_PER_APP_MAX: i64 = 4;
+/// How many times as large as an archive what is in it may be, beyond the first MiB: text packs to a twentieth.
+pub const WORKSPACE_ARCHIVE_RATIO_MAX: u64 = 200;
+/// Archives that are unpacked at once: each is kept on the disk meanwhile, 256 MiB at the most.
+pub const WORKSPACE_IMPORTS_MAX: usize = 4;
+/// The same for one app.
+pub const WORKSPACE_IMPORTS_PER_APP_MAX: usize = 1;
 /// Files that a turn changes, or that are put back, and that are told of one by one: the list of files tells of the others.
 pub const WORKSPACE_CHANGES_TOLD_MAX: usize = 1000;
 

@@ -222,6 +222,7 @@ routes! { app_routes, APP_ROUTES:
     DELETE "/v1/sessions/{id}/file" => workspace::routes::delete, SessionsWrite;
     GET "/v1/sessions/{id}/find" => workspace::routes::find, SessionsRead;
     GET "/v1/sessions/{id}/export.zip" => workspace::routes::export, SessionsRead;
+    POST "/v1/sessions/{id}/import.zip" => workspace::routes::import, SessionsWrite;
     POST "/v1/sessions/{id}/export/git" => workspace::routes::push, SessionsWrite;
     GET "/v1/sessions/{id}/diff" => workspace::routes::diff, SessionsRead;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;

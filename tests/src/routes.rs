@@ -87,7 +87,7 @@ impl Case {
 
     /// Whether its body is a file's, whatever it is.
     pub fn is_file(&self) -> bool {
-        self.template.ends_with("/sessions/{id}/file")
+        ["/sessions/{id}/file", "/sessions/{id}/import.zip"].iter().any(|end| self.template.ends_with(end))
     }
 
     /// Whether its body is a plugin.

@@ -8,6 +8,7 @@
 //! - What it may hold is counted in one place, before anything is written ([`meter`]).
 //! - A file is written beside the workspace and moved to its place when it is whole ([`space`]).
 //! - What a turn changes is kept as it was before ([`journal`]): to be shown ([`diff`]) and taken back.
+//! - Files come from an archive, all or none ([`unpack`]), and go into one ([`archive`]).
 //! - The disk is the truth; the database only remembers that there was one, so that one that is lost, or on another
 //!   host, is said to be `gone` and not taken for empty (`reach`).
 //!
@@ -26,6 +27,7 @@ pub mod search;
 pub mod space;
 mod store;
 pub mod sweep;
+pub mod unpack;
 
 pub use meter::{Amount, Over};
 pub use path::Path;

@@ -11,7 +11,9 @@ use super::{
 use crate::{
     app::App,
     grants::InApp,
-    limits::{WORKSPACE_JOBS_MAX, WORKSPACE_JOBS_PER_APP_MAX},
+    limits::{
+        WORKSPACE_IMPORTS_MAX, WORKSPACE_IMPORTS_PER_APP_MAX, WORKSPACE_JOBS_MAX, WORKSPACE_JOBS_PER_APP_MAX,
+    },
     tenants::TenantTx,
 };
 use cap_fs_ext::DirExt;
@@ -23,7 +25,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// The workspaces of this host.
@@ -31,6 +33,7 @@ pub struct Workspaces {
     root: PathBuf,
     apps: Mutex<HashMap<Uuid, Arc<AppSpaces>>>,
     jobs: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     /// Those whose session is being made: nobody is to think that they are of none.
     being_made: Mutex<HashSet<Uuid>>,
 }
@@ -39,6 +42,7 @@ pub struct Workspaces {
 struct AppSpaces {
     app_id: Uuid,
     jobs: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     open: Mutex<Open>,
 }
 
@@ -56,6 +60,7 @@ impl Workspaces {
             root,
             apps: Mutex::default(),
             jobs: Arc::new(Semaphore::new(WORKSPACE_JOBS_MAX)),
+            imports: Arc::new(Semaphore::new(WORKSPACE_IMPORTS_MAX)),
             being_made: Mutex::default(),
         }
     }
@@ -65,6 +70,7 @@ impl Workspaces {
         let new = || AppSpaces {
             app_id,
             jobs: Arc::new(Semaphore::new(WORKSPACE_JOBS_PER_APP_MAX)),
+            imports: Arc::new(Semaphore::new(WORKSPACE_IMPORTS_PER_APP_MAX)),
             open: Mutex::default(),
         };
         apps.entry(app_id).or_insert_with(|| Arc::new(new())).clone()
@@ -86,6 +92,12 @@ impl Workspaces {
             Dir::create_ambient_dir_all(&self.root, ambient_authority())?;
         }
         found(Dir::open_ambient_dir(&self.root, ambient_authority()))
+    }
+
+    /// The right to unpack an archive, among its app's and among all; none while others have it.
+    pub(super) fn turn_to_unpack(&self, app_id: Uuid) -> Option<[OwnedSemaphorePermit; 2]> {
+        let of_app = self.app(app_id).imports.clone().try_acquire_owned().ok()?;
+        Some([of_app, self.imports.clone().try_acquire_owned().ok()?])
     }
 
     fn being_made(&self) -> MutexGuard<'_, HashSet<Uuid>> {
@@ -201,6 +213,15 @@ pub(crate) async fn job<T: Send + 'static>(
         work()
     });
     work.await.unwrap_or_else(|cause| Err(WorkspaceError::Io(io::Error::other(cause))))
+}
+
+/// The same for work that fails in more ways.
+pub(crate) async fn job_of<T: Send + 'static, E: From<WorkspaceError> + Send + 'static>(
+    app: &App,
+    app_id: Uuid,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    job(app, app_id, move || Ok(work())).await?
 }
 
 async fn open(

@@ -9,13 +9,17 @@ use super::{
     search::{self, Pattern},
     space::{Precondition, Staged, next_piece},
     store,
+    unpack::{Incoming, UnpackError},
 };
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, InApp, action::may, audit},
     http::{Json, NoContent, Page, Params, extract::Queried},
-    limits::{BODY_TIME_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_FILE_BYTES_MAX, WORKSPACE_MATCHES_MAX},
+    limits::{
+        BODY_TIME_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_CHANGES_TOLD_MAX, WORKSPACE_FILE_BYTES_MAX,
+        WORKSPACE_MATCHES_MAX,
+    },
     sessions::{
         SessionError,
         log::{self, Draft},
@@ -246,11 +250,11 @@ pub async fn put(
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let only_if = precondition(request.headers());
     let space = reach::to_write(&app, &allowed, seen.with_files).await?;
-    let receiving = receive(&app, allowed.app().app_id, &space, request.into_body().into_data_stream());
-    let staged = tokio::time::timeout(BODY_TIME_MAX, receiving).await.unwrap_or_else(|_| {
-        let text = "the body took too long; send it again";
-        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text))
-    })?;
+    let (app_id, begun) = (allowed.app().app_id, space.clone());
+    let staged = reach::job(&app, app_id, move || Staged::begin(&begun)).await?;
+    let body = request.into_body().into_data_stream();
+    let staged =
+        in_time(receive(&app, app_id, staged, Staged::write, body, WORKSPACE_FILE_BYTES_MAX)).await?;
     let placed = {
         let (space, path) = (space.clone(), path.clone());
         move || {
@@ -272,10 +276,19 @@ fn precondition(headers: &HeaderMap) -> Precondition {
     }
 }
 
-/// Takes a body as it comes, beside what is there.
-async fn receive(app: &App, app_id: Uuid, space: &Arc<Space>, mut body: BodyDataStream) -> ApiResult<Staged> {
-    let begun = space.clone();
-    let mut staged = reach::job(app, app_id, move || Staged::begin(&begun)).await?;
+/// Takes a body as it comes, and writes it to `sink` in pieces. What is still sent of one that is refused is read, `most`
+/// of it.
+async fn receive<S: Send + 'static, E: From<WorkspaceError> + Send + 'static>(
+    app: &App,
+    app_id: Uuid,
+    mut sink: S,
+    write: fn(&mut S, &[u8]) -> Result<(), E>,
+    mut body: BodyDataStream,
+    most: u64,
+) -> ApiResult<S>
+where
+    ApiError: From<E>,
+{
     let mut buffer = vec![];
     loop {
         let read = body.next().await;
@@ -286,25 +299,33 @@ async fn receive(app: &App, app_id: Uuid, space: &Arc<Space>, mut body: BodyData
         }
         if buffer.len() >= WRITTEN_AT_ONCE || (ended && !buffer.is_empty()) {
             let piece = std::mem::take(&mut buffer);
-            let wrote = reach::job(app, app_id, move || staged.write(&piece).map(|()| staged)).await;
-            staged = match wrote {
-                Ok(staged) => staged,
+            let wrote = reach::job_of(app, app_id, move || write(&mut sink, &piece).map(|()| sink)).await;
+            sink = match wrote {
+                Ok(sink) => sink,
                 Err(error) => {
-                    drain(body).await;
+                    drain(body, most).await;
                     return Err(error.into());
                 }
             };
         }
         if ended {
-            return Ok(staged);
+            return Ok(sink);
         }
     }
 }
 
-/// Reads what a client still sends of a file that is refused, as much as a file may be: who has not sent all of a body
+/// The same within the time a body may take.
+async fn in_time<T>(receiving: impl Future<Output = ApiResult<T>>) -> ApiResult<T> {
+    tokio::time::timeout(BODY_TIME_MAX, receiving).await.unwrap_or_else(|_| {
+        let text = "the body took too long; send it again";
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text))
+    })
+}
+
+/// Reads what a client still sends of a body that is refused, as much as it may have: who has not sent all of a body
 /// does not look for an answer.
-async fn drain(mut body: BodyDataStream) {
-    let mut left = WORKSPACE_FILE_BYTES_MAX;
+async fn drain(mut body: BodyDataStream, most: u64) {
+    let mut left = most;
     while let (true, Some(Ok(piece))) = (left > 0, body.next().await) {
         left = left.saturating_sub(piece.len() as u64);
     }
@@ -405,6 +426,50 @@ pub async fn export(
     Ok(answer)
 }
 
+/// Takes files from an archive, all or none (row M026).
+pub async fn import(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Queried(query): Queried<PathQuery>,
+    request: Request,
+) -> ApiResult<Json<Value>> {
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
+    let below = Path::parse(query.path.as_deref().unwrap_or_default())?;
+    let app_id = allowed.app().app_id;
+    let space = reach::to_write(&app, &allowed, seen.with_files).await?;
+    let incoming = Incoming::begin(&app, app_id, &space).await?;
+    let body = request.into_body().into_data_stream();
+    let incoming =
+        in_time(receive(&app, app_id, incoming, Incoming::write, body, WORKSPACE_BYTES_MAX)).await?;
+    let mut unpacking = reach::job_of(&app, app_id, move || incoming.open(&below)).await?;
+    loop {
+        let step = move || unpacking.step().map(|more| (more, unpacking));
+        let (more, next) = reach::job_of(&app, app_id, step).await?;
+        unpacking = next;
+        if !more {
+            break;
+        }
+    }
+    let mut tx = app.tenant_tx(&allowed).await?;
+    manage::usable(&app, &mut tx, seen.session_id).await?;
+    let (changes, failed) = reach::job_of(&app, app_id, move || unpacking.place()).await?;
+    let told = changes.iter().take(WORKSPACE_CHANGES_TOLD_MAX);
+    let drafts = told.map(|change| Draft::new(log::Kind::FileChanged, None, json!(change))).collect();
+    let written = log::write(&app, tx.conn(), (seen.session_id, app_id), drafts).await?;
+    let taken =
+        json!({ "files": changes.len(), "bytes": changes.iter().map(|change| change.size).sum::<u64>() });
+    let entry = audit::Entry::ok("sessions.files_import", format!("session/{}", seen.session_id));
+    audit::write(&app, &mut tx, &allowed, entry.detail(taken.clone())).await?;
+    tx.commit().await?;
+    written.tell(&app);
+    match failed {
+        // The disk's fault, in the middle of it: what is there now is said.
+        Some(error) => Err(ApiError::from(error).with("taken", taken)),
+        None => Ok(Json(taken)),
+    }
+}
+
 /// Pushes all files to a repository (row M284).
 pub async fn push(
     State(app): State<App>,
@@ -492,6 +557,21 @@ impl From<WorkspaceError> for ApiError {
                 ApiError::internal("a workspace could not be read or written", cause)
             }
             WorkspaceError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<UnpackError> for ApiError {
+    fn from(error: UnpackError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            UnpackError::Bad(_) => ApiError::unprocessable("bad_archive", text),
+            UnpackError::TooLarge { max, .. } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", text)
+                    .with("limit_bytes", json!(max))
+            }
+            UnpackError::Busy => ApiError::rate_limited("too_many_imports", text, 5),
+            UnpackError::Workspace(error) => error.into(),
         }
     }
 }

@@ -316,11 +316,12 @@ impl Space {
         let end = offset.checked_add(bytes.len() as u64).ok_or(WorkspaceError::TooLarge)?;
         staged.reserve(end.max(old_size))?;
         if let Some((mut file, _)) = old {
-            io::copy(&mut Read::by_ref(&mut file).take(old_size), &mut staged.file)?;
+            io::copy(&mut Read::by_ref(&mut file).take(old_size), staged.file()?)?;
         }
-        staged.file.set_len(end.max(old_size))?;
-        staged.file.seek(SeekFrom::Start(offset))?;
-        staged.file.write_all(bytes)?;
+        let file = staged.file()?;
+        file.set_len(end.max(old_size))?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)?;
         staged.size = end.max(old_size);
         self.place_locked(&mut state, staged, path, &Precondition::default(), by)
     }
@@ -338,6 +339,77 @@ impl Space {
     ) -> Result<Change, WorkspaceError> {
         let mut state = self.lock_for(by)?;
         self.place_locked(&mut state, staged, path, only_if, by)
+    }
+
+    /// Moves many files to their places, and makes directories. Whether all can be is found out before anything is
+    /// moved: what fails then is the disk, and what was moved before it did is said.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`]; nothing was changed then.
+    pub(super) fn place_all(
+        &self,
+        directories: &[Path],
+        files: Vec<(Path, Staged)>,
+        by: By<'_>,
+    ) -> Result<(Vec<Change>, Option<WorkspaceError>), WorkspaceError> {
+        let mut state = self.lock_for(by)?;
+        let mut missing: BTreeSet<Path> = BTreeSet::new();
+        for path in directories {
+            self.check_directories(path, &mut missing)?;
+        }
+        for (path, _) in &files {
+            self.check_directories(&path.split().0, &mut missing)?;
+            if self.find(path)?.is_some_and(|entry| entry.kind == Kind::Directory) {
+                return Err(WorkspaceError::IsADirectory(path.to_string()));
+            }
+        }
+        // Until they are counted by themselves.
+        let _room = self.reserve(Amount { bytes: 0, files: missing.len() as u64 })?;
+        let mut changes = vec![];
+        let all = || -> Result<(), WorkspaceError> {
+            for path in directories.iter().chain(&missing) {
+                self.make_directories(path, false)?;
+            }
+            for (path, staged) in files {
+                let anyway = Precondition::default();
+                changes.push(self.place_locked(&mut state, staged, &path, &anyway, by)?);
+            }
+            Ok(())
+        };
+        let failed = all().err();
+        Ok((changes, failed))
+    }
+
+    /// Whether this may be a directory, and which of those it is in are not there.
+    fn check_directories(&self, path: &Path, missing: &mut BTreeSet<Path>) -> Result<(), WorkspaceError> {
+        let mut path = path.clone();
+        while !path.is_root() && !missing.contains(&path) {
+            match self.find(&path)? {
+                Some(Entry { kind: Kind::File, .. }) => {
+                    return Err(WorkspaceError::NotADirectory(path.to_string()));
+                }
+                Some(_) => return Ok(()),
+                None => {
+                    let above = path.split().0;
+                    missing.insert(std::mem::replace(&mut path, above));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of no name, for what is read while it is needed and then gone, also where the process dies.
+    pub(super) fn scratch(&self) -> Result<File, WorkspaceError> {
+        let name = {
+            let mut state = self.lock()?;
+            state.staged += 1;
+            state.staged.to_string()
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).follow(FollowSymlinks::No);
+        let file = self.staging.open_with(&name, &options)?;
+        self.staging.remove_file(&name)?;
+        Ok(file)
     }
 
     fn place_locked(
@@ -713,7 +785,8 @@ const RESTORED: &str = "restored";
 pub struct Staged {
     space: Arc<Space>,
     name: String,
-    file: File,
+    /// None once it is whole: many may wait for their places together.
+    file: Option<File>,
     size: u64,
     reserved: Option<Reserved>,
 }
@@ -732,7 +805,7 @@ impl Staged {
         let reserved = space.reserve(Amount::file(0))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).follow(FollowSymlinks::No);
-        let file = space.staging.open_with(&name, &options)?;
+        let file = Some(space.staging.open_with(&name, &options)?);
         Ok(Staged { space: space.clone(), name, file, size: 0, reserved: Some(reserved) })
     }
 
@@ -742,9 +815,18 @@ impl Staged {
     /// Where it, the session's or the app's files become too large, and the disk's.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WorkspaceError> {
         self.reserve(bytes.len() as u64)?;
-        self.file.write_all(bytes)?;
+        self.file()?.write_all(bytes)?;
         self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Ends the writing: it takes no more, and waits for its place.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), WorkspaceError> {

@@ -9,6 +9,7 @@ mod files_archive;
 mod files_family;
 mod files_guest;
 mod files_hostile;
+mod files_import;
 mod files_push;
 mod lifecycle;
 mod log;
