@@ -1,7 +1,7 @@
 //! `/v1/sessions/{id}/files`, `…/file`, `…/find`, `…/diff`
 
 use super::{
-    By, Change, How, Path, Space, WorkspaceError,
+    By, Change, How, Path, WorkspaceError,
     archive::Archive,
     diff,
     push::{self, PushError, PushInput},
@@ -39,7 +39,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// What is read of a body before it is written.

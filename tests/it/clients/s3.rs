@@ -154,7 +154,7 @@ async fn kept(client: &Client, id: &str) -> Vec<Value> {
 
 async fn restore(client: &Client, id: &str, body: Value) -> (u16, Value) {
     let answer = client.post(&format!("/v1/sessions/{id}/restore"), &body).await;
-    (answer.status.as_u16(), answer.json())
+    (answer.status, answer.json())
 }
 
 /// The files of artifacts on this host.
@@ -166,7 +166,7 @@ fn here(app: &TestApp) -> Vec<String> {
 
 async fn health(app: &TestApp) -> (u16, Value) {
     let answer = app.anonymous().get("/readyz").await;
-    (answer.status.as_u16(), answer.json()["artifacts_bucket"].clone())
+    (answer.status, answer.json()["artifacts_bucket"].clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
