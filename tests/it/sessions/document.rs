@@ -243,6 +243,29 @@ async fn m352_artifacts_are_kept_for_a_month_and_no_longer() {
     assert_eq!(artifacts(&acme, &id).await, Vec::<Value>::new());
     assert!(!file(&app, &id, &found[0]).exists());
     assert_eq!(messages(&acme, &id).await.len(), 2, "the session itself lives on");
+
+    // An app may want less, and no other is asked for it.
+    let few = app.tenant_with(json!({
+        "id": "few",
+        "providers": { "openai": { "apiKey": opg_tests::app::UPSTREAM_KEY, "baseUrl": upstream.base_url() } },
+        "artifactRetentionDays": 2,
+    }));
+    let few = few.await;
+    assert_eq!(few.get("/v1/tenant").await.json()["artifactRetentionDays"], 2);
+    let (ours, theirs) = (new_session(&acme).await, new_session(&few).await);
+    for (client, id) in [(&acme, &ours), (&few, &theirs)] {
+        turn(client, id, said("hi")).await;
+        kept(&app, client, id, 1, 2).await;
+    }
+    app.clock.advance(chrono::Duration::days(3));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&few, &theirs).await, Vec::<Value>::new());
+    assert_eq!(app.sql("select count(*)::text from session_artifacts").await, ["1"]);
+    let wrong = few.put("/v1/tenant", &json!({ "artifactRetentionDays": 0 })).await;
+    assert_eq!(
+        (wrong.status, &wrong.json()["errors"][0]["pointer"]),
+        (422, &json!("/artifactRetentionDays"))
+    );
 }
 
 async fn until(holds: impl Fn() -> bool, what: &str) {

@@ -162,7 +162,7 @@ pub async fn tidy(app: &App) -> sqlx::Result<()> {
     let since = now - Duration::from_std(app.config.artifacts_retention).unwrap_or(Duration::MAX);
     loop {
         let mut tx = app.service_tx().await?;
-        let old = store::forget_before(&mut tx, since, BATCH).await?;
+        let old = store::forget_before(&mut tx, since, now, BATCH).await?;
         tx.commit().await?;
         for path in old.iter().flatten() {
             if let Err(cause) = app.artifacts.remove(path).await {
