@@ -3,7 +3,8 @@
 //! Every variable may also be written with `OPG_` before it, which wins.
 
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
-use crate::limits::{CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
+use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
+use crate::sessions::artifacts::{BucketConfig, parse_bucket_url};
 use crate::traces::Collector;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -56,6 +57,10 @@ pub struct Config {
     pub session_ttl: Duration,
     /// How long what a session runs on is kept after its last use (`INSTANCE_IDLE_TTL`, default `15m`).
     pub instance_idle_ttl: Duration,
+    /// The bucket artifacts go to (`ARTIFACTS_URL` and `ARTIFACTS_S3_…`); none: `DATA_DIR/artifacts`.
+    pub artifacts_bucket: Option<BucketConfig>,
+    /// How long artifacts are kept at the most (`ARTIFACTS_RETENTION`, default `30d`).
+    pub artifacts_retention: Duration,
     /// How long one call of a tool may take, host waits included (`OPG_TOOL_TIME_LIMIT_MS`, default 30000).
     pub tool_time_limit: Duration,
     /// How long one turn of an agent may take (`OPG_AGENT_TIME_LIMIT_MS`, default 600000).
@@ -149,6 +154,24 @@ impl Config {
             ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
             ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
             ("INSTANCE_IDLE_TTL", format!("{}m", self.instance_idle_ttl.as_secs() / 60)),
+            (
+                "ARTIFACTS_URL",
+                self.artifacts_bucket.as_ref().map_or("(DATA_DIR/artifacts)".to_owned(), BucketConfig::url),
+            ),
+            (
+                "ARTIFACTS_S3_ENDPOINT",
+                self.artifacts_bucket
+                    .as_ref()
+                    .and_then(|bucket| bucket.endpoint.as_ref())
+                    .map_or("(not set)".to_owned(), Url::to_string),
+            ),
+            (
+                "ARTIFACTS_S3_REGION",
+                self.artifacts_bucket.as_ref().map_or("(not set)".to_owned(), |bucket| bucket.region.clone()),
+            ),
+            ("ARTIFACTS_S3_ACCESS_KEY_ID", secret(self.artifacts_bucket.is_some())),
+            ("ARTIFACTS_S3_SECRET_ACCESS_KEY", secret(self.artifacts_bucket.is_some())),
+            ("ARTIFACTS_RETENTION", format!("{}m", self.artifacts_retention.as_secs() / 60)),
             ("OPG_TOOL_TIME_LIMIT_MS", self.tool_time_limit.as_millis().to_string()),
             ("OPG_AGENT_TIME_LIMIT_MS", self.agent_time_limit.as_millis().to_string()),
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
@@ -238,6 +261,13 @@ impl Reader {
                 "a number and `m`, `h` or `d`, such as 15m or 1h",
                 parse_ttl,
             ),
+            artifacts_bucket: self.bucket(production),
+            artifacts_retention: self.parsed(
+                "ARTIFACTS_RETENTION",
+                ARTIFACTS_RETENTION,
+                "a number and `m`, `h` or `d`, such as 7d or 30d",
+                parse_ttl,
+            ),
             tool_time_limit: self.time_limit("OPG_TOOL_TIME_LIMIT_MS", TOOL_TIME),
             agent_time_limit: self.time_limit("OPG_AGENT_TIME_LIMIT_MS", TURN_TIME),
             allow_private_upstreams: self.flag("OPG_ALLOW_PRIVATE_UPSTREAMS", false),
@@ -274,6 +304,62 @@ impl Reader {
             metrics_token: self.secret("OPG_METRICS_TOKEN"),
             collector: self.collector(),
         }
+    }
+
+    /// Where artifacts go besides the data directory. Values are not said where they are wrong: a key may be in one.
+    fn bucket(&mut self, production: bool) -> Option<BucketConfig> {
+        let url = self.get("ARTIFACTS_URL")?;
+        let place = parse_bucket_url(url.trim());
+        if place.is_none() {
+            self.errors.push("ARTIFACTS_URL: expected `s3://bucket` or `s3://bucket/prefix`".to_owned());
+        }
+        let endpoint = self.get("ARTIFACTS_S3_ENDPOINT").map(|text| {
+            let url = Url::parse(text.trim()).ok()?;
+            let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+            let is_here = match url.host()? {
+                url::Host::Ipv4(ip) => ip.is_loopback(),
+                url::Host::Ipv6(ip) => ip.is_loopback(),
+                url::Host::Domain(name) => name == "localhost",
+            };
+            let is_safe = url.scheme() == "https" || (url.scheme() == "http" && (!production || is_here));
+            (is_bare && is_safe && url.fragment().is_none()).then_some(url)
+        });
+        if endpoint == Some(None) {
+            let text =
+                "expected a URL such as https://s3.example.com; `http` is for development and this machine";
+            self.errors.push(format!("ARTIFACTS_S3_ENDPOINT: {text}"));
+        }
+        let region = self.get("ARTIFACTS_S3_REGION").unwrap_or_else(|| "us-east-1".to_owned());
+        let access_key_id = self.needed_secret("ARTIFACTS_S3_ACCESS_KEY_ID");
+        let secret_access_key = self.needed_secret("ARTIFACTS_S3_SECRET_ACCESS_KEY");
+        let (bucket, prefix) = place?;
+        Some(BucketConfig {
+            bucket,
+            prefix,
+            endpoint: endpoint.flatten(),
+            region,
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+        })
+    }
+
+    /// A secret that must be there: in the variable, or in the file that the variable with `_FILE` after it names.
+    fn needed_secret(&mut self, name: &str) -> Option<SecretString> {
+        let in_file = format!("{name}_FILE");
+        let read = match (self.get(name), self.get(&in_file)) {
+            (Some(value), None) => Ok(value),
+            (None, Some(path)) => std::fs::read_to_string(&path)
+                .map_err(|cause| format!("{in_file}: cannot be read: {cause}"))
+                .map(|text| text.trim().to_owned())
+                .and_then(
+                    |text| if text.is_empty() { Err(format!("{in_file}: is empty")) } else { Ok(text) },
+                ),
+            (Some(_), Some(_)) => Err(format!("{name}: set this or {in_file}, not both")),
+            (None, None) => Err(format!("{name}: missing; ARTIFACTS_URL needs it, or {in_file}")),
+        };
+        read.map(|text| SecretString::from(text.trim().to_owned()))
+            .map_err(|error| self.errors.push(error))
+            .ok()
     }
 
     /// OpenTelemetry's own names. The address for traces is taken as it is, the common one gets a path.
@@ -405,6 +491,52 @@ mod tests {
     fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Config::from_vars(std::iter::once(("ADMIN_TOKENS".to_owned(), "admin_secret".to_owned())).chain(vars))
+    }
+
+    #[test]
+    fn m322_a_bucket_needs_a_url_and_keys_and_no_key_is_shown() {
+        let keys = [("ARTIFACTS_S3_ACCESS_KEY_ID", "AKIA1"), ("ARTIFACTS_S3_SECRET_ACCESS_KEY", "s3cr3t")];
+        let with = |more: &[(&str, &str)]| read(&[&keys[..], more].concat());
+        assert!(with(&[]).unwrap().artifacts_bucket.is_none());
+        let config =
+            with(&[("ARTIFACTS_URL", "s3://opg/a"), ("OPG_ARTIFACTS_S3_ENDPOINT", "http://minio:9000")])
+                .unwrap();
+        let bucket = config.artifacts_bucket.as_ref().unwrap();
+        assert_eq!((bucket.url().as_str(), bucket.region.as_str()), ("s3://opg/a", "us-east-1"));
+        let shown = format!("{config:?} {:?}", config.describe());
+        assert!(!shown.contains("AKIA1") && !shown.contains("s3cr3t"), "{shown}");
+        for (vars, wrong) in [
+            (&[("ARTIFACTS_URL", "https://s3cr3t@opg")][..], "ARTIFACTS_URL"),
+            (
+                &[("ARTIFACTS_URL", "s3://opg"), ("ARTIFACTS_S3_ENDPOINT", "https://k:s3cr3t@minio")],
+                "ENDPOINT",
+            ),
+            (
+                &[
+                    ("ARTIFACTS_URL", "s3://opg"),
+                    ("ARTIFACTS_S3_ENDPOINT", "http://minio:9000"),
+                    ("OPG_ENV", "production"),
+                ],
+                "ENDPOINT",
+            ),
+            (&[("ARTIFACTS_URL", "s3://opg"), ("ARTIFACTS_S3_ACCESS_KEY_ID_FILE", "/x")], "not both"),
+            (&[("ARTIFACTS_RETENTION", "0d")], "ARTIFACTS_RETENTION"),
+        ] {
+            let error = with(vars).unwrap_err().to_string();
+            assert!(error.contains(wrong) && !error.contains("s3cr3t"), "{error}");
+        }
+        let missing = read(&[("ARTIFACTS_URL", "s3://opg")]).unwrap_err().to_string();
+        assert!(missing.contains("ACCESS_KEY_ID: missing") && missing.contains("SECRET_ACCESS_KEY: missing"));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        std::fs::write(&file, " s3cr3t\n").unwrap();
+        let from_file = read(&[
+            ("ARTIFACTS_URL", "s3://opg"),
+            ("ARTIFACTS_S3_ACCESS_KEY_ID", "AKIA1"),
+            ("ARTIFACTS_S3_SECRET_ACCESS_KEY_FILE", file.to_str().unwrap()),
+        ]);
+        let secret = from_file.unwrap().artifacts_bucket.unwrap().secret_access_key;
+        assert_eq!(secret.expose_secret(), "s3cr3t");
     }
 
     #[test]

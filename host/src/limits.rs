@@ -211,6 +211,12 @@ pub const SUMMARY_PART_BYTES_MAX: usize = 16 << 10;
 pub const SESSION_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 /// Artifacts of one kind that are kept of a session: the latest, and one to go back to where that is damaged or unwanted.
 pub const ARTIFACTS_KEPT: i64 = 3;
+/// How long an artifact is kept at the most unless `ARTIFACTS_RETENTION` says otherwise: 30 days.
+pub const ARTIFACTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// What a bucket may take for one request, its repetitions included: a document of 16 MiB at half a megabyte a second.
+pub const ARTIFACTS_BUCKET_TIME_MAX: Duration = Duration::from_secs(30);
+/// What is remembered to be removed from a bucket that does not answer; what is more goes when its time is over.
+pub const ARTIFACTS_TO_REMOVE_MAX: usize = 10_000;
 /// How long a link shows a conversation unless told: a week to read it. It ends with the session at the latest.
 pub const SHARE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The longest, in seconds: a quarter of a year.
@@ -260,6 +266,12 @@ pub const WORKSPACE_PUSH_BYTES_MAX: u64 = 64 << 20;
 pub const WORKSPACE_PUSH_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 /// Pushes of one app on their way at once.
 pub const WORKSPACE_PUSHES_PER_APP_MAX: i64 = 4;
+/// How many times as large as an archive what is in it may be, beyond the first MiB: text packs to a twentieth.
+pub const WORKSPACE_ARCHIVE_RATIO_MAX: u64 = 200;
+/// Archives that are unpacked at once: each is kept on the disk meanwhile, 256 MiB at the most.
+pub const WORKSPACE_IMPORTS_MAX: usize = 4;
+/// The same for one app.
+pub const WORKSPACE_IMPORTS_PER_APP_MAX: usize = 1;
 /// Files that a turn changes, or that are put back, and that are told of one by one: the list of files tells of the others.
 pub const WORKSPACE_CHANGES_TOLD_MAX: usize = 1000;
 

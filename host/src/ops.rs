@@ -43,6 +43,10 @@ pub async fn readyz(
     let mut answer = json!({ "status": word, "version": env!("CARGO_PKG_VERSION"), "checks": checks });
     if may_look_inside(&app, peer.as_ref(), &headers) {
         answer["posture"] = json!(posture);
+        // One that fails keeps nobody from anything: what should go there waits.
+        if let Some(up) = app.artifacts.bucket_is_up() {
+            answer["artifacts_bucket"] = json!(if up { "ok" } else { "failing" });
+        }
     }
     (status, Json(answer))
 }
@@ -61,6 +65,9 @@ fn render(app: &App) -> String {
     app.metrics.gauge("opg_guest_calls_in_flight", stats.calls_in_flight as f64);
     app.metrics.gauge("opg_components_ready", stats.components_ready as f64);
     app.metrics.gauge("opg_database_connections", f64::from(app.pools.size()));
+    if let Some(up) = app.artifacts.bucket_is_up() {
+        app.metrics.gauge("opg_artifacts_bucket_up", f64::from(u8::from(up)));
+    }
     app.metrics.gauge("opg_apps_database_connections", app.database.connections() as f64);
     app.metrics.render()
 }

@@ -223,6 +223,7 @@ routes! { app_routes, APP_ROUTES:
     DELETE "/v1/sessions/{id}/file" => workspace::routes::delete, SessionsWrite;
     GET "/v1/sessions/{id}/find" => workspace::routes::find, SessionsRead;
     GET "/v1/sessions/{id}/export.zip" => workspace::routes::export, SessionsRead;
+    POST "/v1/sessions/{id}/import.zip" => workspace::routes::import, SessionsWrite;
     POST "/v1/sessions/{id}/export/git" => workspace::routes::push, SessionsWrite;
     GET "/v1/sessions/{id}/diff" => workspace::routes::diff, SessionsRead;
     GET "/v1/sessions/{id}/stream" => sessions::routes::stream, SessionsRead;
@@ -260,7 +261,15 @@ routes! { opencode_routes, OPENCODE_ROUTES:
     DELETE "/session/{id}" => opencode::routes::delete, SessionsDelete;
     GET "/session/{id}/children" => opencode::routes::children, SessionsRead;
     GET "/session/{id}/todo" => opencode::routes::none_of, SessionsRead;
-    GET "/session/{id}/diff" => opencode::routes::none_of, SessionsRead;
+    GET "/session/{id}/diff" => opencode::files::diff, SessionsRead;
+    POST "/session/{id}/share" => opencode::routes::share, SessionsWrite;
+    DELETE "/session/{id}/share" => opencode::routes::unshare, SessionsWrite;
+    POST "/session/{id}/summarize" => opencode::routes::summarize, SessionsPrompt;
+    GET "/file" => opencode::files::list, SessionsRead;
+    GET "/file/content" => opencode::files::content, SessionsRead;
+    GET "/file/status" => opencode::files::status, SessionsRead;
+    GET "/find" => opencode::files::find, SessionsRead;
+    GET "/find/file" => opencode::files::find_file, SessionsRead;
     POST "/session/{id}/abort" => opencode::routes::abort, SessionsWrite;
     POST "/session/{id}/fork" => opencode::routes::fork, SessionsWrite;
     POST "/session/{id}/revert" => opencode::routes::revert, SessionsWrite;

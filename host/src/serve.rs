@@ -92,6 +92,9 @@ pub enum StartError {
     /// The blobs.
     #[error("{0}")]
     Blobs(#[from] BlobError),
+    /// The artifacts.
+    #[error("{0}")]
+    Artifacts(#[from] sessions::artifacts::FilesError),
     /// This program's own file, which compiles components.
     #[error("cannot find the program that runs: {0}")]
     Program(io::Error),
@@ -266,8 +269,10 @@ async fn assemble(
         process_id,
         workspaces: crate::workspace::Workspaces::in_directory(config.data_dir.join("workspaces")),
         blobs: Blobs::in_directory(&config.data_dir.join("blobs"))?,
-        artifacts: sessions::artifacts::Files::in_directory(&config.data_dir.join("artifacts"))
-            .map_err(BlobError::from)?,
+        artifacts: sessions::artifacts::Files::open(
+            &config.data_dir.join("artifacts"),
+            config.artifacts_bucket.as_ref(),
+        )?,
         authenticator: Authenticator::new(&config.admin_tokens),
         passwords: Passwords::default(),
         guesses: Guesses::default(),

@@ -4,6 +4,7 @@ use crate::{
     ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, tasks, telemetry::Metrics, workspace,
 };
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often turns are looked for whose host died: a part of a lease.
 const LEASES_EVERY: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ pub async fn run(app: App) {
     if let Err(cause) = tasks::sweep::at_start(&app).await {
         tracing::error!(%cause, "tasks of a dead process could not be ended");
     }
+    let mut keeping: Option<JoinHandle<()>> = None;
     let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
@@ -66,6 +68,9 @@ pub async fn run(app: App) {
                 if let Err(cause) = sessions::sweep::expired(&app).await {
                     tracing::error!(%cause, "expired sessions could not be removed");
                 }
+                if keeping.as_ref().is_none_or(JoinHandle::is_finished) {
+                    keeping = Some(keep_artifacts(&app));
+                }
                 if let Err(cause) = workspace::push::end_lost(&app).await {
                     tracing::error!(%cause, "pushes of dead processes could not be ended");
                 }
@@ -75,6 +80,19 @@ pub async fn run(app: App) {
             }
         }
     }
+}
+
+/// Aside: a bucket may take its time, and leases must not wait for it.
+fn keep_artifacts(app: &App) -> JoinHandle<()> {
+    let here = app.clone();
+    app.spawn(async move {
+        tokio::select! {
+            () = here.stopping.cancelled() => {}
+            kept = sessions::artifacts::tidy(&here) => if let Err(cause) = kept {
+                tracing::error!(%cause, "artifacts whose time is over could not be removed");
+            }
+        }
+    })
 }
 
 /// After a start with a newer master key (row M314): old keys may go once this says that nothing is left.

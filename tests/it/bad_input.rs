@@ -428,6 +428,7 @@ fn session_body(case: &Case) -> Value {
         Some("revert") if case.is_opencodes() => {
             json!({ "messageID": opg_host::opencode::ids::message(NEVER_WAS.parse().unwrap()) })
         }
+        Some("summarize") if case.is_opencodes() => json!({ "providerID": "openai", "modelID": "x" }),
         Some("reply") => json!({ "reply": "once" }),
         Some("revert") => json!({ "message_id": NEVER_WAS }),
         Some("{permission}") => json!({ "response": "once" }),

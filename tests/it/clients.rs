@@ -1,10 +1,12 @@
 //! Clients of PyPI and npm, unmodified, by base URL and token alone (row M262): `openai`, `anthropic`,
 //! `langchain-openai`, Vercel's AI SDK, Codex and Claude Code; and OPG before `@copilotkit/aimock`, a mock of
-//! the providers that nobody here wrote.
+//! the providers that nobody here wrote. Before another, moto, OPG is the client ([`s3`]).
 //!
 //! They are installed once, from their registries, by the lock files in `tests/clients`. Where there is no
 //! Python or no Node, the test says so and passes, and `./dev test` says `skipped`; where they cannot be
 //! installed, it fails.
+
+mod s3;
 
 use opg_tests::{
     app::{Client, TestApp, UPSTREAM_KEY},
@@ -118,20 +120,25 @@ wire_api = "responses"
 "#;
 
 async fn python(script: &str) {
+    let Some(python) = pypi("python") else { return };
+    let world = World::start().await;
+    let mut python = world.command(&python);
+    tokio::task::block_in_place(|| run(python.arg(sources("python").join(script))));
+}
+
+/// A Python with the packages of a folder of `tests/clients`, if there is one.
+fn pypi(folder: &str) -> Option<PathBuf> {
     if !is_there("python3") {
         eprintln!("skipped: there is no python3");
-        return;
+        return None;
     }
-    let sources = sources("python");
-    let lock = sources.join("requirements.txt");
-    let dir = installed("python", &lock, |dir| {
+    let lock = sources(folder).join("requirements.txt");
+    let dir = installed(folder, &lock, |dir| {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir));
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
         run(Command::new(dir.join("bin/python")).args(pip).arg(&lock));
     });
-    let world = World::start().await;
-    let mut python = world.command(&dir.join("bin/python"));
-    tokio::task::block_in_place(|| run(python.arg(sources.join(script))));
+    Some(dir.join("bin/python"))
 }
 
 async fn node(script: &str) {

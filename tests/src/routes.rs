@@ -71,7 +71,8 @@ impl Case {
     /// Whether it takes a body that must be of some kind; a file's may be anything.
     pub fn takes_body(&self) -> bool {
         let commands = ["/resume", "/stop", "/abort", "/cancel", "/unrevert", "/auth/logout", "/{*path}"];
-        let is_command = commands.iter().any(|end| self.template.ends_with(end));
+        let mut is_command = commands.iter().any(|end| self.template.ends_with(end));
+        is_command |= self.is_opencodes() && self.template.ends_with("/share");
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command && !self.is_file()
     }
 
@@ -87,7 +88,7 @@ impl Case {
 
     /// Whether its body is a file's, whatever it is.
     pub fn is_file(&self) -> bool {
-        self.template.ends_with("/sessions/{id}/file")
+        ["/sessions/{id}/file", "/sessions/{id}/import.zip"].iter().any(|end| self.template.ends_with(end))
     }
 
     /// Whether its body is a plugin.

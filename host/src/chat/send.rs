@@ -9,7 +9,7 @@ use crate::{
     app::App,
     budgets::END_USER_BYTES_MAX,
     grants::{Allowed, Denied, InApp, action::may},
-    guests::{Chain, Emitted},
+    guests::{Chain, Emitted, Files},
     models::{
         self, ChatRequest, Event, FinishReason, Message, ModelId, RequestError, UpstreamError, catalog,
         gateway::{self, GatewayError, Origin},
@@ -348,9 +348,12 @@ impl Job {
         let catalog = Arc::new(catalog.chosen(agent.tools.as_ref()));
         let (emit, mut emitted) = mpsc::channel(EVENTS_WAITING_MAX);
         let time_limit = self.app.config.agent_time_limit;
-        let chain =
+        let mut chain =
             Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit))
                 .of_end_user(self.end_user.as_deref());
+        if let Some(taken) = &self.taken {
+            chain = chain.working_on(Files::new(taken.with_files, taken.changes_id));
+        }
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);
 

@@ -111,6 +111,8 @@ pub struct Chain {
     pub session_id: Option<Uuid>,
     /// The turn of it that runs in the background, where it is one.
     pub turn_id: Option<Uuid>,
+    /// The files its tools work on, where it belongs to a session.
+    pub files: Option<Files>,
     /// Whose request it is, where the client says so.
     pub end_user: Option<Arc<str>>,
     /// How deep this call is: 0 is what the request itself started.
@@ -126,6 +128,28 @@ pub struct Chain {
     events: Option<mpsc::Sender<Emitted>>,
     tally: Arc<Tally>,
     shared: Arc<Shared>,
+}
+
+/// Whose files are worked on, and as part of what it is kept how they were before.
+#[derive(Clone)]
+pub struct Files {
+    /// The session they are of.
+    pub session_id: Uuid,
+    /// The turn, and then those it is a part of.
+    pub turns: Arc<[Uuid]>,
+}
+
+impl Files {
+    /// Those of this session, in a turn that is a part of no other.
+    pub fn new(session_id: Uuid, turn_id: Uuid) -> Files {
+        Files { session_id, turns: Arc::new([turn_id]) }
+    }
+
+    /// The same in a turn that is a part of that one.
+    fn within(&self, turn_id: Uuid) -> Files {
+        let turns = std::iter::once(turn_id).chain(self.turns.iter().copied()).collect();
+        Files { session_id: self.session_id, turns }
+    }
 }
 
 /// What one agent's model calls came to; also counted for the agent that handed the work on.
@@ -161,6 +185,7 @@ impl Chain {
             acting: Acting::of(proof),
             session_id,
             turn_id: None,
+            files: None,
             end_user: None,
             depth: 0,
             deadline: Instant::now() + time_limit,
@@ -197,6 +222,11 @@ impl Chain {
         Chain { turn_id: Some(turn_id), ..self }
     }
 
+    /// The same, whose tools work on these files.
+    pub fn working_on(self, files: Files) -> Chain {
+        Chain { files: Some(files), ..self }
+    }
+
     /// The same, in which tools run as these permissions say.
     pub fn asking(self, permissions: Arc<dyn Permissions>) -> Chain {
         Chain { permissions: Some(permissions), ..self }
@@ -207,12 +237,18 @@ impl Chain {
         Chain { delegate: Some(delegate), ..self }
     }
 
-    /// The chain of an agent that does a part of this one's work in a session of its own: with these tools, telling
-    /// what it does to `events`. Deadline and budgets stay this chain's.
-    pub fn handed_on(&self, session_id: Uuid, tools: Arc<Catalog>, events: mpsc::Sender<Emitted>) -> Chain {
+    /// The chain of an agent that does a part of this one's work, as a turn of a session of its own: with these tools,
+    /// telling what it does to `events`. Deadline and budgets stay this chain's, and so do the files.
+    pub fn handed_on(
+        &self,
+        (session_id, turn_id): (Uuid, Uuid),
+        tools: Arc<Catalog>,
+        events: mpsc::Sender<Emitted>,
+    ) -> Chain {
         let tally = Tally { above: Some(self.tally.clone()), ..Tally::default() };
         Chain {
             session_id: Some(session_id),
+            files: self.files.as_ref().map(|files| files.within(turn_id)),
             tools,
             events: Some(events),
             tally: Arc::new(tally),

@@ -15,6 +15,6 @@ pub mod limits;
 pub mod record;
 pub mod standing;
 
-pub use chain::{Asked, Chain, Delegate, Emitted, Permissions};
+pub use chain::{Asked, Chain, Delegate, Emitted, Files, Permissions};
 pub use door::Door;
 pub use record::Record;

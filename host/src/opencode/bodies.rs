@@ -89,6 +89,21 @@ pub(super) struct RevertBody {
     pub(super) part_id: Option<String>,
 }
 
+/// Which model sums a session up.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct SummarizeBody {
+    #[serde(rename = "providerID")]
+    provider_id: String,
+    #[serde(rename = "modelID")]
+    model_id: String,
+}
+
+impl SummarizeBody {
+    pub(super) fn model(&self) -> String {
+        format!("{}/{}", self.provider_id, self.model_id)
+    }
+}
+
 /// An answer to what is asked.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct ReplyBody {

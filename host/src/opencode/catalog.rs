@@ -15,10 +15,11 @@ use crate::{
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 
-/// What a client is to go by: which model and agent where none is named, and nothing shared.
+/// What a client is to go by: which model where none is named, and whether sessions are shared.
 pub async fn config(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Json<Value>> {
     let (tenant, _providers) = configure::read(&app, &allowed).await?;
-    let mut config = json!({ "share": "disabled", "autoupdate": false, "snapshot": false });
+    let share = if tenant.session_sharing { "manual" } else { "disabled" };
+    let mut config = json!({ "share": share, "autoupdate": false, "snapshot": false });
     if let Some(model) = tenant.default_model {
         config["model"] = json!(model);
     }

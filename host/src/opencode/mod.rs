@@ -8,15 +8,16 @@
 //! - [`ids`]: its ids and ours. `shape`: its sessions, messages and parts.
 //! - `encode`: from a turn's log to its events. [`events`]: streams of them.
 //! - `messages`: histories. [`routes`]: sessions, prompts, permissions.
-//! - [`catalog`]: agents, models, commands, configuration. [`nothing`]: what
-//!   clients ask for and there is nothing of.
+//! - [`catalog`]: agents, models, commands, configuration. [`files`]: those of
+//!   a session. [`nothing`]: what clients ask for and there is nothing of.
 //!
-//! Deliberately absent: a workspace of files, shells, sharing, todos, MCP.
+//! Deliberately absent: shells, todos, MCP.
 
 mod bodies;
 pub mod catalog;
 mod encode;
 pub mod events;
+pub mod files;
 pub mod ids;
 mod messages;
 pub mod nothing;
@@ -28,5 +29,5 @@ mod shape;
 pub const VERSION: &str = "1.18.33";
 /// The one project there is, as opencode calls the one outside of any repository.
 const PROJECT: &str = "global";
-/// Where its files would be. No session has any yet.
+/// Where its files are, each session's own: what names one of them goes on with its id.
 const DIRECTORY: &str = "/workspace";

@@ -1,4 +1,4 @@
-//! What opencode's clients ask for and there is nothing of: no files, no shells, no servers of languages or tools.
+//! What opencode's clients ask for and there is nothing of: no shells, no servers of languages or tools.
 //!
 //! Each is answered with what a server without any would say, so that clients
 //! go on. What is asked to be done is refused.
@@ -31,12 +31,7 @@ const ANSWERS: &[Nothing] = &[
     ("project", || json!([project()])),
     ("project/current", project),
     ("project/{}/directories", || json!([{ "directory": DIRECTORY }])),
-    // There are no files yet.
-    ("find", || json!([])),
-    ("find/file", || json!([])),
     ("find/symbol", || json!([])),
-    ("file", || json!([])),
-    ("file/status", || json!([])),
     ("vcs", || json!({})),
     ("vcs/status", || json!([])),
     ("vcs/diff", || json!([])),
@@ -77,8 +72,6 @@ const ANSWERS: &[Nothing] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("session/{}/shell", "there is no shell here; give the app a tool that does it"),
     ("session/{}/init", "there is no repository here; write a command and call it"),
-    ("session/{}/share", "sessions are not shared here"),
-    ("session/{}/summarize", "sessions are not summarized here; fork one or begin another"),
     ("session/{}/message/{}/part/{}", "parts of messages are not changed here"),
     ("auth/{}", "an app's keys are written by PUT /v1/keys/{name}"),
     ("mcp", "there are no MCP servers here; upload a tool"),

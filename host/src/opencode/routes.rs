@@ -2,7 +2,8 @@
 
 use super::{
     bodies::{
-        self, CommandBody, CreateBody, ForkBody, PromptBody, ReplyBody, RespondBody, RevertBody, UpdateBody,
+        self, CommandBody, CreateBody, ForkBody, PromptBody, ReplyBody, RespondBody, RevertBody,
+        SummarizeBody, UpdateBody,
     },
     ids, messages,
     render::{REQUEST, SESSION},
@@ -12,11 +13,12 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult},
     grants::{Acting, Allowed, InApp, action::may},
-    http::{Json, NoContent, Params, extract::Queried},
+    http::{Json, NoContent, Params, extract::Queried, own_origin},
     limits::{PAGE_ROWS_MAX, PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX, SESSION_MESSAGES_MAX},
     sessions::{
         SessionError, Status, branch,
         commands::routes as commands,
+        context::summarize::SummarizeInput,
         log::{Item, Kind, Reader},
         manage::{self, ChangeInput, ManageError, NewInput},
         permissions::{
@@ -24,6 +26,7 @@ use crate::{
             answer::{self, Answer, AnswerError},
             store as permissions,
         },
+        share::{self, ShareInput},
         store::{self, Shown},
         turns::{
             State as TurnState,
@@ -40,7 +43,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::DateTime;
 use futures_util::stream;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, io, time::Duration};
@@ -60,7 +63,7 @@ pub struct SessionPath {
 
 impl SessionPath {
     /// What is no id names nothing.
-    fn session_id(&self) -> Result<Uuid, SessionError> {
+    pub(super) fn session_id(&self) -> Result<Uuid, SessionError> {
         ids::parse_session(&self.id).ok_or(SessionError::NotFound)
     }
 }
@@ -229,7 +232,7 @@ pub async fn children(
     Ok(Json(children.iter().map(|session| shape::session(session, None)).collect()))
 }
 
-/// Lists what a session has none of: todos, and files it changed.
+/// Lists what a session has none of: todos.
 pub async fn none_of(
     State(app): State<App>,
     allowed: Allowed<may::SessionsRead>,
@@ -261,7 +264,7 @@ pub async fn fork(
     let body: ForkBody = bodies::read_or_default(request).await?;
     let before = bodies::message_id(body.message_id.as_deref())?;
     let forked = branch::fork(&app, &allowed, path.session_id()?, before).await?;
-    Ok(Json(shape::session(&forked, None)))
+    Ok(Json(shape::session(&forked.session, None)))
 }
 
 /// Takes messages back.
@@ -287,6 +290,32 @@ pub async fn unrevert(
 ) -> ApiResult<Json<Value>> {
     let back = branch::unrevert(&app, &allowed, path.session_id()?).await;
     shown(&app, &allowed, &back.map_err(|error| or_busy(error, &path.id))?).await
+}
+
+/// Makes a link that shows the conversation. It is in this answer alone.
+pub async fn share(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    headers: HeaderMap,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    let link = share::share(&app, &allowed, session_id, &ShareInput::default()).await?;
+    let session = find(&app, &allowed, session_id).await?;
+    let mut shown = shape::session(&session, None);
+    shown["share"] = json!({ "url": link.url(&own_origin(&app, &headers)) });
+    Ok(Json(shown))
+}
+
+/// Ends the link.
+pub async fn unshare(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+) -> ApiResult<Json<Value>> {
+    let session_id = path.session_id()?;
+    share::unshare(&app, &allowed, session_id).await?;
+    shown(&app, &allowed, &find(&app, &allowed, session_id).await?).await
 }
 
 /// The error, with the session's id where it says that a turn runs.
@@ -385,6 +414,20 @@ pub async fn command(
     wait(&app, &allowed, session, taken).await
 }
 
+/// Sums a session up, and answers when that has been done, or could not be.
+pub async fn summarize(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsPrompt>,
+    Params(path): Params<SessionPath>,
+    request: Request,
+) -> ApiResult<Response> {
+    let body: SummarizeBody = bodies::read(request).await?;
+    let session = find(&app, &allowed, path.session_id()?).await?;
+    let input = SummarizeInput { model: Some(body.model()) };
+    let taken = prompt::summarize(&app, &allowed, session.session_id, input).await?;
+    waiting(&app, &allowed, session, taken, true).await
+}
+
 async fn take(
     app: &App,
     allowed: &Allowed<may::SessionsPrompt>,
@@ -403,10 +446,20 @@ async fn wait(
     session: Shown,
     taken: Accepted,
 ) -> ApiResult<Response> {
+    waiting(app, allowed, session, taken, false).await
+}
+
+async fn waiting(
+    app: &App,
+    allowed: &Allowed<may::SessionsPrompt>,
+    session: Shown,
+    taken: Accepted,
+    summary: bool,
+) -> ApiResult<Response> {
     let (app, acting) = (app.clone(), Acting::of(allowed));
     let reader = Reader::open(&app, &acting, session.session_id, taken.cursor).await?;
-    let waiting =
-        Waiting { app, acting, session, turn_id: taken.turn_id, reader, is_new: taken.cursor.is_some() };
+    let (turn_id, is_new) = (taken.turn_id, taken.cursor.is_some());
+    let waiting = Waiting { app, acting, session, turn_id, reader, is_new, summary };
     let body = stream::unfold(Some(waiting), |waiting| async move {
         let mut waiting = waiting?;
         match waiting.step().await {
@@ -428,6 +481,8 @@ struct Waiting {
     reader: Reader,
     /// Whether its end is still to come, for sure.
     is_new: bool,
+    /// Whether it sums the session up: then the answer is whether it did.
+    summary: bool,
 }
 
 /// What a body that waits comes to next.
@@ -464,16 +519,22 @@ impl Waiting {
         }
     }
 
+    async fn told(&self) -> sqlx::Result<Vec<turns::Told>> {
+        let mut tx = self.app.tenant_tx(&self.acting).await?;
+        turns::told(&mut tx, self.session.session_id, &[self.turn_id]).await
+    }
+
     async fn has_ended(&self) -> bool {
-        let state = async {
-            let mut tx = self.app.tenant_tx(&self.acting).await?;
-            turns::told(&mut tx, self.session.session_id, &[self.turn_id]).await
-        };
         let open = [TurnState::Queued, TurnState::Running].map(TurnState::name);
-        state.await.is_ok_and(|turns| turns.iter().all(|turn| !open.contains(&turn.state.as_str())))
+        self.told().await.is_ok_and(|turns| turns.iter().all(|turn| !open.contains(&turn.state.as_str())))
     }
 
     async fn answer(&self) -> Step {
+        if self.summary {
+            let done =
+                |turns: Vec<turns::Told>| turns.iter().any(|turn| turn.state == TurnState::Done.name());
+            return Step::Answer(json!(self.told().await.is_ok_and(done)));
+        }
         match messages::answer(&self.app, &self.acting, &self.session, self.turn_id).await {
             Ok(Some(answer)) => Step::Answer(answer),
             Ok(None) => Step::Lost("the turn is gone".to_owned()),

@@ -16,7 +16,7 @@ use crate::{
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{SESSION_TITLE_BYTES_MAX, SESSIONS_LIVE_PER_APP_MAX},
-    workspace::{self, WorkspaceError},
+    workspace::{self, Space, WorkspaceError},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -280,7 +280,8 @@ pub(crate) async fn delete(
     session_id: Uuid,
 ) -> Result<(), SessionError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    let session = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+    let with_files = store::with_files(tx.conn(), session_id, session.parent_id).await?;
     // What is below it goes with it.
     let family = subagents::store::family(&mut tx, session_id).await?;
     for turn_id in family.iter().filter_map(|(_, running)| *running) {
@@ -293,14 +294,22 @@ pub(crate) async fn delete(
     }
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.delete", target(session_id))).await?;
     tx.commit().await?;
+    let gone: Vec<Uuid> = family.iter().map(|(session_id, _)| *session_id).collect();
     for (session_id, running) in family {
         if let Some(turn_id) = running {
             app.running_turns.cut(turn_id);
         }
         app.session_hub.gone(session_id, owner);
         artifacts::remove_all(app, session_id).await;
-        if let Err(cause) = workspace::reach::remove(app, allowed.app().app_id, session_id).await {
+        let app_id = allowed.app().app_id;
+        if let Err(cause) = workspace::reach::remove(app, app_id, session_id).await {
             tracing::error!(%cause, %session_id, "the files of a deleted session are there still; the sweep tries again");
+        }
+        if !gone.contains(&with_files) {
+            let forgotten = move |space: &Space| space.forget_taken_back(session_id);
+            if let Err(cause) = workspace::reach::where_it_is(app, app_id, with_files, forgotten).await {
+                tracing::warn!(%cause, %session_id, "what was taken back in a deleted session is kept still");
+            }
         }
     }
     Ok(())

@@ -102,6 +102,7 @@ pub(crate) struct Locked {
     /// How long its conversation has become, where that is known and it may be summed up by itself.
     pub(super) context: Option<Context>,
     pub(super) reverted_from: Option<i32>,
+    pub(super) parent_id: Option<Uuid>,
 }
 
 #[derive(FromRow)]
@@ -116,6 +117,7 @@ struct LockedRow {
     context_tokens: Option<i64>,
     context_limit: Option<i64>,
     reverted_from: Option<i32>,
+    parent_id: Option<Uuid>,
 }
 
 pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
@@ -126,7 +128,7 @@ pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
     let row: Option<LockedRow> = sqlx::query_as(
         "select app_id, status, title, agent, expires_at, busy_until, compaction, context_tokens, context_limit,
-                reverted_from
+                reverted_from, parent_id
          from sessions where session_id = $1 for update",
     )
     .bind(session_id)
@@ -145,7 +147,25 @@ pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sq
             .filter(|_| row.compaction == Compaction::Auto.name())
             .map(|tokens| Context { tokens, limit: row.context_limit }),
         reverted_from: row.reverted_from,
+        parent_id: row.parent_id,
     }))
+}
+
+/// The session whose files this one works on: itself, or the one at the top of those it is below.
+pub(crate) async fn with_files(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+    parent_id: Option<Uuid>,
+) -> sqlx::Result<Uuid> {
+    let Some(parent_id) = parent_id else { return Ok(session_id) };
+    let top = sqlx::query_scalar(
+        "with recursive line as (
+           select session_id, parent_id from sessions where session_id = $1
+           union all
+           select s.session_id, s.parent_id from sessions s join line l on s.session_id = l.parent_id
+         ) select session_id from line where parent_id is null",
+    );
+    Ok(top.bind(parent_id).fetch_optional(conn).await?.unwrap_or(session_id))
 }
 
 /// Goes to a state; which it was before, where it was another.
@@ -419,10 +439,12 @@ pub(crate) async fn place(
         .await
 }
 
-/// The turns whose messages stand from this place on, also those that were taken back.
-pub(super) async fn turns_from(tx: &mut TenantTx, session_id: Uuid, seq: i32) -> sqlx::Result<Vec<Uuid>> {
+/// The turns whose messages stand from this place on, also those that were taken back: those of chat requests, too, by
+/// what their changes are kept under.
+pub(crate) async fn turns_from(tx: &mut TenantTx, session_id: Uuid, seq: i32) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
-        "select distinct turn_id from session_messages where session_id = $1 and seq >= $2 and turn_id is not null",
+        "select distinct coalesce(turn_id, changes_id) from session_messages
+         where session_id = $1 and seq >= $2 and coalesce(turn_id, changes_id) is not null",
     )
     .bind(session_id)
     .bind(seq)
@@ -477,11 +499,13 @@ pub(super) async fn copy_messages(
     copied.execute(tx.conn()).await.map(drop)
 }
 
-/// Adds messages behind those that are there. The caller holds the session's row.
+/// Adds messages behind those that are there. The caller holds the session's row. `changes_id`: what was changed of
+/// files with them is kept under it, where they are part of no turn.
 pub(super) async fn append(
     conn: &mut PgConnection,
     (session_id, app_id): (Uuid, Uuid),
     new: &[NewMessage],
+    changes_id: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Kept>> {
     let ids: Vec<Option<Uuid>> = new.iter().map(|m| Some(m.message_id).filter(|id| !id.is_nil())).collect();
@@ -495,9 +519,10 @@ pub(super) async fn append(
     let reasoning: Vec<Option<String>> =
         new.iter().map(|m| m.reasoning.as_deref().map(|text| text.replace('\0', "\u{fffd}"))).collect();
     let mut kept: Vec<Kept> = sqlx::query_as(
-        "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at, kind)
+        "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at, kind,
+           changes_id)
          select $1, $2, (select coalesce(max(seq), 0) from session_messages where session_id = $1) + n::int,
-           coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7, kind
+           coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7, kind, $9
          from unnest($3::uuid[], $4::uuid[], $5::jsonb[], $6::text[], $8::text[]) with ordinality
            as m(id, turn_id, message, reasoning, kind, n)
          returning seq, message_id, turn_id, message, reasoning, kind, created_at",
@@ -510,6 +535,7 @@ pub(super) async fn append(
     .bind(reasoning)
     .bind(now)
     .bind(new.iter().map(|m| m.kind.name()).collect::<Vec<_>>())
+    .bind(changes_id)
     .fetch_all(conn)
     .await?;
     kept.sort_by_key(|message| message.seq);
@@ -683,12 +709,12 @@ pub(super) async fn change(tx: &mut TenantTx, session_id: Uuid, changes: &Change
     .map(drop)
 }
 
-/// What a session wants of every turn: its agent and its model.
+/// What a session wants of every turn: its agent and its model; and the session it is below of.
 pub(super) async fn wishes(
     tx: &mut TenantTx,
     session_id: Uuid,
-) -> sqlx::Result<Option<(Option<String>, Option<String>)>> {
-    sqlx::query_as("select agent, model from sessions where session_id = $1")
+) -> sqlx::Result<Option<(Option<String>, Option<String>, Option<Uuid>)>> {
+    sqlx::query_as("select agent, model, parent_id from sessions where session_id = $1")
         .bind(session_id)
         .fetch_optional(tx.conn())
         .await
@@ -748,21 +774,27 @@ async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx
     .await
 }
 
-/// Removes sessions that expired before `before`, a batch of them; how many it was.
+/// Removes sessions that expired before `before`, a batch of them, and what is below them; which that were.
 pub(super) async fn delete_expired(
     tx: &mut ServiceTx,
     before: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<u64> {
-    sqlx::query(
-        "delete from sessions where session_id in
-           (select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked)",
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "with recursive due as materialized (
+           select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked
+         ), family as (
+           select session_id from due
+           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
+         ), gone as (
+           delete from sessions where session_id in (select session_id from due)
+         )
+         select session_id from family",
     )
     .bind(before)
     .bind(limit)
-    .execute(tx.conn())
+    .fetch_all(tx.conn())
     .await
-    .map(|done| done.rows_affected())
 }
 
 /// Sessions whose lease ended before `until`.

@@ -24,8 +24,12 @@ pub async fn expired(app: &App) -> sqlx::Result<u64> {
     let mut removed = 0;
     loop {
         let mut tx = app.service_tx().await?;
-        let count = store::delete_expired(&mut tx, app.now() - KEPT_AFTER_EXPIRY, BATCH).await?;
+        let gone = store::delete_expired(&mut tx, app.now() - KEPT_AFTER_EXPIRY, BATCH).await?;
         tx.commit().await?;
+        for session_id in &gone {
+            artifacts::remove_all(app, *session_id).await;
+        }
+        let count = gone.len() as u64;
         removed += count;
         if count < BATCH.unsigned_abs() {
             break;
@@ -37,7 +41,7 @@ pub async fn expired(app: &App) -> sqlx::Result<u64> {
     Ok(removed)
 }
 
-/// Removes what is kept of sessions that are not there any more: what a deletion could not remove itself.
+/// Removes what this host keeps of sessions that are not there any more: what a deletion could not remove itself.
 ///
 /// # Errors
 /// The database's.

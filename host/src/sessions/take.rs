@@ -33,6 +33,10 @@ pub struct Taken {
     /// Its id.
     pub session_id: Uuid,
     token: Uuid,
+    /// The session whose files it works on.
+    pub with_files: Uuid,
+    /// What is changed of them is kept under this, as under a turn.
+    pub changes_id: Uuid,
     /// The messages it holds, oldest first.
     pub history: Vec<Value>,
     known: Known,
@@ -75,7 +79,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let known = Known::default();
     let mut tx = app.tenant_tx(&acting).await?;
     let mut told = None;
-    let (session_id, history, begun) = if id == NEW {
+    let (session_id, with_files, history, begun) = if id == NEW {
         let session_id = app.new_id();
         let new = store::NewSession {
             status: Status::Active,
@@ -83,7 +87,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
             ..store::NewSession::new(session_id, &acting, now, expires_at)
         };
         store::insert(&mut tx, &new).await?;
-        (session_id, vec![], Some(status::changed(None, Status::Active, None)))
+        (session_id, session_id, vec![], Some(status::changed(None, Status::Active, None)))
     } else {
         let session_id = Uuid::parse_str(id).map_err(|_| SessionError::NotFound)?;
         let row = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
@@ -103,14 +107,25 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         store::forget_reverted(tx.conn(), session_id).await?;
         known.set();
         let begun = status::go(tx.conn(), session_id, Status::Active, None).await?;
-        (session_id, store::messages(&mut tx, session_id).await?, begun)
+        let with_files = store::with_files(tx.conn(), session_id, row.parent_id).await?;
+        (session_id, with_files, store::messages(&mut tx, session_id).await?, begun)
     };
     let of = (session_id, acting.app().app_id);
     instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, now).await?;
     let written = log::write(app, tx.conn(), of, begun.into_iter().collect()).await?;
     // Before the commit: whoever goes away during it leaves a session that is given back.
     let renewing = AbortOnDrop(tokio::spawn(renew(app.clone(), acting.clone(), session_id, token)));
-    let taken = Taken { app: app.clone(), acting, session_id, token, history, known, _renewing: renewing };
+    let taken = Taken {
+        app: app.clone(),
+        acting,
+        session_id,
+        token,
+        with_files,
+        changes_id: app.new_id(),
+        history,
+        known,
+        _renewing: renewing,
+    };
     tx.commit().await?;
     told.into_iter().chain([written]).for_each(|written| written.tell(app));
     Ok(taken)
@@ -170,7 +185,7 @@ impl Taken {
             kind: MessageKind::Message,
         };
         let new: Vec<_> = messages.iter().map(new).collect();
-        let kept = store::append(tx.conn(), of, &new, now).await?;
+        let kept = store::append(tx.conn(), of, &new, Some(self.changes_id), now).await?;
         let views = messages::views(kept).into_iter();
         let mut drafts: Vec<_> =
             views.map(|(_, view)| Draft::new(Kind::MessageComplete, None, view.told())).collect();

@@ -36,7 +36,12 @@ pub struct Replacement {
     pub predefined_agents: Option<Vec<String>>,
     /// Whether its sessions may be shown to whoever has a link.
     pub session_sharing: bool,
+    /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
+    pub artifact_retention_days: Option<i32>,
 }
+
+/// The longest an app can say: a year, as the installation's.
+const RETENTION_DAYS_MAX: i32 = 366;
 
 /// What is offered of what we ship.
 #[derive(Clone, Copy, Default)]
@@ -72,8 +77,13 @@ pub(super) fn check(
     default_model: Option<&str>,
     model_aliases: &Aliases,
     predefined: &Predefined<'_>,
+    artifact_retention_days: Option<i32>,
 ) -> Vec<FieldError> {
     let mut wrong = vec![];
+    if artifact_retention_days.is_some_and(|days| !(1..=RETENTION_DAYS_MAX).contains(&days)) {
+        let text = format!("expected a number of days, 1 to {RETENTION_DAYS_MAX}");
+        wrong.push(FieldError::new("/artifactRetentionDays", text));
+    }
     if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
         wrong.push(FieldError::new("/name", "expected 1 to 200 characters"));
     }
@@ -167,7 +177,8 @@ pub async fn replace(
     let predefined =
         Predefined { tools: with.predefined_tools.as_deref(), agents: with.predefined_agents.as_deref() };
     let (default_model, aliases) = (with.default_model.as_deref(), &with.model_aliases);
-    let mut wrong = check(app, &with.name, &with.providers, default_model, aliases, &predefined);
+    let days = with.artifact_retention_days;
+    let mut wrong = check(app, &with.name, &with.providers, default_model, aliases, &predefined, days);
     if with.id.as_deref().is_some_and(|id| id != allowed.app().slug) {
         wrong.insert(0, FieldError::new("/id", "an id cannot be changed"));
     }
@@ -191,6 +202,7 @@ pub async fn replace(
         predefined_tools: with.predefined_tools,
         predefined_agents: with.predefined_agents,
         session_sharing: with.session_sharing,
+        artifact_retention_days: with.artifact_retention_days,
         updated_at: app.now(),
         ..before.clone()
     };

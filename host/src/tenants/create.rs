@@ -33,6 +33,8 @@ pub struct NewApp {
     pub predefined_agents: Option<Vec<String>>,
     /// Whether its sessions may be shown to whoever has a link.
     pub session_sharing: bool,
+    /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
+    pub artifact_retention_days: Option<i32>,
 }
 
 /// An app just made.
@@ -101,6 +103,7 @@ pub(crate) async fn create_in(
         new.default_model.as_deref(),
         &new.model_aliases,
         &new.predefined(),
+        new.artifact_retention_days,
     );
     if let Err(message) = slug::check(&new.slug) {
         wrong.insert(0, FieldError::new("/id", message));
@@ -118,6 +121,7 @@ pub(crate) async fn create_in(
         predefined_tools: new.predefined_tools,
         predefined_agents: new.predefined_agents,
         session_sharing: new.session_sharing,
+        artifact_retention_days: new.artifact_retention_days,
         created_at: app.now(),
         updated_at: app.now(),
     };

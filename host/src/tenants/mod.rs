@@ -73,6 +73,8 @@ pub struct AppRow {
     pub predefined_agents: Option<Vec<String>>,
     /// Whether its sessions may be shown to whoever has a link.
     pub session_sharing: bool,
+    /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
+    pub artifact_retention_days: Option<i32>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -106,6 +108,7 @@ impl AppRow {
             "modelAliases": self.model_aliases,
             "includePredefined": { "tools": self.predefined_tools, "agents": self.predefined_agents },
             "sessionSharing": self.session_sharing,
+            "artifactRetentionDays": self.artifact_retention_days,
             "createdAt": time(self.created_at),
             "updatedAt": time(self.updated_at),
         })

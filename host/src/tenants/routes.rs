@@ -47,6 +47,8 @@ pub struct TenantInput {
     /// Whether its sessions may be shown to whoever has a link; no, unless given.
     #[serde(default)]
     session_sharing: bool,
+    /// For how many days its sessions' artifacts are kept; as long as the installation keeps them, unless given.
+    artifact_retention_days: Option<i32>,
     /// Shown by GET, ignored by PUT.
     #[serde(rename = "createdAt")]
     _created_at: Option<String>,
@@ -99,6 +101,7 @@ pub async fn create_tenant(
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
         session_sharing: body.session_sharing,
+        artifact_retention_days: body.artifact_retention_days,
     };
     let created = create::create(&app, allowed.caller(), new).await?;
     Ok((StatusCode::CREATED, Json(describe_created(&created))))
@@ -246,6 +249,7 @@ pub async fn put_own(
         predefined_tools: predefined.tools,
         predefined_agents: predefined.agents,
         session_sharing: body.session_sharing,
+        artifact_retention_days: body.artifact_retention_days,
     };
     let (row, providers) = configure::replace(&app, &allowed, with).await?;
     Ok(tagged(&row.describe(&providers)))

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 const APP_COLUMNS: &str = "app_id, slug, name, status, default_model, model_aliases, predefined_tools, predefined_agents, session_sharing,
-  created_at, updated_at";
+  artifact_retention_days, created_at, updated_at";
 
 pub(super) async fn insert_app(
     conn: &mut PgConnection,
@@ -19,8 +19,9 @@ pub(super) async fn insert_app(
 ) -> sqlx::Result<bool> {
     sqlx::query(
         "insert into apps (app_id, slug, name, status, contact_email, default_model, predefined_tools,
-                           predefined_agents, created_at, updated_at, model_aliases, session_sharing)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) on conflict (slug) do nothing",
+                           predefined_agents, created_at, updated_at, model_aliases, session_sharing,
+                           artifact_retention_days)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12) on conflict (slug) do nothing",
     )
     .bind(app.app_id)
     .bind(&app.slug)
@@ -33,6 +34,7 @@ pub(super) async fn insert_app(
     .bind(app.created_at)
     .bind(sqlx::types::Json(&app.model_aliases))
     .bind(app.session_sharing)
+    .bind(app.artifact_retention_days)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
@@ -82,7 +84,7 @@ pub(super) async fn list_apps(
 pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::Result<()> {
     sqlx::query(
         "update apps set name = $2, default_model = $3, predefined_tools = $4, predefined_agents = $5, updated_at = $6,
-                         model_aliases = $7, session_sharing = $8
+                         model_aliases = $7, session_sharing = $8, artifact_retention_days = $9
          where app_id = $1",
     )
     .bind(app.app_id)
@@ -93,6 +95,7 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
     .bind(app.updated_at)
     .bind(sqlx::types::Json(&app.model_aliases))
     .bind(app.session_sharing)
+    .bind(app.artifact_retention_days)
     .execute(conn)
     .await
     .map(drop)

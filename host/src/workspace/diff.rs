@@ -83,20 +83,20 @@ impl Side {
     }
 }
 
-/// What one turn changed, or all of which something is kept.
+/// What these turns changed, with those that were a part of them; none: all of which something is kept.
 ///
 /// # Errors
 /// The disk's.
-pub fn of(space: &Space, turn: Option<Uuid>) -> Result<Diff, WorkspaceError> {
+pub fn of(space: &Space, turns: Option<&[Uuid]>) -> Result<Diff, WorkspaceError> {
     let state = space.lock()?;
-    let last = turn.or_else(|| state.journals.turns().last());
-    let before = state.journals.before(&|of| turn.is_none_or(|turn| turn == of));
+    let is_one = |of: &[Uuid]| turns.is_none_or(|turns| of.iter().any(|turn| turns.contains(turn)));
+    let before = state.journals.before(&is_one);
     let ends = Instant::now() + WORKSPACE_LOOK_TIME_MAX;
     let mut diff = Diff::default();
     let mut room = WORKSPACE_DIFF_BYTES_MAX;
     for (path, was) in before {
         let old = kept(&state.journals, &was)?;
-        let new = match last.and_then(|last| state.journals.after(&path, last)) {
+        let new = match state.journals.after(&path, &is_one) {
             Some(later) => kept(&state.journals, later)?,
             None => current(space, &path)?,
         };

@@ -8,6 +8,7 @@
 //! - What it may hold is counted in one place, before anything is written ([`meter`]).
 //! - A file is written beside the workspace and moved to its place when it is whole ([`space`]).
 //! - What a turn changes is kept as it was before ([`journal`]): to be shown ([`diff`]) and taken back.
+//! - Files come from an archive, all or none ([`unpack`]), and go into one ([`archive`]).
 //! - The disk is the truth; the database only remembers that there was one, so that one that is lost, or on another
 //!   host, is said to be `gone` and not taken for empty (`reach`).
 //!
@@ -26,6 +27,7 @@ pub mod search;
 pub mod space;
 mod store;
 pub mod sweep;
+pub mod unpack;
 
 pub use meter::{Amount, Over};
 pub use path::Path;
@@ -134,13 +136,13 @@ pub struct Change {
 /// For whom something is changed.
 #[derive(Clone, Copy)]
 pub struct By<'a> {
-    /// In which turn; none: in no turn's, and nothing is kept of what was before.
-    pub turn: Option<Uuid>,
+    /// In which turn, and then those it is a part of; empty: in no turn's, and nothing is kept of what was before.
+    pub turns: &'a [Uuid],
     /// Whether that turn still runs: what was ended changes nothing more. Asked while nobody else changes anything.
     pub stands: &'a dyn Fn() -> bool,
 }
 
 impl By<'_> {
     /// A person, or a program, from outside.
-    pub const OUTSIDE: By<'static> = By { turn: None, stands: &|| true };
+    pub const OUTSIDE: By<'static> = By { turns: &[], stands: &|| true };
 }

@@ -11,17 +11,21 @@ use super::{
 use crate::{
     app::App,
     grants::InApp,
-    limits::{WORKSPACE_JOBS_MAX, WORKSPACE_JOBS_PER_APP_MAX},
+    limits::{
+        WORKSPACE_IMPORTS_MAX, WORKSPACE_IMPORTS_PER_APP_MAX, WORKSPACE_JOBS_MAX, WORKSPACE_JOBS_PER_APP_MAX,
+    },
+    tenants::TenantTx,
 };
 use cap_fs_ext::DirExt;
 use cap_std::{ambient_authority, fs::Dir};
+use chrono::{DateTime, Utc};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// The workspaces of this host.
@@ -29,12 +33,16 @@ pub struct Workspaces {
     root: PathBuf,
     apps: Mutex<HashMap<Uuid, Arc<AppSpaces>>>,
     jobs: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
+    /// Those whose session is being made: nobody is to think that they are of none.
+    being_made: Mutex<HashSet<Uuid>>,
 }
 
 /// Those of one app.
 struct AppSpaces {
     app_id: Uuid,
     jobs: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     open: Mutex<Open>,
 }
 
@@ -48,7 +56,13 @@ struct Open {
 impl Workspaces {
     /// In a directory, which is made when something is first written.
     pub fn in_directory(root: PathBuf) -> Workspaces {
-        Workspaces { root, apps: Mutex::default(), jobs: Arc::new(Semaphore::new(WORKSPACE_JOBS_MAX)) }
+        Workspaces {
+            root,
+            apps: Mutex::default(),
+            jobs: Arc::new(Semaphore::new(WORKSPACE_JOBS_MAX)),
+            imports: Arc::new(Semaphore::new(WORKSPACE_IMPORTS_MAX)),
+            being_made: Mutex::default(),
+        }
     }
 
     fn app(&self, app_id: Uuid) -> Arc<AppSpaces> {
@@ -56,6 +70,7 @@ impl Workspaces {
         let new = || AppSpaces {
             app_id,
             jobs: Arc::new(Semaphore::new(WORKSPACE_JOBS_PER_APP_MAX)),
+            imports: Arc::new(Semaphore::new(WORKSPACE_IMPORTS_PER_APP_MAX)),
             open: Mutex::default(),
         };
         apps.entry(app_id).or_insert_with(|| Arc::new(new())).clone()
@@ -79,7 +94,17 @@ impl Workspaces {
         found(Dir::open_ambient_dir(&self.root, ambient_authority()))
     }
 
-    /// Which apps and sessions have a directory here.
+    /// The right to unpack an archive, among its app's and among all; none while others have it.
+    pub(super) fn turn_to_unpack(&self, app_id: Uuid) -> Option<[OwnedSemaphorePermit; 2]> {
+        let of_app = self.app(app_id).imports.clone().try_acquire_owned().ok()?;
+        Some([of_app, self.imports.clone().try_acquire_owned().ok()?])
+    }
+
+    fn being_made(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.being_made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which apps and sessions have a directory here, but for those that are being made.
     pub(super) fn on_disk(&self) -> io::Result<Vec<(Uuid, Uuid)>> {
         let Some(root) = self.open_root(false)? else { return Ok(vec![]) };
         let mut there = vec![];
@@ -87,6 +112,8 @@ impl Workspaces {
             let Some(dir) = found(root.open_dir_nofollow(app.to_string()))? else { continue };
             there.extend(ids(&dir)?.into_iter().map(|session| (app, session)));
         }
+        let being_made = self.being_made();
+        there.retain(|(_, session)| !being_made.contains(session));
         Ok(there)
     }
 }
@@ -188,6 +215,15 @@ pub(crate) async fn job<T: Send + 'static>(
     work.await.unwrap_or_else(|cause| Err(WorkspaceError::Io(io::Error::other(cause))))
 }
 
+/// The same for work that fails in more ways.
+pub(crate) async fn job_of<T: Send + 'static, E: From<WorkspaceError> + Send + 'static>(
+    app: &App,
+    app_id: Uuid,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    job(app, app_id, move || Ok(work())).await?
+}
+
 async fn open(
     app: &App,
     app_id: Uuid,
@@ -244,6 +280,60 @@ pub(crate) async fn to_write(
         return Err(cause.into());
     }
     Ok(space)
+}
+
+/// A workspace of a session that is being made. Dropped before that is there, it is swept up.
+pub(crate) struct BeingMade {
+    app: App,
+    session_id: Uuid,
+}
+
+impl Drop for BeingMade {
+    fn drop(&mut self) {
+        self.app.workspaces.being_made().remove(&self.session_id);
+    }
+}
+
+/// Makes the workspace of a session to be of another's files, as they were before these turns, and those that were a
+/// part of them; whether they are, or as they are now. Keep what it answers until the session is there.
+///
+/// # Errors
+/// [`WorkspaceError::Full`], and the disk's; nothing is left then.
+pub(crate) async fn copy(
+    app: &App,
+    app_id: Uuid,
+    from: Arc<Space>,
+    to: Uuid,
+    turns: Vec<Uuid>,
+) -> Result<(bool, BeingMade), WorkspaceError> {
+    app.workspaces.being_made().insert(to);
+    let being_made = BeingMade { app: app.clone(), session_id: to };
+    let here = app.clone();
+    let copied = job(app, app_id, move || {
+        let space = here.workspaces.app(app_id).space(&here.workspaces, to, true)?;
+        let space = space.ok_or(WorkspaceError::Gone)?;
+        from.copy_to(&space, &|of| of.iter().any(|turn| turns.contains(turn)))
+    });
+    match copied.await {
+        Ok(as_then) => Ok((as_then, being_made)),
+        Err(error) => {
+            remove(app, app_id, to).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Remembers that a session has a workspace, with whatever else is written of it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn remember(
+    tx: &mut TenantTx,
+    session_id: Uuid,
+    app_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    store::made(tx, session_id, app_id, now).await
 }
 
 /// Does something with a session's workspace, where it has one and it is here; none where not.

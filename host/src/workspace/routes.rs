@@ -1,7 +1,7 @@
 //! `/v1/sessions/{id}/files`, `…/file`, `…/find`, `…/diff`
 
 use super::{
-    By, Change, How, Path, Space, WorkspaceError,
+    By, Change, How, Path, WorkspaceError,
     archive::Archive,
     diff,
     push::{self, PushError, PushInput},
@@ -9,18 +9,23 @@ use super::{
     search::{self, Pattern},
     space::{Precondition, Staged, next_piece},
     store,
+    unpack::{Incoming, UnpackError},
 };
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, InApp, action::may, audit},
     http::{Json, NoContent, Page, Params, extract::Queried},
-    limits::{BODY_TIME_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_FILE_BYTES_MAX, WORKSPACE_MATCHES_MAX},
+    limits::{
+        BODY_TIME_MAX, WORKSPACE_BYTES_MAX, WORKSPACE_CHANGES_TOLD_MAX, WORKSPACE_FILE_BYTES_MAX,
+        WORKSPACE_MATCHES_MAX,
+    },
     sessions::{
         SessionError,
         log::{self, Draft},
         manage,
         routes::{SessionPath, readable},
+        store as sessions,
     },
 };
 use axum::{
@@ -34,7 +39,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// What is read of a body before it is written.
@@ -62,12 +66,19 @@ pub struct DiffQuery {
     message_id: Option<String>,
 }
 
+/// A session, and the one whose files it works on.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) session_id: Uuid,
+    pub(crate) with_files: Uuid,
+}
+
 /// The session, where it can be seen and its time is not over.
-async fn seen(app: &App, proof: &impl InApp, path: &SessionPath) -> ApiResult<Uuid> {
-    let session_id = path.session_id()?;
+pub(crate) async fn seen(app: &App, proof: &impl InApp, session_id: Uuid) -> Result<Seen, SessionError> {
     let mut tx = app.tenant_tx(proof).await?;
-    readable(app, &mut tx, session_id).await?;
-    Ok(session_id)
+    let session = readable(app, &mut tx, session_id).await?;
+    let with_files = sessions::with_files(tx.conn(), session_id, session.parent_id).await?;
+    Ok(Seen { session_id, with_files })
 }
 
 /// Lists a directory, by name (row M286).
@@ -78,11 +89,11 @@ pub async fn list(
     Queried(query): Queried<PathQuery>,
     page: Page,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse(query.path.as_deref().unwrap_or_default())?;
     let after = page.after::<String>()?;
     let limit = usize::try_from(page.fetch()).unwrap_or_default();
-    let entries = match reach::existing(&app, &allowed, session_id).await? {
+    let entries = match reach::existing(&app, &allowed, seen.with_files).await? {
         Some(space) => {
             reach::job(&app, allowed.app().app_id, move || space.list(&path, after.as_deref(), limit)).await?
         }
@@ -101,10 +112,10 @@ pub async fn get(
     Queried(query): Queried<PathQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let missing = || WorkspaceError::NotFound(path.to_string());
-    let space = reach::existing(&app, &allowed, session_id).await?.ok_or_else(missing)?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?.ok_or_else(missing)?;
     let app_id = allowed.app().app_id;
     let (file, entry) = {
         let path = path.clone();
@@ -234,15 +245,15 @@ pub async fn put(
     Queried(query): Queried<PathQuery>,
     request: Request,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let only_if = precondition(request.headers());
-    let space = reach::to_write(&app, &allowed, session_id).await?;
-    let receiving = receive(&app, allowed.app().app_id, &space, request.into_body().into_data_stream());
-    let staged = tokio::time::timeout(BODY_TIME_MAX, receiving).await.unwrap_or_else(|_| {
-        let text = "the body took too long; send it again";
-        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text))
-    })?;
+    let space = reach::to_write(&app, &allowed, seen.with_files).await?;
+    let (app_id, begun) = (allowed.app().app_id, space.clone());
+    let staged = reach::job(&app, app_id, move || Staged::begin(&begun)).await?;
+    let body = request.into_body().into_data_stream();
+    let staged =
+        in_time(receive(&app, app_id, staged, Staged::write, body, WORKSPACE_FILE_BYTES_MAX)).await?;
     let placed = {
         let (space, path) = (space.clone(), path.clone());
         move || {
@@ -250,7 +261,7 @@ pub async fn put(
             Ok((change, space.find(&path)?))
         }
     };
-    let (change, entry) = changed(&app, &allowed, session_id, "sessions.file_write", placed).await?;
+    let (change, entry) = changed(&app, &allowed, seen.session_id, "sessions.file_write", placed).await?;
     let status = if change.kind == How::Created { StatusCode::CREATED } else { StatusCode::OK };
     let tag = entry.map(|entry| format!("\"{}\"", entry.version)).unwrap_or_default();
     Ok((status, [(header::ETAG, tag)], Json(json!(change))).into_response())
@@ -264,10 +275,19 @@ fn precondition(headers: &HeaderMap) -> Precondition {
     }
 }
 
-/// Takes a body as it comes, beside what is there.
-async fn receive(app: &App, app_id: Uuid, space: &Arc<Space>, mut body: BodyDataStream) -> ApiResult<Staged> {
-    let begun = space.clone();
-    let mut staged = reach::job(app, app_id, move || Staged::begin(&begun)).await?;
+/// Takes a body as it comes, and writes it to `sink` in pieces. What is still sent of one that is refused is read, `most`
+/// of it.
+async fn receive<S: Send + 'static, E: From<WorkspaceError> + Send + 'static>(
+    app: &App,
+    app_id: Uuid,
+    mut sink: S,
+    write: fn(&mut S, &[u8]) -> Result<(), E>,
+    mut body: BodyDataStream,
+    most: u64,
+) -> ApiResult<S>
+where
+    ApiError: From<E>,
+{
     let mut buffer = vec![];
     loop {
         let read = body.next().await;
@@ -278,25 +298,33 @@ async fn receive(app: &App, app_id: Uuid, space: &Arc<Space>, mut body: BodyData
         }
         if buffer.len() >= WRITTEN_AT_ONCE || (ended && !buffer.is_empty()) {
             let piece = std::mem::take(&mut buffer);
-            let wrote = reach::job(app, app_id, move || staged.write(&piece).map(|()| staged)).await;
-            staged = match wrote {
-                Ok(staged) => staged,
+            let wrote = reach::job_of(app, app_id, move || write(&mut sink, &piece).map(|()| sink)).await;
+            sink = match wrote {
+                Ok(sink) => sink,
                 Err(error) => {
-                    drain(body).await;
+                    drain(body, most).await;
                     return Err(error.into());
                 }
             };
         }
         if ended {
-            return Ok(staged);
+            return Ok(sink);
         }
     }
 }
 
-/// Reads what a client still sends of a file that is refused, as much as a file may be: who has not sent all of a body
+/// The same within the time a body may take.
+async fn in_time<T>(receiving: impl Future<Output = ApiResult<T>>) -> ApiResult<T> {
+    tokio::time::timeout(BODY_TIME_MAX, receiving).await.unwrap_or_else(|_| {
+        let text = "the body took too long; send it again";
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", text))
+    })
+}
+
+/// Reads what a client still sends of a body that is refused, as much as it may have: who has not sent all of a body
 /// does not look for an answer.
-async fn drain(mut body: BodyDataStream) {
-    let mut left = WORKSPACE_FILE_BYTES_MAX;
+async fn drain(mut body: BodyDataStream, most: u64) {
+    let mut left = most;
     while let (true, Some(Ok(piece))) = (left > 0, body.next().await) {
         left = left.saturating_sub(piece.len() as u64);
     }
@@ -332,13 +360,13 @@ pub async fn delete(
     Queried(query): Queried<PathQuery>,
     headers: HeaderMap,
 ) -> ApiResult<NoContent> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse_inside(query.path.as_deref().unwrap_or_default())?;
     let missing = || WorkspaceError::NotFound(path.to_string());
-    let space = reach::existing(&app, &allowed, session_id).await?.ok_or_else(missing)?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?.ok_or_else(missing)?;
     let only_if = precondition(&headers);
     let removed = move || space.remove(&path, true, &only_if, By::OUTSIDE).map(|change| (change, ()));
-    changed(&app, &allowed, session_id, "sessions.file_delete", removed).await?;
+    changed(&app, &allowed, seen.session_id, "sessions.file_delete", removed).await?;
     Ok(NoContent)
 }
 
@@ -349,7 +377,7 @@ pub async fn find(
     Params(path): Params<SessionPath>,
     Queried(query): Queried<FindQuery>,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let path = Path::parse(query.path.as_deref().unwrap_or_default())?;
     let pattern = Pattern::new(query.q.as_deref().unwrap_or_default(), query.regex)
         .map_err(|error| ApiError::invalid(vec![FieldError::new("/q", error.to_string())]))?;
@@ -358,7 +386,7 @@ pub async fn find(
         let text = format!("`limit` is a number from 1 to {WORKSPACE_MATCHES_MAX}");
         return Err(ApiError::bad_request("bad_limit", text));
     }
-    let found = match reach::existing(&app, &allowed, session_id).await? {
+    let found = match reach::existing(&app, &allowed, seen.with_files).await? {
         Some(space) => {
             let looked = move || search::find(&space, &path, &pattern, limit);
             reach::job(&app, allowed.app().app_id, looked).await?
@@ -375,9 +403,9 @@ pub async fn export(
     allowed: Allowed<may::SessionsRead>,
     Params(path): Params<SessionPath>,
 ) -> ApiResult<Response> {
-    let session_id = seen(&app, &allowed, &path).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
     let app_id = allowed.app().app_id;
-    let space = reach::existing(&app, &allowed, session_id).await?;
+    let space = reach::existing(&app, &allowed, seen.with_files).await?;
     let archive = reach::job(&app, app_id, move || Archive::begin(space)).await?;
     let pieces = stream::unfold(Some(archive), move |archive| {
         let app = app.clone();
@@ -393,8 +421,52 @@ pub async fn export(
         }
     });
     let mut answer = Body::from_stream(pieces).into_response();
-    as_download(answer.headers_mut(), "application/zip", &format!("session-{session_id}.zip"));
+    as_download(answer.headers_mut(), "application/zip", &format!("session-{}.zip", seen.session_id));
     Ok(answer)
+}
+
+/// Takes files from an archive, all or none (row M026).
+pub async fn import(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsWrite>,
+    Params(path): Params<SessionPath>,
+    Queried(query): Queried<PathQuery>,
+    request: Request,
+) -> ApiResult<Json<Value>> {
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
+    let below = Path::parse(query.path.as_deref().unwrap_or_default())?;
+    let app_id = allowed.app().app_id;
+    let space = reach::to_write(&app, &allowed, seen.with_files).await?;
+    let incoming = Incoming::begin(&app, app_id, &space).await?;
+    let body = request.into_body().into_data_stream();
+    let incoming =
+        in_time(receive(&app, app_id, incoming, Incoming::write, body, WORKSPACE_BYTES_MAX)).await?;
+    let mut unpacking = reach::job_of(&app, app_id, move || incoming.open(&below)).await?;
+    loop {
+        let step = move || unpacking.step().map(|more| (more, unpacking));
+        let (more, next) = reach::job_of(&app, app_id, step).await?;
+        unpacking = next;
+        if !more {
+            break;
+        }
+    }
+    let mut tx = app.tenant_tx(&allowed).await?;
+    manage::usable(&app, &mut tx, seen.session_id).await?;
+    let (changes, failed) = reach::job_of(&app, app_id, move || unpacking.place()).await?;
+    let told = changes.iter().take(WORKSPACE_CHANGES_TOLD_MAX);
+    let drafts = told.map(|change| Draft::new(log::Kind::FileChanged, None, json!(change))).collect();
+    let written = log::write(&app, tx.conn(), (seen.session_id, app_id), drafts).await?;
+    let taken =
+        json!({ "files": changes.len(), "bytes": changes.iter().map(|change| change.size).sum::<u64>() });
+    let entry = audit::Entry::ok("sessions.files_import", format!("session/{}", seen.session_id));
+    audit::write(&app, &mut tx, &allowed, entry.detail(taken.clone())).await?;
+    tx.commit().await?;
+    written.tell(&app);
+    match failed {
+        // The disk's fault, in the middle of it: what is there now is said.
+        Some(error) => Err(ApiError::from(error).with("taken", taken)),
+        None => Ok(Json(taken)),
+    }
 }
 
 /// Pushes all files to a repository (row M284).
@@ -404,8 +476,8 @@ pub async fn push(
     Params(path): Params<SessionPath>,
     Json(input): Json<PushInput>,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
-    let session_id = seen(&app, &allowed, &path).await?;
-    let begun = push::begin(&app, &allowed, session_id, input).await?;
+    let seen = seen(&app, &allowed, path.session_id()?).await?;
+    let begun = push::begin(&app, &allowed, seen, input).await?;
     Ok((StatusCode::ACCEPTED, Json(json!(begun))))
 }
 
@@ -416,25 +488,43 @@ pub async fn diff(
     Params(path): Params<SessionPath>,
     Queried(query): Queried<DiffQuery>,
 ) -> ApiResult<Json<Value>> {
-    let session_id = seen(&app, &allowed, &path).await?;
-    let turn = match &query.message_id {
-        None => None,
-        Some(id) => {
-            let missing = || ApiError::not_found("message");
-            let message_id = Uuid::parse_str(id).map_err(|_| missing())?;
-            let mut tx = app.tenant_tx(&allowed).await?;
-            Some(store::turn_of(&mut tx, session_id, message_id).await?.ok_or_else(missing)?)
+    let session_id = path.session_id()?;
+    let missing = || ApiError::not_found("message");
+    let message_id = query.message_id.as_deref().map(Uuid::parse_str).transpose();
+    // A session that is not there is told from one that is by nothing else.
+    let seen = seen(&app, &allowed, session_id).await?;
+    Ok(Json(json!(
+        changes(&app, &allowed, seen, message_id.map_err(|_| missing())?).await?.ok_or_else(missing)?
+    )))
+}
+
+/// What the turn of a message changed, or all turns of a session did; none where there is no such message.
+///
+/// # Errors
+/// [`WorkspaceError`]
+pub(crate) async fn changes(
+    app: &App,
+    proof: &impl InApp,
+    Seen { session_id, with_files }: Seen,
+    message_id: Option<Uuid>,
+) -> Result<Option<diff::Diff>, WorkspaceError> {
+    let turns = match message_id {
+        Some(message_id) => {
+            let mut tx = app.tenant_tx(proof).await?;
+            let Some(turn) = store::turn_of(&mut tx, session_id, message_id).await? else { return Ok(None) };
+            // A message of no turn changed nothing that is kept.
+            Some(Vec::from_iter(turn))
+        }
+        None if session_id == with_files => None,
+        None => {
+            let mut tx = app.tenant_tx(proof).await?;
+            Some(sessions::turns_from(&mut tx, session_id, i32::MIN).await?)
         }
     };
-    let space = reach::existing(&app, &allowed, session_id).await?;
-    let shown = match (space, turn) {
-        // A message of no turn changed nothing that is kept.
-        (None, _) | (_, Some(None)) => diff::Diff::default(),
-        (Some(space), turn) => {
-            reach::job(&app, allowed.app().app_id, move || diff::of(&space, turn.flatten())).await?
-        }
+    let Some(space) = reach::existing(app, proof, with_files).await? else {
+        return Ok(Some(diff::Diff::default()));
     };
-    Ok(Json(json!(shown)))
+    reach::job(app, proof.app().app_id, move || diff::of(&space, turns.as_deref())).await.map(Some)
 }
 
 impl From<WorkspaceError> for ApiError {
@@ -466,6 +556,21 @@ impl From<WorkspaceError> for ApiError {
                 ApiError::internal("a workspace could not be read or written", cause)
             }
             WorkspaceError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<UnpackError> for ApiError {
+    fn from(error: UnpackError) -> ApiError {
+        let text = error.to_string();
+        match error {
+            UnpackError::Bad(_) => ApiError::unprocessable("bad_archive", text),
+            UnpackError::TooLarge { max, .. } => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", text)
+                    .with("limit_bytes", json!(max))
+            }
+            UnpackError::Busy => ApiError::rate_limited("too_many_imports", text, 5),
+            UnpackError::Workspace(error) => error.into(),
         }
     }
 }

@@ -53,6 +53,12 @@ pub struct Match {
     pub column: u64,
     /// The line, or a part of it.
     pub text: String,
+    /// Where the line begins in the file, in bytes.
+    #[serde(skip)]
+    pub offset: u64,
+    /// Where in it the match begins and ends, in bytes; none where only a part of the line is there.
+    #[serde(skip)]
+    pub span: Option<(usize, usize)>,
 }
 
 /// What was found.
@@ -115,7 +121,10 @@ fn text(space: &Space, path: &Path) -> Option<Vec<u8>> {
 }
 
 fn look_through(path: &str, text: &[u8], pattern: &Pattern, limit: usize, ends: Instant, found: &mut Found) {
+    let mut next = 0;
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let offset = next;
+        next += line.len() as u64 + 1;
         if found.matches.len() >= limit || (number % 1024 == 0 && Instant::now() > ends) {
             found.truncated = true;
             return;
@@ -127,11 +136,14 @@ fn look_through(path: &str, text: &[u8], pattern: &Pattern, limit: usize, ends: 
             let from = before.saturating_sub(WORKSPACE_LINE_CHARS_MAX / 2);
             let text: String =
                 String::from_utf8_lossy(line).chars().skip(from).take(WORKSPACE_LINE_CHARS_MAX).collect();
+            let is_whole = text.as_bytes() == line;
             found.matches.push(Match {
                 path: path.to_owned(),
                 line: number,
                 column: before as u64 + 1,
                 text,
+                offset,
+                span: is_whole.then_some((hit.start(), hit.end())),
             });
         }
     }

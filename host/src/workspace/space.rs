@@ -11,7 +11,7 @@
 
 use super::{
     Amount, By, Change, How, Path, WorkspaceError,
-    journal::{Before, Journals},
+    journal::{Before, Journals, link},
     meter::{Meter, OfApp, Reserved},
 };
 use crate::limits::{WORKSPACE_FILE_BYTES_MAX, WORKSPACE_FILES_MAX};
@@ -20,11 +20,12 @@ use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions};
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Seek, SeekFrom, Write},
     ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use uuid::Uuid;
 
 /// What a walk looks at before it gives up: a directory somebody filled behind our back is not waited for.
 const LOOKED_AT_MAX: u64 = WORKSPACE_FILES_MAX * 2;
@@ -315,11 +316,12 @@ impl Space {
         let end = offset.checked_add(bytes.len() as u64).ok_or(WorkspaceError::TooLarge)?;
         staged.reserve(end.max(old_size))?;
         if let Some((mut file, _)) = old {
-            io::copy(&mut Read::by_ref(&mut file).take(old_size), &mut staged.file)?;
+            io::copy(&mut Read::by_ref(&mut file).take(old_size), staged.file()?)?;
         }
-        staged.file.set_len(end.max(old_size))?;
-        staged.file.seek(SeekFrom::Start(offset))?;
-        staged.file.write_all(bytes)?;
+        let file = staged.file()?;
+        file.set_len(end.max(old_size))?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(bytes)?;
         staged.size = end.max(old_size);
         self.place_locked(&mut state, staged, path, &Precondition::default(), by)
     }
@@ -337,6 +339,77 @@ impl Space {
     ) -> Result<Change, WorkspaceError> {
         let mut state = self.lock_for(by)?;
         self.place_locked(&mut state, staged, path, only_if, by)
+    }
+
+    /// Moves many files to their places, and makes directories. Whether all can be is found out before anything is
+    /// moved: what fails then is the disk, and what was moved before it did is said.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`]; nothing was changed then.
+    pub(super) fn place_all(
+        &self,
+        directories: &[Path],
+        files: Vec<(Path, Staged)>,
+        by: By<'_>,
+    ) -> Result<(Vec<Change>, Option<WorkspaceError>), WorkspaceError> {
+        let mut state = self.lock_for(by)?;
+        let mut missing: BTreeSet<Path> = BTreeSet::new();
+        for path in directories {
+            self.check_directories(path, &mut missing)?;
+        }
+        for (path, _) in &files {
+            self.check_directories(&path.split().0, &mut missing)?;
+            if self.find(path)?.is_some_and(|entry| entry.kind == Kind::Directory) {
+                return Err(WorkspaceError::IsADirectory(path.to_string()));
+            }
+        }
+        // Until they are counted by themselves.
+        let _room = self.reserve(Amount { bytes: 0, files: missing.len() as u64 })?;
+        let mut changes = vec![];
+        let all = || -> Result<(), WorkspaceError> {
+            for path in directories.iter().chain(&missing) {
+                self.make_directories(path, false)?;
+            }
+            for (path, staged) in files {
+                let anyway = Precondition::default();
+                changes.push(self.place_locked(&mut state, staged, &path, &anyway, by)?);
+            }
+            Ok(())
+        };
+        let failed = all().err();
+        Ok((changes, failed))
+    }
+
+    /// Whether this may be a directory, and which of those it is in are not there.
+    fn check_directories(&self, path: &Path, missing: &mut BTreeSet<Path>) -> Result<(), WorkspaceError> {
+        let mut path = path.clone();
+        while !path.is_root() && !missing.contains(&path) {
+            match self.find(&path)? {
+                Some(Entry { kind: Kind::File, .. }) => {
+                    return Err(WorkspaceError::NotADirectory(path.to_string()));
+                }
+                Some(_) => return Ok(()),
+                None => {
+                    let above = path.split().0;
+                    missing.insert(std::mem::replace(&mut path, above));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of no name, for what is read while it is needed and then gone, also where the process dies.
+    pub(super) fn scratch(&self) -> Result<File, WorkspaceError> {
+        let name = {
+            let mut state = self.lock()?;
+            state.staged += 1;
+            state.staged.to_string()
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).follow(FollowSymlinks::No);
+        let file = self.staging.open_with(&name, &options)?;
+        self.staging.remove_file(&name)?;
+        Ok(file)
     }
 
     fn place_locked(
@@ -518,13 +591,12 @@ impl Space {
         there: Option<((&Dir, &str), &Entry)>,
         by: By<'_>,
     ) -> Result<(), WorkspaceError> {
-        let Some(turn_id) = by.turn else { return Ok(()) };
         let there = there.map(|((dir, name), entry)| (dir, name, entry.size));
-        state.journals.remember(turn_id, &self.meter, path, there)
+        state.journals.remember(by.turns, &self.meter, path, there)
     }
 
     fn remember_all(&self, state: &mut State, entries: &[Entry], by: By<'_>) -> Result<(), WorkspaceError> {
-        if by.turn.is_none() {
+        if by.turns.is_empty() {
             return Ok(());
         }
         for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
@@ -540,19 +612,21 @@ impl Space {
         self.meter.reserve(amount).map_err(WorkspaceError::Full)
     }
 
-    /// Puts files back to what they were before these turns. What they were until now is kept, to be brought back;
-    /// `anew`: nothing is taken back at the moment, what was kept before is of no use any more.
+    /// Puts files back to what they were before these turns, for a session below the one they are of, or that one
+    /// (none). What they were until now is kept, to be brought back; `anew`: nothing is taken back in it at the moment,
+    /// what was kept before is of no use any more.
     ///
     /// # Errors
     /// The disk's.
     pub fn put_back(
         &self,
-        is_taken_back: &dyn Fn(uuid::Uuid) -> bool,
+        session: Option<Uuid>,
+        is_taken_back: &dyn Fn(&[Uuid]) -> bool,
         anew: bool,
     ) -> Result<Vec<Change>, WorkspaceError> {
         let mut state = self.lock()?;
         if anew {
-            state.journals.forget_redo(&self.meter)?;
+            state.journals.forget_redo(session, &self.meter)?;
         }
         let wanted = state.journals.before(is_taken_back);
         for path in wanted.keys() {
@@ -560,7 +634,7 @@ impl Space {
             let (parent, name) = path.split();
             let dir = there.as_ref().map(|_| self.directory(&parent)).transpose()?;
             let there = dir.as_ref().zip(there.as_ref()).map(|(dir, entry)| (dir, name, entry.size));
-            state.journals.keep_redo(&self.meter, path, there)?;
+            state.journals.keep_redo(session, &self.meter, path, there)?;
         }
         self.restore(&state, wanted)
     }
@@ -569,12 +643,81 @@ impl Space {
     ///
     /// # Errors
     /// The disk's.
-    pub fn bring_back(&self) -> Result<Vec<Change>, WorkspaceError> {
+    pub fn bring_back(&self, session: Option<Uuid>) -> Result<Vec<Change>, WorkspaceError> {
         let mut state = self.lock()?;
-        let wanted = state.journals.redo();
+        let wanted = state.journals.redo(session);
         let changes = self.restore(&state, wanted)?;
-        state.journals.forget_redo(&self.meter)?;
+        state.journals.forget_redo(session, &self.meter)?;
         Ok(changes)
+    }
+
+    /// Forgets what was taken back in a session below: it is gone.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn forget_taken_back(&self, session: Uuid) -> Result<(), WorkspaceError> {
+        self.lock()?.journals.forget_redo(Some(session), &self.meter)
+    }
+
+    /// Gives another workspace, which is empty, the files of this one as they were before these turns; as they are now
+    /// where that is not known of all of them any more. True where it was known. They share what is on the disk, for no
+    /// file is ever written in its place, and each counts all of it.
+    ///
+    /// # Errors
+    /// The disk's, and where the app has no room for them.
+    pub(super) fn copy_to(
+        &self,
+        other: &Space,
+        turns: &dyn Fn(&[Uuid]) -> bool,
+    ) -> Result<bool, WorkspaceError> {
+        let state = self.lock()?;
+        let known = state.journals.knows(turns);
+        let earlier = if known { state.journals.before(turns) } else { BTreeMap::new() };
+        for (path, before) in &earlier {
+            let Before::File { size, .. } = before else { continue };
+            other.adopt(path, *size, &|dir, name| state.journals.copy_out(before, dir, name))?;
+        }
+        let all = self.everything(&Path::default())?;
+        let has_something: BTreeSet<&str> =
+            all.iter().filter_map(|entry| entry.path.rsplit_once('/').map(|(parent, _)| parent)).collect();
+        for entry in &all {
+            let path = Path::parse_inside(&entry.path)?;
+            let given = match entry.kind {
+                Kind::File if earlier.contains_key(&path) => continue,
+                Kind::File => {
+                    let (parent, name) = path.split();
+                    let from = self.directory(&parent)?;
+                    other.adopt(&path, entry.size, &|dir, to| link(&from, name, dir, to))
+                }
+                // Others are there because of what is in them.
+                Kind::Directory if has_something.contains(entry.path.as_str()) => continue,
+                Kind::Directory => other.make_directories(&path, true).map(drop),
+            };
+            match given {
+                // What those turns put in the place of something else.
+                Err(WorkspaceError::NotADirectory(_) | WorkspaceError::IsADirectory(_)) => {}
+                given => given?,
+            }
+        }
+        Ok(known)
+    }
+
+    /// Takes a file that is somewhere else, and that nothing is written to, under another name.
+    fn adopt(
+        &self,
+        path: &Path,
+        size: u64,
+        give: &dyn Fn(&Dir, &str) -> io::Result<()>,
+    ) -> Result<(), WorkspaceError> {
+        let (parent, name) = path.split();
+        let dir = self.make_directories(&parent, true)?;
+        if look(&dir, path, name)?.is_some() {
+            return Err(WorkspaceError::IsADirectory(path.to_string()));
+        }
+        let reserved = self.reserve(Amount::file(size))?;
+        give(&dir, name)?;
+        reserved.keep();
+        Ok(())
     }
 
     /// Makes these paths what they were. What is in the way of one and is none of them stays, and so the one is not
@@ -642,7 +785,8 @@ const RESTORED: &str = "restored";
 pub struct Staged {
     space: Arc<Space>,
     name: String,
-    file: File,
+    /// None once it is whole: many may wait for their places together.
+    file: Option<File>,
     size: u64,
     reserved: Option<Reserved>,
 }
@@ -661,7 +805,7 @@ impl Staged {
         let reserved = space.reserve(Amount::file(0))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).follow(FollowSymlinks::No);
-        let file = space.staging.open_with(&name, &options)?;
+        let file = Some(space.staging.open_with(&name, &options)?);
         Ok(Staged { space: space.clone(), name, file, size: 0, reserved: Some(reserved) })
     }
 
@@ -671,9 +815,18 @@ impl Staged {
     /// Where it, the session's or the app's files become too large, and the disk's.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WorkspaceError> {
         self.reserve(bytes.len() as u64)?;
-        self.file.write_all(bytes)?;
+        self.file()?.write_all(bytes)?;
         self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Ends the writing: it takes no more, and waits for its place.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), WorkspaceError> {
@@ -815,6 +968,7 @@ pub(super) fn next_piece(file: &mut File, left: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WORKSPACE_TURNS_KEPT_MAX;
     use cap_std::ambient_authority;
 
     fn space() -> (tempfile::TempDir, Arc<Space>) {
@@ -842,8 +996,8 @@ mod tests {
     #[test]
     fn whatever_is_done_the_count_is_right_and_can_be_made_anew() {
         let (dir, space) = space();
-        let turns = [uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2)];
-        let by = |turn: usize| By { turn: Some(turns[turn]), stands: &|| true };
+        let turns = [[Uuid::from_u128(1)], [Uuid::from_u128(2)]];
+        let by = |turn: usize| By { turns: &turns[turn], stands: &|| true };
         space.write(&path("a/b/c"), b"one", By::OUTSIDE).unwrap();
         space.write(&path("d"), b"two", By::OUTSIDE).unwrap();
         space.write(&path("a/b/c"), b"three", by(0)).unwrap();
@@ -860,18 +1014,18 @@ mod tests {
             let home = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
             Space::open(Arc::new(OfApp::default()), &home).unwrap()
         };
-        space.put_back(&|turn| turn == turns[1], true).unwrap();
+        space.put_back(None, &|turn| turn == turns[1], true).unwrap();
         assert_eq!((read(&space, "a/b/c").as_str(), read(&space, "d").as_str()), ("four", "two"));
         assert_eq!(read(&space, "holes").len(), 101);
         assert!(space.find(&path("new")).unwrap().is_none() && space.find(&path("e")).unwrap().is_none());
         counts_are_right(&dir, &space);
-        space.put_back(&|_| true, false).unwrap();
+        space.put_back(None, &|_| true, false).unwrap();
         assert_eq!(
             (read(&space, "a/b/c").as_str(), space.find(&path("holes")).unwrap().is_none()),
             ("one", true)
         );
         counts_are_right(&dir, &space);
-        space.bring_back().unwrap();
+        space.bring_back(None).unwrap();
         assert_eq!(read(&space, "e/f/b/c"), "two");
         assert!(
             space.find(&path("a/b/c")).unwrap().is_none()
@@ -888,7 +1042,7 @@ mod tests {
     #[test]
     fn a_turn_that_was_ended_changes_nothing() {
         let (_dir, space) = space();
-        let by = By { turn: Some(uuid::Uuid::from_u128(1)), stands: &|| false };
+        let by = By { turns: &[Uuid::from_u128(1)], stands: &|| false };
         assert!(
             space.write(&path("a"), b"x", by).is_err() && space.write_at(&path("a"), None, b"x", by).is_err()
         );
@@ -901,11 +1055,107 @@ mod tests {
         let (dir, space) = space();
         let file = vec![b'x'; 30 << 20];
         for turn in 1..=20_u128 {
-            let by = By { turn: Some(uuid::Uuid::from_u128(turn)), stands: &|| true };
+            let turns = [Uuid::from_u128(turn)];
+            let by = By { turns: &turns, stands: &|| true };
             space.write(&path("a"), &file, by).unwrap();
         }
         counts_are_right(&dir, &space);
         let kept = space.lock().unwrap().journals.turns().count();
         assert!((2..10).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn of_turns_that_run_at_once_the_first_change_says_what_was_before() {
+        let (dir, space) = space();
+        let (top, below, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let write = |at: &str, text: &str, turns: &[Uuid]| {
+            space.write(&path(at), text.as_bytes(), By { turns, stands: &|| true }).unwrap();
+        };
+        write("y", "0", &[]);
+        write("x", "0", &[]);
+        write("y", "1", &[top]);
+        write("x", "1", &[below, top]);
+        write("x", "2", &[top]);
+        write("x", "3", &[other, top]);
+        let before = |of: Uuid| {
+            let state = space.lock().unwrap();
+            let is = move |turns: &[Uuid]| turns.contains(&of);
+            let shown = |before: &Before| match before {
+                Before::Absent => "nothing".to_owned(),
+                kept @ Before::File { .. } => {
+                    let mut text = String::new();
+                    state.journals.open_kept(kept).unwrap().unwrap().read_to_string(&mut text).unwrap();
+                    text
+                }
+            };
+            let was = shown(&state.journals.before(&is)[&path("x")]);
+            (was, state.journals.after(&path("x"), &is).map(shown))
+        };
+        // The whole turn, with what is a part of it; and the parts.
+        assert_eq!(before(top), ("0".to_owned(), None));
+        assert_eq!(before(below), ("0".to_owned(), Some("1".to_owned())));
+        assert_eq!(before(other), ("2".to_owned(), None));
+        let space = {
+            drop(space);
+            let home = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
+            Space::open(Arc::new(OfApp::default()), &home).unwrap()
+        };
+        // Taken back below and above, each by itself; and it is all there after a new start.
+        space.put_back(Some(other), &|turns| turns.contains(&other), true).unwrap();
+        assert_eq!(read(&space, "x"), "2");
+        space.put_back(None, &|turns| turns.contains(&top), true).unwrap();
+        assert_eq!((read(&space, "x").as_str(), read(&space, "y").as_str()), ("0", "0"));
+        counts_are_right(&dir, &space);
+        space.bring_back(None).unwrap();
+        assert_eq!((read(&space, "x").as_str(), read(&space, "y").as_str()), ("2", "1"));
+        space.bring_back(Some(other)).unwrap();
+        assert_eq!(read(&space, "x"), "3");
+        counts_are_right(&dir, &space);
+    }
+
+    #[test]
+    fn a_copy_is_as_the_files_were_shares_them_and_is_its_own() {
+        let (dir, space) = space();
+        let (other_dir, other) = self::space();
+        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        fn by(turns: &[Uuid]) -> By<'_> {
+            By { turns, stands: &|| true }
+        }
+        space.write(&path("mine"), b"0", By::OUTSIDE).unwrap();
+        space.make_directory(&path("empty"), By::OUTSIDE).unwrap();
+        space.write(&path("a"), b"1", by(&[first])).unwrap();
+        space.write(&path("a"), b"2", by(&[second])).unwrap();
+        space.write(&path("new/b"), b"2", by(&[second])).unwrap();
+        space.remove(&path("mine"), false, &Precondition::default(), by(&[second])).unwrap();
+        space.write(&path("mine/inside"), b"2", by(&[second])).unwrap();
+        assert!(space.copy_to(&other, &|turns| turns.contains(&second)).unwrap());
+        let names = |space: &Space| -> Vec<String> {
+            space.everything(&Path::default()).unwrap().into_iter().map(|entry| entry.path).collect()
+        };
+        assert_eq!(names(&other), ["a", "empty", "mine"]);
+        assert_eq!((read(&other, "a").as_str(), read(&other, "mine").as_str()), ("1", "0"));
+        counts_are_right(&other_dir, &other);
+        other.write(&path("a"), b"mine now", By::OUTSIDE).unwrap();
+        space.put_back(None, &|turns| turns.contains(&second), true).unwrap();
+        assert_eq!((read(&space, "a").as_str(), read(&other, "a").as_str()), ("1", "mine now"));
+        counts_are_right(&dir, &space);
+    }
+
+    #[test]
+    fn a_copy_is_as_the_files_are_where_nobody_knows_any_more() {
+        let (_dir, space) = space();
+        let (_other_dir, other) = self::space();
+        for turn in 1..=(WORKSPACE_TURNS_KEPT_MAX as u128 + 5) {
+            let turns = [Uuid::from_u128(turn)];
+            space
+                .write(&path("a"), turn.to_string().as_bytes(), By { turns: &turns, stands: &|| true })
+                .unwrap();
+        }
+        assert!(!space.copy_to(&other, &|_| true).unwrap());
+        assert_eq!(read(&other, "a"), read(&space, "a"));
+        let (_last_dir, last) = self::space();
+        let from = Uuid::from_u128(WORKSPACE_TURNS_KEPT_MAX as u128);
+        assert!(space.copy_to(&last, &|turns| turns[0] >= from).unwrap());
+        assert_eq!(read(&last, "a"), (WORKSPACE_TURNS_KEPT_MAX - 1).to_string());
     }
 }

@@ -33,13 +33,15 @@ pub(super) async fn made(
     .map(drop)
 }
 
-/// The turn a message belongs to; none where there is no such message that was not taken back.
+/// The turn a message belongs to, or what the changes of its chat request are kept under; none where there is no such
+/// message that was not taken back.
 pub(super) async fn turn_of(
     tx: &mut TenantTx,
     session_id: Uuid,
     message_id: Uuid,
 ) -> sqlx::Result<Option<Option<Uuid>>> {
-    sqlx::query_scalar("select turn_id from session_messages where session_id = $1 and message_id = $2")
+    sqlx::query_scalar(
+        "select coalesce(turn_id, changes_id) from session_messages where session_id = $1 and message_id = $2")
         .bind(session_id)
         .bind(message_id)
         .fetch_optional(tx.conn())

@@ -120,6 +120,37 @@ const copied = await data(client.session.messages({ path: { id: forked.id } }));
 assert.deepEqual(copied.map(({ info }) => info.role), ["user", "assistant"]);
 assert.ok(copied[0].info.id < copied[1].info.id, "ids rise with the conversation");
 
+// Files, each session's own.
+const working = await data(client.session.create({ body: { title: "files" } }));
+const directory = `/workspace/${working.id}`;
+const writes = 'call workspace {"steps": [{"do": "write", "path": "src/notes.md", "text": "milk\\nand honey\\n"}]}';
+const wrote = await data(client.session.prompt({ path: { id: working.id }, body: { parts: [{ type: "text", text: writes }] } }));
+assert.equal(wrote.info.role, "assistant");
+const listed = await data(client.file.list({ query: { directory, path: "." } }));
+assert.deepEqual(listed.map(({ name, type }) => [name, type]), [["src", "directory"]]);
+const notes = await data(client.file.read({ query: { directory, path: "src/notes.md" } }));
+assert.deepEqual([notes.type, notes.content], ["text", "milk\nand honey\n"]);
+assert.deepEqual(await data(client.file.status({ query: { directory } })), [{ path: "src/notes.md", added: 2, removed: 0, status: "added" }]);
+const [hit] = await data(client.find.text({ query: { directory, pattern: "h.ney" } }));
+assert.deepEqual([hit.path.text, hit.line_number, hit.absolute_offset, hit.submatches[0].match.text], ["src/notes.md", 2, 5, "honey"]);
+assert.deepEqual(await data(client.find.files({ query: { directory, query: "notes" } })), ["src/notes.md"]);
+assert.deepEqual(await data(client.file.list({ query: { path: "." } })), [], "of no session there are none");
+const [change] = await data(client.session.diff({ path: { id: working.id } }));
+assert.deepEqual([change.file, change.additions, change.deletions], ["src/notes.md", 2, 0]);
+const branch = await data(client.session.fork({ path: { id: working.id } }));
+const copy = await data(client.file.read({ query: { directory: `/workspace/${branch.id}`, path: "src/notes.md" } }));
+assert.equal(copy.content, notes.content);
+
+// Sharing, where the app does; and summing up.
+const shared = await data(client.session.share({ path: { id: working.id } }));
+const link = await fetch(shared.share.url);
+assert.equal(link.status, 200);
+assert.equal((await link.json()).title, "files");
+await data(client.session.unshare({ path: { id: working.id } }));
+assert.equal((await fetch(shared.share.url)).status, 404);
+const body = { providerID: "openai", modelID: "scripted" };
+assert.equal(await data(client.session.summarize({ path: { id: working.id }, body })), true);
+
 // What takes long is stopped.
 const slow = await data(client.session.create({ body: { } }));
 const answer = client.session.prompt({
@@ -135,7 +166,7 @@ assert.equal(await data(client.session.abort({ path: { id: slow.id } })), true, 
 
 // What there is.
 const ids = (await data(client.session.list())).map(({ id }) => id);
-for (const { id } of [session, asking, forked, slow]) assert.ok(ids.includes(id));
+for (const { id } of [session, asking, forked, working, branch, slow]) assert.ok(ids.includes(id));
 assert.equal(ids[0], slow.id, "the last used is first");
 const { providers, default: models } = await data(client.config.providers());
 assert.ok(providers.find(({ id }) => id === "openai").models.scripted);

@@ -1,7 +1,7 @@
 //! opencode's clients as they are on npm, unmodified, by URL and token alone: `opencode run --attach`, the terminal
 //! client, and `@opencode-ai/sdk`. Where there is no Node the tests say so and pass.
 
-use super::{CALL, Mount, text};
+use super::{CALL, Mount, share, text};
 use crate::clients::{installed_opencode, is_there, newer_path};
 use opg_tests::{
     app::{Client, TestApp},
@@ -28,6 +28,9 @@ impl World {
         let (app, upstream) = (TestApp::local().await, ScriptedUpstream::start().await);
         let acme = app.tenant_of("acme", &upstream).await;
         acme.install_tool("word-count", guests::WORD_COUNT).await;
+        acme.install_tool("workspace", guests::WORKSPACE).await;
+        acme.grant("tools", "workspace", &[("workspace", "read-write")]).await;
+        share(&app).await;
         let command = json!({ "template": "Count $ARGUMENTS", "description": "Counts" });
         assert_eq!(acme.put("/v1/tenant/commands/count", &command).await.status, 200);
         upstream.script_for_model("endless", vec![Step::text("on"), Step::text(" and on"), Step::Stall]);

@@ -175,6 +175,14 @@ fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["type"] == kind).map(|event| &event["properties"]).collect()
 }
 
+/// Lets all apps share sessions: a PUT of it would be one of everything else as well.
+async fn share(app: &TestApp) {
+    app.sql(
+        "with set as (update apps set session_sharing = true returning 1) select count(*)::text from set",
+    )
+    .await;
+}
+
 /// The text of a message.
 fn text(message: &Value) -> String {
     let parts = message["parts"].as_array().unwrap().iter();
@@ -539,6 +547,101 @@ async fn m354_who_is_nobody_is_asked_for_a_password() {
     assert_eq!((unknown.status, unknown.json()["name"].clone()), (404, json!("NotFoundError")));
     assert_eq!(mount.post("/session/ses_1/shell", json!({})).await.status, 400);
     assert_eq!(send(mount.request("PATCH", "/config").json(&json!({}))).await.status, 405);
+}
+
+#[tokio::test]
+async fn m354_the_files_of_a_session_are_seen_where_it_is_named_and_by_nobody_else() {
+    let (app, _upstream, acme, mount) = start().await;
+    acme.install_tool("workspace", guests::WORKSPACE).await;
+    acme.grant("tools", "workspace", &[("workspace", "read-write")]).await;
+    let session = mount.session(json!({})).await;
+    let steps = json!({ "steps": [
+        { "do": "write", "path": "src/a.rs", "text": "fn main() {}\n" }, { "do": "write", "path": "b", "text": "\u{0}" },
+    ] });
+    mount.prompt(&session, &format!("call workspace {steps}")).await;
+    let shapes = Shapes::load();
+    let fine = async |path: &str, more: &str| {
+        let answer = mount.fine("GET", &format!("{path}?workspace={session}{more}"), None).await;
+        if shapes.answers().any(|known| known == path) {
+            shapes.check_answer(path, &answer);
+        }
+        answer
+    };
+    let listed = fine("/file", "&path=").await;
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|node| node["absolute"].clone()).collect();
+    assert_eq!(names, [json!("/workspace/src"), json!("/workspace/b")]);
+    assert_eq!(
+        fine("/file/content", "&path=src/a.rs").await,
+        json!({ "type": "text", "content": "fn main() {}\n" })
+    );
+    assert_eq!(fine("/file/content", "&path=/workspace/b").await["encoding"], "base64");
+    let changed = fine("/file/status", "").await;
+    assert_eq!(changed[1], json!({ "path": "src/a.rs", "added": 1, "removed": 0, "status": "added" }));
+    assert_eq!(fine("/find", "&pattern=main").await[0]["submatches"][0]["start"], 3);
+    assert_eq!(fine("/find/file", "&query=sars").await, json!(["src/a.rs"]));
+    assert_eq!(fine("/find/file", "&query=&type=directory").await, json!(["src/"]));
+    let diff = mount.fine("GET", &format!("/session/{session}/diff"), None).await;
+    diff.as_array().unwrap().iter().for_each(|file| shapes.check("SnapshotFileDiff", file));
+    assert!(diff[1]["patch"].as_str().unwrap().contains("+fn main() {}"), "{diff}");
+    let said = mount.messages(&session).await[0]["info"]["id"].as_str().unwrap().to_owned();
+    let of_message = mount.fine("GET", &format!("/session/{session}/diff?messageID={said}"), None).await;
+    assert_eq!(of_message, diff);
+
+    // What is not there, and what is not theirs.
+    for (path, status) in [
+        ("/file?path=nowhere", 404),
+        ("/file?path=../..", 400),
+        ("/file/content?path=src", 409),
+        ("/file/content?path=/etc/passwd", 400),
+        ("/find?pattern=(", 400),
+    ] {
+        assert_eq!(mount.get(&format!("{path}&workspace={session}")).await.status, status, "{path}");
+    }
+    let other = app.tenant("neighbour").await;
+    let theirs = Mount::new(&app, "neighbour", other.token());
+    let never = opg_host::opencode::ids::session("0190f3c4-bbbb-7000-8000-000000000000".parse().unwrap());
+    for path in
+        ["/file?path=", "/file/content?path=b", "/file/status?x=", "/find?pattern=x", "/find/file?query="]
+    {
+        let (of_it, of_none) = (
+            theirs.get(&format!("{path}&workspace={session}")).await,
+            theirs.get(&format!("{path}&workspace={never}")).await,
+        );
+        assert_eq!((of_it.status, of_it.text()), (404, of_none.text()), "{path}");
+    }
+    assert_eq!(theirs.get(&format!("/session/{session}/diff")).await.status, 404);
+}
+
+#[tokio::test]
+async fn m354_sessions_are_shared_where_the_app_does_and_summed_up() {
+    let (app, upstream, _acme, mount) = start().await;
+    let session = mount.session(json!({ "title": "Mine" })).await;
+    mount.prompt(&session, "hello").await;
+    let refused = mount.post(&format!("/session/{session}/share"), json!({})).await;
+    assert_eq!(
+        (refused.status, &refused.json()["data"]["code"]),
+        (403, &json!("sharing_off")),
+        "{}",
+        refused.text()
+    );
+    share(&app).await;
+    let shared = mount.fine("POST", &format!("/session/{session}/share"), None).await;
+    Shapes::load().check("Session", &shared);
+    let url = shared["share"]["url"].as_str().unwrap().to_owned();
+    let opened = app.anonymous().get(url.strip_prefix(&app.base_url()).unwrap()).await;
+    assert_eq!((opened.status, &opened.json()["title"]), (200, &json!("Mine")));
+    let later = mount.fine("GET", &format!("/session/{session}"), None).await;
+    assert_eq!(later["share"], Value::Null, "it is shown once");
+    Shapes::load().check("Session", &mount.fine("DELETE", &format!("/session/{session}/share"), None).await);
+    assert_eq!(app.anonymous().get(url.strip_prefix(&app.base_url()).unwrap()).await.status, 404);
+
+    upstream.script(vec![Step::text("They greeted.")]);
+    let body = json!({ "providerID": "openai", "modelID": "scripted" });
+    let summarize = format!("/session/{session}/summarize");
+    assert_eq!(mount.fine("POST", &summarize, Some(body.clone())).await, json!(true));
+    mount.messages(&session).await;
+    let nothing = mount.post(&summarize, body).await;
+    assert_eq!((nothing.status, &nothing.json()["data"]["code"]), (409, &json!("nothing_to_summarize")));
 }
 
 #[tokio::test]

@@ -223,6 +223,52 @@ async fn m302_m319_m322_after_every_turn_the_session_is_kept_with_a_checksum_and
     assert!(!dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0);
 }
 
+#[tokio::test]
+async fn m352_artifacts_are_kept_for_a_month_and_no_longer() {
+    let clock = opg_host::app::Clock::manual(opg_host::app::Clock::system().now());
+    let app = TestApp::at(clock, |config| {
+        TestApp::allow_local(config);
+        config.session_ttl = std::time::Duration::from_secs(90 * 24 * 60 * 60);
+    })
+    .await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    let id = new_session(&acme).await;
+    turn(&acme, &id, said("hi")).await;
+    let found = kept(&app, &acme, &id, 1, 2).await;
+    app.clock.advance(chrono::Duration::days(29));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&acme, &id).await, found);
+    app.clock.advance(chrono::Duration::days(2));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&acme, &id).await, Vec::<Value>::new());
+    assert!(!file(&app, &id, &found[0]).exists());
+    assert_eq!(messages(&acme, &id).await.len(), 2, "the session itself lives on");
+
+    // An app may want less, and no other is asked for it.
+    let few = app.tenant_with(json!({
+        "id": "few",
+        "providers": { "openai": { "apiKey": opg_tests::app::UPSTREAM_KEY, "baseUrl": upstream.base_url() } },
+        "artifactRetentionDays": 2,
+    }));
+    let few = few.await;
+    assert_eq!(few.get("/v1/tenant").await.json()["artifactRetentionDays"], 2);
+    let (ours, theirs) = (new_session(&acme).await, new_session(&few).await);
+    for (client, id) in [(&acme, &ours), (&few, &theirs)] {
+        turn(client, id, said("hi")).await;
+        kept(&app, client, id, 1, 2).await;
+    }
+    app.clock.advance(chrono::Duration::days(3));
+    opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    assert_eq!(artifacts(&few, &theirs).await, Vec::<Value>::new());
+    assert_eq!(app.sql("select count(*)::text from session_artifacts").await, ["1"]);
+    let wrong = few.put("/v1/tenant", &json!({ "artifactRetentionDays": 0 })).await;
+    assert_eq!(
+        (wrong.status, &wrong.json()["errors"][0]["pointer"]),
+        (422, &json!("/artifactRetentionDays"))
+    );
+}
+
 fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(Sha256::digest(bytes))

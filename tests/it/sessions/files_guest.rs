@@ -218,6 +218,44 @@ async fn m286_a_chat_request_of_a_session_works_on_its_files() {
     );
 }
 
+#[tokio::test]
+async fn m287_what_a_chat_request_changed_is_shown_and_taken_back_like_a_prompts() {
+    let (_app, _upstream, acme) = start().await;
+    acme.install_tool("workspace", guests::WORKSPACE).await;
+    acme.grant("tools", "workspace", &[("workspace", "read-write")]).await;
+    let id = new_session(&acme).await;
+    let chat = async |text: &str, steps: Value| {
+        let content = format!("{text}\ncall workspace {}", json!({ "steps": steps }));
+        let body =
+            json!({ "model": "openai/scripted", "messages": [{ "role": "user", "content": content }] });
+        let request = acme.request("POST", "/v1/chat/completions").header("x-opg-session-id", &id);
+        let answer = send(request.json(&body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    chat("first", json!([{ "do": "write", "path": "a", "text": "one\n" }])).await;
+    let before = messages(&acme, &id).await.len();
+    chat(
+        "second",
+        json!([{ "do": "write", "path": "a", "text": "two\n" }, { "do": "write", "path": "b", "text": "x" }]),
+    )
+    .await;
+    let of_second = messages(&acme, &id).await[before..].to_vec();
+    assert!(of_second.iter().all(|message| message["turn_id"].is_null()), "it is no turn of the log's");
+    let diff = async |query: String| acme.get(&at(&id, &format!("diff{query}"))).await.json();
+    for message in &of_second {
+        let shown = diff(format!("?message_id={}", message["id"].as_str().unwrap())).await;
+        let files: Vec<_> = shown["data"].as_array().unwrap().iter().map(|file| &file["path"]).collect();
+        assert_eq!(files, [&json!("a"), &json!("b")], "{shown}");
+        assert!(shown["data"][0]["diff"].as_str().unwrap().contains("-one\n+two\n"), "{shown}");
+    }
+    assert_eq!(diff(String::new()).await["data"][0]["kind"], "created");
+    let back = json!({ "message_id": of_second[0]["id"] });
+    assert_eq!(acme.post(&at(&id, "revert"), &back).await.status, 200);
+    assert_eq!((read(&acme, &id, "a").await, list(&acme, &id, "").await.len()), ("one\n".to_owned(), 1));
+    assert_eq!(acme.post(&at(&id, "unrevert"), &json!({})).await.status, 200);
+    assert_eq!((read(&acme, &id, "a").await, list(&acme, &id, "").await.len()), ("two\n".to_owned(), 2));
+}
+
 const NOTES: &str = r#"
 import { tool } from "@opencode-ai/plugin"
 import * as fs from "node:fs/promises"

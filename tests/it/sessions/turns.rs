@@ -360,6 +360,47 @@ async fn m273_m290_a_command_is_a_prompt_with_a_name_and_arguments() {
 }
 
 #[tokio::test]
+async fn m332_the_words_of_a_command_may_be_in_quotes_and_one_that_is_not_closed_is_named() {
+    let (_app, upstream, acme) = start().await;
+    for (name, template) in [("two", "First <$1>, then <$2>."), ("all", "Do $ARGUMENTS.")] {
+        let path = format!("/v1/tenant/commands/{name}");
+        assert_eq!(acme.put(&path, &json!({ "template": template })).await.status, 200);
+    }
+    let id = new_session(&acme).await;
+    let call = async |body: Value| {
+        let mut watch = Watch::open(&acme, &id, None).await;
+        let called = acme.post(&at(&id, "command"), &body).await;
+        assert_eq!(called.status, 202, "{}", called.text());
+        watch.turn().await;
+        let asked = upstream.received().last().unwrap().body["messages"].as_array().unwrap().clone();
+        asked.last().unwrap()["content"].as_str().unwrap().to_owned()
+    };
+    let quoted = r#"a\ "b $HOME" 'c d' `e`"#;
+    let words = call(json!({ "command": "two", "arguments": quoted })).await;
+    assert_eq!(words, "First <a b $HOME>, then <c d `e`>.", "words, and nothing of them is expanded");
+    let line = call(json!({ "command": format!("/two {quoted}") })).await;
+    assert_eq!(line, words);
+    assert_eq!(
+        call(json!({ "command": "all", "arguments": "what they're at" })).await,
+        "Do what they're at."
+    );
+    let before = (upstream.received().len(), messages(&acme, &id).await.len());
+    for (body, pointer, at_character) in [
+        (json!({ "command": "two", "arguments": "what they're at" }), "/arguments", 10),
+        (json!({ "command": "/two a \"b" }), "/command", 3),
+    ] {
+        let refused = acme.post(&at(&id, "command"), &body).await;
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        let error = refused.json()["errors"][0].clone();
+        assert_eq!(error["pointer"], pointer);
+        let wanted = format!("character {at_character} ");
+        assert!(error["message"].as_str().unwrap().contains(&wanted), "{error}");
+    }
+    assert_eq!(acme.post(&at(&id, "command"), &json!({ "command": "/" })).await.status, 404);
+    assert_eq!((upstream.received().len(), messages(&acme, &id).await.len()), before, "nothing was asked");
+}
+
+#[tokio::test]
 async fn m010_m277_the_agents_that_may_be_named_are_listed() {
     let (_app, _upstream, acme) = start().await;
     let poet = "---\ndescription: A poet.\nmodel: openai/verse\n---\nSpeak in verse.";

@@ -20,23 +20,23 @@ pub(super) async fn ask(door: &Door, request: FileRequest) -> Result<FileAnswer,
     let wanted = Wanted::read(request)?;
     let reached = if wanted.changes() { Reach::WorkspaceWrite } else { Reach::WorkspaceRead };
     door.permit(&reached).await?;
-    let Some(session_id) = door.chain.session_id else {
+    let Some((session_id, files)) = door.chain.session_id.zip(door.chain.files.as_ref()) else {
         return Err(FileError::NoSession(
             "this call belongs to no session, and so there are no files".to_owned(),
         ));
     };
     let app = &door.app;
     let space = if wanted.writes() {
-        Some(reach::to_write(app, &door.grants, session_id).await?)
+        Some(reach::to_write(app, &door.grants, files.session_id).await?)
     } else {
-        reach::existing(app, &door.grants, session_id).await?
+        reach::existing(app, &door.grants, files.session_id).await?
     };
     let Some(space) = space else { return wanted.of_nothing() };
     let (answer, changes) = {
-        let (app, turn) = (app.clone(), door.chain.turn_id);
+        let (app, turn, turns) = (app.clone(), door.chain.turn_id, files.turns.clone());
         let work = move || {
             let stands = || turn.is_none_or(|turn| app.running_turns.runs(turn));
-            wanted.work(&space, By { turn, stands: &stands })
+            wanted.work(&space, By { turns: &turns, stands: &stands })
         };
         reach::job(&door.app, door.grants.app().app_id, work).await?
     };

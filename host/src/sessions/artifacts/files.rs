@@ -1,62 +1,167 @@
-//! Where artifacts are: an object store, a directory now, a bucket later.
+//! Where artifacts are: a directory of this host; or a bucket, with the directory for what it does not take.
+//!
+//! A bucket that fails fails nobody: what was to go there waits in the directory, is read from there, and is brought
+//! to the bucket when it answers again ([`Files::bring`]).
 
+use super::bucket::{Bucket, BucketConfig, Gone};
 use bytes::Bytes;
+use chrono::{DateTime, Duration, Utc};
 use futures_util::TryStreamExt;
 use object_store::{
     Error, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path as Key,
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+/// How often everything is looked at for what is too old, besides what the database names.
+const LOOKED_AT_EVERY: Duration = Duration::hours(1);
 
 /// The artifacts of this installation, each session's in a folder of its own.
 #[derive(Clone, Debug)]
-pub struct Files(Arc<dyn ObjectStore>);
+pub struct Files {
+    here: Arc<dyn ObjectStore>,
+    bucket: Option<Arc<Bucket>>,
+    /// When everything was last looked at, in seconds.
+    looked_at: Arc<AtomicI64>,
+}
+
+/// Why artifacts could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The directory.
+    #[error("the directory of artifacts failed: {0}")]
+    Here(#[from] Error),
+    /// The bucket, in words without its keys.
+    #[error("the bucket of artifacts failed: {0}")]
+    Bucket(String),
+}
 
 impl Files {
-    /// Keeps them in a directory, made if it is not there.
+    /// Keeps them in a directory, made if it is not there; or in a bucket, and in the directory until that takes them.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn in_directory(dir: &Path) -> Result<Files, Error> {
+    /// Where the directory cannot be written. A bucket is not asked yet.
+    pub fn open(dir: &Path, bucket: Option<&BucketConfig>) -> Result<Files, FilesError> {
         std::fs::create_dir_all(dir)
             .map_err(|cause| Error::Generic { store: "artifacts", source: Box::new(cause) })?;
-        Ok(Files(Arc::new(
-            LocalFileSystem::new_with_prefix(dir)?.with_fsync(true).with_automatic_cleanup(true),
-        )))
+        let here = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true).with_automatic_cleanup(true);
+        let bucket = bucket.map(Bucket::new).transpose()?.map(Arc::new);
+        Ok(Files { here: Arc::new(here), bucket, looked_at: Arc::default() })
     }
 
-    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<(), Error> {
-        self.0.put(&Key::from(path), PutPayload::from_bytes(bytes)).await.map(drop)
+    /// Whether the bucket answered when it was last asked; none where there is none.
+    pub fn bucket_is_up(&self) -> Option<bool> {
+        self.bucket.as_ref().map(|bucket| bucket.is_up())
+    }
+
+    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<(), FilesError> {
+        if let Some(bucket) = self.bucket.as_ref().filter(|bucket| bucket.is_up())
+            && bucket.put(path, bytes.clone()).await.is_ok()
+        {
+            return Ok(());
+        }
+        self.here.put(&Key::from(path), PutPayload::from_bytes(bytes)).await?;
+        Ok(())
     }
 
     /// None where it is not there.
-    pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, Error> {
-        match self.0.get(&Key::from(path)).await {
+    pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, FilesError> {
+        match (self.get_here(&Key::from(path)).await?, &self.bucket) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, Some(bucket)) => bucket.get(path).await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    async fn get_here(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        match self.here.get(key).await {
             Ok(found) => found.bytes().await.map(Some),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(cause) => Err(cause),
         }
     }
 
-    /// What is not there is removed.
-    pub(super) async fn remove(&self, path: &str) -> Result<(), Error> {
-        match self.0.delete(&Key::from(path)).await {
+    /// What is not there is removed. Where the bucket fails, it is removed later.
+    pub(super) async fn remove(&self, path: &str) -> Result<(), FilesError> {
+        self.remove_here(&Key::from(path)).await?;
+        if let Some(bucket) = &self.bucket {
+            bucket.remove(Gone::One(path.to_owned())).await;
+        }
+        Ok(())
+    }
+
+    async fn remove_here(&self, key: &Key) -> Result<(), Error> {
+        match self.here.delete(key).await {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(cause) => Err(cause),
         }
     }
 
-    /// Removes all in a folder.
-    pub(super) async fn remove_all(&self, folder: &str) -> Result<(), Error> {
-        let found: Vec<_> = self.0.list(Some(&Key::from(folder))).try_collect().await?;
+    /// Removes all in a folder of this host.
+    pub(super) async fn remove_all_here(&self, folder: &str) -> Result<(), FilesError> {
+        let found: Vec<_> = self.here.list(Some(&Key::from(folder))).try_collect().await?;
         for object in found {
-            self.remove(object.location.as_ref()).await?;
+            self.remove_here(&object.location).await?;
         }
         Ok(())
     }
 
-    /// The folders there are.
-    pub(super) async fn folders(&self) -> Result<Vec<String>, Error> {
-        let listed = self.0.list_with_delimiter(None).await?;
+    /// The same for the bucket, for whoever can wait for it; none where there is none.
+    pub(super) fn remove_all_there(&self, folder: &str) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let (bucket, folder) = (self.bucket.clone()?, folder.to_owned());
+        Some(async move { bucket.remove(Gone::All(folder)).await })
+    }
+
+    /// The folders there are on this host.
+    pub(super) async fn folders_here(&self) -> Result<Vec<String>, FilesError> {
+        let listed = self.here.list_with_delimiter(None).await?;
         Ok(listed.common_prefixes.iter().map(|key| key.as_ref().to_owned()).collect())
+    }
+
+    /// Brings what waits here to the bucket, as long as that takes it, and removes there what was to be removed; how
+    /// many were brought.
+    ///
+    /// # Errors
+    /// The first that fails: the others are tried the next time.
+    pub(super) async fn bring(&self) -> Result<u64, FilesError> {
+        let Some(bucket) = &self.bucket else { return Ok(0) };
+        bucket.probe().await?;
+        bucket.remove_late().await?;
+        let waiting: Vec<_> = self.here.list(None).try_collect().await?;
+        let mut brought = 0;
+        for object in waiting {
+            // Gone meanwhile.
+            let Some(bytes) = self.get_here(&object.location).await? else { continue };
+            bucket.put(object.location.as_ref(), bytes).await?;
+            self.remove_here(&object.location).await?;
+            brought += 1;
+        }
+        Ok(brought)
+    }
+
+    /// Removes what was written before this: what nobody has an entry of any more, too. Looks once an hour.
+    pub(super) async fn remove_older(
+        &self,
+        than: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), FilesError> {
+        let last = self.looked_at.load(Ordering::Relaxed);
+        if now.timestamp() < last.saturating_add(LOOKED_AT_EVERY.num_seconds()) {
+            return Ok(());
+        }
+        let found: Vec<_> = self.here.list(None).try_collect().await?;
+        for object in found.iter().filter(|object| object.last_modified < than) {
+            self.remove_here(&object.location).await?;
+        }
+        if let Some(bucket) = &self.bucket {
+            bucket.remove_older(than).await?;
+        }
+        self.looked_at.store(now.timestamp(), Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -3,17 +3,20 @@
 //! After each turn its document ([`super::document`]) is written there, and a
 //! row says where and with which checksum. The latest [`ARTIFACTS_KEPT`] stay.
 //! A session is brought back to one by [`restore`]: the same id, the messages as
-//! they were, and nothing runs again. They go with the session; what a deletion
-//! could not remove, `sweep` does.
+//! they were, and nothing runs again. They go with the session, or when they are
+//! older than `ARTIFACTS_RETENTION`; what a deletion could not remove, `sweep`
+//! does. The store is a directory of this host, or a bucket ([`files`]).
 //!
 //! [`ARTIFACTS_KEPT`]: crate::limits::ARTIFACTS_KEPT
 
+mod bucket;
 mod files;
 pub mod restore;
 pub mod routes;
 pub(crate) mod store;
 
-pub use files::Files;
+pub use bucket::{BucketConfig, parse as parse_bucket_url};
+pub use files::{Files, FilesError};
 
 use super::{SessionError, document::export};
 use crate::{
@@ -22,6 +25,7 @@ use crate::{
     limits::{ARTIFACTS_KEPT, SESSION_DOCUMENT_BYTES_MAX},
 };
 use bytes::{Bytes, BytesMut};
+use chrono::Duration;
 use futures_util::StreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -41,7 +45,7 @@ enum SaveError {
     #[error("the session could not be read or written")]
     Db(#[from] sqlx::Error),
     #[error("the object store failed")]
-    Files(#[from] object_store::Error),
+    Files(#[from] FilesError),
 }
 
 /// Keeps what a session has come to, in the background: a turn that has ended has ended, whether or not this works.
@@ -108,16 +112,20 @@ async fn document(app: &App, acting: &Acting, session_id: Uuid) -> Result<Option
     Ok(Some(whole.freeze()))
 }
 
-/// Removes what is kept of a session that was deleted.
+/// Removes what is kept of a session that was deleted. Nobody waits for a bucket.
 pub(super) async fn remove_all(app: &App, session_id: Uuid) {
-    if let Err(cause) = app.artifacts.remove_all(&session_id.to_string()).await {
+    let folder = session_id.to_string();
+    if let Err(cause) = app.artifacts.remove_all_here(&folder).await {
         tracing::warn!(%cause, %session_id, "artifacts of a deleted session could not be removed; a sweep tries again");
+    }
+    if let Some(removing) = app.artifacts.remove_all_there(&folder) {
+        app.spawn(removing);
     }
 }
 
-/// Removes what is kept of sessions that are not there any more.
+/// Removes what this host keeps of sessions that are not there any more.
 pub(super) async fn sweep(app: &App) -> sqlx::Result<()> {
-    let folders = match app.artifacts.folders().await {
+    let folders = match app.artifacts.folders_here().await {
         Ok(folders) => folders,
         Err(cause) => {
             tracing::warn!(%cause, "artifacts could not be listed");
@@ -133,6 +141,41 @@ pub(super) async fn sweep(app: &App) -> sqlx::Result<()> {
         for session_id in gone {
             remove_all(app, session_id).await;
         }
+    }
+    Ok(())
+}
+
+/// Brings to the bucket what waits for it, and removes what is older than it may be. Whoever calls can wait: a bucket
+/// may take its time.
+///
+/// # Errors
+/// The database's. What the store does not do now is tried again the next time; it says so itself.
+pub async fn tidy(app: &App) -> sqlx::Result<()> {
+    match app.artifacts.bring().await {
+        Ok(0) => {}
+        Ok(brought) => tracing::info!(brought, "artifacts that had waited are in the bucket"),
+        // Said once, when it began to fail.
+        Err(FilesError::Bucket(_)) => {}
+        Err(cause) => tracing::warn!(%cause, "artifacts that wait could not be read"),
+    }
+    let now = app.now();
+    let since = now - Duration::from_std(app.config.artifacts_retention).unwrap_or(Duration::MAX);
+    loop {
+        let mut tx = app.service_tx().await?;
+        let old = store::forget_before(&mut tx, since, now, BATCH).await?;
+        tx.commit().await?;
+        for path in old.iter().flatten() {
+            if let Err(cause) = app.artifacts.remove(path).await {
+                tracing::warn!(%cause, "an artifact whose time is over could not be removed; it is tried again");
+            }
+        }
+        if old.len() < BATCH {
+            break;
+        }
+    }
+    match app.artifacts.remove_older(since, now).await {
+        Ok(()) | Err(FilesError::Bucket(_)) => {}
+        Err(cause) => tracing::warn!(%cause, "artifacts whose time is over could not be looked for"),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Bringing a session back to what was kept of it.
 
-use super::{SESSION_JSON, store};
+use super::{FilesError, SESSION_JSON, store};
 use crate::{
     app::App,
     grants::{Allowed, InApp, action::may, audit},
@@ -44,7 +44,7 @@ pub enum RestoreError {
     },
     /// The object store.
     #[error("the artifact could not be read")]
-    Files(#[from] object_store::Error),
+    Files(#[from] FilesError),
 }
 
 impl From<sqlx::Error> for RestoreError {

@@ -1,6 +1,7 @@
 //! `/v1/sessions/{id}/artifacts`, `/v1/sessions/{id}/restore`
 
 use super::{
+    FilesError,
     restore::{self, RestoreError, RestoreInput},
     store,
 };
@@ -51,6 +52,12 @@ impl From<RestoreError> for ApiError {
             RestoreError::NoArtifact => ApiError::new(StatusCode::NOT_FOUND, "no_artifact", text),
             RestoreError::Corrupt { previous } => {
                 ApiError::conflict("artifact_corrupt", text).with("previous", json!(previous))
+            }
+            RestoreError::Files(FilesError::Bucket(cause)) => {
+                tracing::warn!(cause, "an artifact could not be read from the bucket");
+                ApiError::unavailable(
+                    "the artifact could not be read just now; nothing was changed, try again",
+                )
             }
             RestoreError::Files(cause) => ApiError::internal("an artifact could not be read", cause),
         }

@@ -131,6 +131,29 @@ pub(super) async fn forget_older(
     .await
 }
 
+/// Forgets what was made before this, or longer ago than its app keeps it, except what still runs; where each was, if
+/// anywhere.
+pub(super) async fn forget_before(
+    tx: &mut ServiceTx,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> sqlx::Result<Vec<Option<String>>> {
+    sqlx::query_scalar(
+        "delete from session_artifacts where artifact_id in
+           (select artifact_id from session_artifacts join apps using (app_id)
+            where session_artifacts.created_at
+                < greatest($1, $2 - make_interval(days => artifact_retention_days)) and state <> 'running'
+            order by session_artifacts.created_at limit $3)
+         returning path",
+    )
+    .bind(since)
+    .bind(now)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(tx.conn())
+    .await
+}
+
 /// Those of these sessions that are not there.
 pub(super) async fn not_there(tx: &mut ServiceTx, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(

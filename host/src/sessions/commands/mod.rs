@@ -1,11 +1,14 @@
 //! Commands: prompts with a name, to be filled in with arguments.
 //!
-//! A template holds `$ARGUMENTS` for all that was written after the name, or
-//! `$1` to `$9` for its words; the highest of them takes what is left. Without
-//! any, the arguments stand below the text.
+//! A template holds `$ARGUMENTS` for all that was written after the name, as it
+//! was written, or `$1` to `$9` for its words, which may be in quotes
+//! ([`words`]); the highest of them takes what is left. Without any, the
+//! arguments stand below the text. As opencode has it, but for what quotes are:
+//! there no backslash is one, and what is not closed is left out.
 
 pub mod routes;
 pub(crate) mod store;
+mod words;
 
 use crate::{
     error::FieldError,
@@ -39,17 +42,38 @@ pub fn check(name: &str, template: &str, description: &str) -> Vec<FieldError> {
     wrong
 }
 
-/// A template with its arguments; none where that is more than a prompt may be.
-pub fn fill(template: &str, arguments: &str) -> Option<String> {
+/// Why a template was not filled in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FillError {
+    /// It is more than a prompt may be.
+    #[error("with them the prompt is over {JSON_BYTES_MAX} bytes")]
+    TooLong,
+    /// A quote is not closed.
+    #[error(transparent)]
+    Words(#[from] words::Unclosed),
+}
+
+/// The name and the arguments of a line such as `/review the last draft`; none where it is no such line.
+pub fn parse(line: &str) -> Option<(&str, &str)> {
+    let line = line.strip_prefix('/')?;
+    Some(line.split_once(char::is_whitespace).unwrap_or((line, "")))
+}
+
+/// A template with its arguments.
+///
+/// # Errors
+/// [`FillError`]
+pub fn fill(template: &str, arguments: &str) -> Result<String, FillError> {
     let arguments = arguments.trim();
-    let words: Vec<&str> = arguments.split_whitespace().collect();
     let highest = (1..=9_usize).rev().find(|n| template.contains(&format!("${n}")));
+    // Who wants no words may write an apostrophe.
+    let words = if highest.is_some() { words::split(arguments)? } else { vec![] };
     let mut filled = String::with_capacity(template.len() + arguments.len());
     let mut rest = template;
     // In one pass, so that what was filled in is not filled in again.
     while let Some(at) = rest.find('$') {
         if filled.len() > JSON_BYTES_MAX {
-            return None;
+            return Err(FillError::TooLong);
         }
         filled.push_str(&rest[..at]);
         let after = &rest[at + 1..];
@@ -60,11 +84,11 @@ pub fn fill(template: &str, arguments: &str) -> Option<String> {
         } else if let Some(n) = digit {
             let last = highest == Some(n);
             let of_it = words.get(n - 1..).unwrap_or_default();
-            filled.push_str(&if last {
-                of_it.join(" ")
-            } else {
-                of_it.first().copied().unwrap_or_default().to_owned()
-            });
+            match of_it.first() {
+                Some(_) if last => filled.push_str(&of_it.join(" ")),
+                Some(word) => filled.push_str(word),
+                None => {}
+            }
             rest = &after[1..];
         } else {
             filled.push('$');
@@ -76,7 +100,7 @@ pub fn fill(template: &str, arguments: &str) -> Option<String> {
         filled.push_str("\n\n");
         filled.push_str(arguments);
     }
-    (filled.len() <= JSON_BYTES_MAX).then_some(filled)
+    if filled.len() <= JSON_BYTES_MAX { Ok(filled) } else { Err(FillError::TooLong) }
 }
 
 #[cfg(test)]
@@ -95,10 +119,28 @@ mod tests {
             ("costs $ 5 and $0 $x", "", "costs $ 5 and $0 $x"),
             ("ends with $", "", "ends with $"),
             ("$1ü", "ü", "üü"),
+            ("$2 of $1", r#""the last" 'draft one' two"#, "draft one two of the last"),
+            ("<$1> <$2>", r#"a\ b """#, "<a b> <>"),
+            ("$1: $ARGUMENTS", r#"a "b c""#, r#"a: a "b c""#),
+            ("Review $ARGUMENTS", "what they're at", "Review what they're at"),
+            ("Plain", "it's \"so", "Plain\n\nit's \"so"),
         ] {
-            assert_eq!(fill(template, arguments).as_deref(), Some(filled), "{template}");
+            assert_eq!(fill(template, arguments).as_deref(), Ok(filled), "{template}");
         }
-        assert_eq!(fill(&"$ARGUMENTS".repeat(3000), &"x".repeat(1 << 20)), None, "a little that grows");
+        let long = fill(&"$ARGUMENTS".repeat(3000), &"x".repeat(1 << 20));
+        assert_eq!(long, Err(FillError::TooLong), "a little that grows");
+        let open = fill("$1", " ä \"b c ").unwrap_err().to_string();
+        assert_eq!(open, "the quote at character 3 is not closed");
+    }
+
+    #[test]
+    fn a_line_is_a_name_and_what_comes_after_it() {
+        assert_eq!(parse("/review the  last"), Some(("review", "the  last")));
+        assert_eq!(parse("/review\ta \"b c\""), Some(("review", "a \"b c\"")));
+        assert_eq!(
+            (parse("/review"), parse("/"), parse("review")),
+            (Some(("review", "")), Some(("", "")), None)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `/v1/commands`, `/v1/tenant/commands/{name}`, `/v1/sessions/{id}/command`
 
 use super::{
-    check, fill,
+    check, fill, parse,
     store::{self, Command},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, InApp, action::may, audit},
     http::{Json, NoContent, Params},
-    limits::{COMMANDS_PER_APP_MAX, JSON_BYTES_MAX},
+    limits::COMMANDS_PER_APP_MAX,
     models::ModelId,
     sessions::{
         SessionError,
@@ -54,7 +54,7 @@ pub struct CommandInput {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallInput {
-    /// Its name.
+    /// Its name; or a whole line, such as `/review "the last draft"`.
     pub(crate) command: String,
     /// What is written after it.
     #[serde(default)]
@@ -143,13 +143,14 @@ pub(crate) async fn send(
     session_id: Uuid,
     input: CallInput,
 ) -> ApiResult<Accepted> {
-    let command = find(app, allowed, session_id, &input.command).await?;
-    let text = fill(&command.template, &input.arguments).ok_or_else(|| {
-        ApiError::invalid(vec![FieldError::new(
-            "/arguments",
-            format!("with them the prompt is over {JSON_BYTES_MAX} bytes"),
-        )])
-    })?;
+    // A whole line, as it was written, or its two parts.
+    let (name, arguments, pointer) = match parse(&input.command) {
+        Some((name, arguments)) if input.arguments.is_empty() => (name, arguments, "/command"),
+        _ => (input.command.as_str(), input.arguments.as_str(), "/arguments"),
+    };
+    let command = find(app, allowed, session_id, name).await?;
+    let text = fill(&command.template, arguments)
+        .map_err(|error| ApiError::invalid(vec![FieldError::new(pointer, error.to_string())]))?;
     let prompt = PromptInput {
         parts: vec![Part::Text { text }],
         message_id: input.message_id,

@@ -66,6 +66,13 @@ pub(crate) struct Link {
     expires_at: DateTime<Utc>,
 }
 
+impl Link {
+    /// What to open, on the server of this origin.
+    pub(crate) fn url(&self, origin: &str) -> String {
+        format!("{origin}/s/{}", self.secret.expose_secret())
+    }
+}
+
 /// Makes a link; the one there was ends.
 ///
 /// # Errors

@@ -14,7 +14,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +32,7 @@ pub async fn create(
     Json(input): Json<ShareInput>,
 ) -> ApiResult<(StatusCode, Json<Value>)> {
     let link = share(&app, &allowed, path.session_id()?, &input).await?;
-    let url = format!("{}/s/{}", own_origin(&app, &headers), link.secret.expose_secret());
+    let url = link.url(&own_origin(&app, &headers));
     Ok((StatusCode::CREATED, Json(json!({ "url": url, "expires_at": link.expires_at }))))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     chat::send::{ChatError, full_id},
     error::ApiError,
     grants::{Acting, Allowed, action::may, authenticate},
-    guests::{Chain, Emitted},
+    guests::{Chain, Emitted, Files},
     limits::{SESSION_BYTES_MAX, SESSION_LEASE, SESSION_MESSAGES_MAX, SUMMARY_BYTES_MAX},
     models::{
         ChatRequest, Event, FinishReason, ModelId, Usage,
@@ -193,7 +193,7 @@ pub(in crate::sessions) async fn start(
             reasoning: None,
             kind: MessageKind::Message,
         };
-        sessions::append(conn, (session_id, app_id), &[message], now).await?;
+        sessions::append(conn, (session_id, app_id), &[message], None, now).await?;
     }
     let mut drafts: Vec<_> = status::go(conn, session_id, Status::Active, None).await?.into_iter().collect();
     if let Some(policy) = &prompt.permissions {
@@ -334,16 +334,17 @@ async fn chain(
     let app = &source.app;
     let tools = plan.agent.as_ref().and_then(|agent| agent.tools.as_ref());
     let catalog = Arc::new(plan.catalog.clone().chosen(tools));
-    let session_id = begun.turn.session_id;
+    let Running { session_id, turn_id, .. } = begun.turn;
     let chain = match &begun.under {
-        Some(under) => under.handed_on(session_id, catalog, emit),
+        Some(under) => under.handed_on((session_id, turn_id), catalog, emit),
         None => {
             let time = app.config.agent_time_limit;
             Chain::start(app, &begun.allowed, catalog, Some(session_id), time, Some(emit))
+                .working_on(Files::new(plan.with_files, turn_id))
         }
     };
     let gate = Arc::new(Gate::new(app, &Acting::of(&begun.allowed), begun.turn));
-    let chain = chain.in_turn(begun.turn.turn_id).asking(gate.clone());
+    let chain = chain.in_turn(turn_id).asking(gate.clone());
     let Some(agent) = &plan.agent else { return Ok(chain) };
     Ok(match Task::of(source, &gate, agent).await? {
         Some(task) => chain.delegating(task),
@@ -409,13 +410,17 @@ struct Plan {
     /// How many tokens the model takes, where that is known.
     context_limit: Option<i64>,
     catalog: Catalog,
+    /// The session whose files it works on.
+    with_files: Uuid,
 }
 
 async fn plan(app: &App, begun: &Begun) -> Result<Plan, ChatError> {
     let allowed = &begun.allowed;
-    let (session_agent, session_model) = {
-        let mut tx = app.tenant_tx(allowed).await?;
-        sessions::wishes(&mut tx, begun.turn.session_id).await?.ok_or(SessionError::NotFound)?
+    let (session_agent, session_model, with_files) = {
+        let (mut tx, session_id) = (app.tenant_tx(allowed).await?, begun.turn.session_id);
+        let wishes = sessions::wishes(&mut tx, session_id).await?;
+        let (agent, model, parent_id) = wishes.ok_or(SessionError::NotFound)?;
+        (agent, model, sessions::with_files(tx.conn(), session_id, parent_id).await?)
     };
     let (tenant, _providers) = configure::read(app, allowed).await?;
     let catalog = tools::catalog::load(app, allowed).await?.offered();
@@ -428,7 +433,7 @@ async fn plan(app: &App, begun: &Begun) -> Result<Plan, ChatError> {
     let id = ModelId::parse(&wanted.ok_or(ChatError::NoModel)?).map_err(ChatError::Request)?;
     let (provider, model) = full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
     let context_limit = sources::context_of(app, begun.turn.app_id, &provider, &model).await?;
-    Ok(Plan { agent, provider, model, context_limit, catalog })
+    Ok(Plan { agent, provider, model, context_limit, catalog, with_files })
 }
 
 async fn by_agent(

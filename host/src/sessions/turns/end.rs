@@ -218,7 +218,7 @@ async fn keep(
     turn: Running,
     new: Vec<NewMessage>,
 ) -> sqlx::Result<Vec<Draft>> {
-    let kept = sessions::append(conn, (turn.session_id, turn.app_id), &new, app.now()).await?;
+    let kept = sessions::append(conn, (turn.session_id, turn.app_id), &new, None, app.now()).await?;
     let views = messages::views(kept).into_iter();
     Ok(views.map(|(_, view)| Draft::new(Kind::MessageComplete, Some(turn.turn_id), view.told())).collect())
 }

@@ -13,7 +13,7 @@
 mod pack;
 mod wire;
 
-use super::{Space, WorkspaceError, reach};
+use super::{Space, WorkspaceError, reach, routes::Seen};
 use crate::{
     app::App,
     error::FieldError,
@@ -200,11 +200,11 @@ fn is_branch(name: &str) -> bool {
 pub(crate) async fn begin(
     app: &App,
     allowed: &Allowed<may::SessionsWrite>,
-    session_id: Uuid,
+    Seen { session_id, with_files }: Seen,
     input: PushInput,
 ) -> Result<Artifact, PushError> {
     let push = Push::read(app, input)?;
-    let space = reach::existing(app, allowed, session_id).await?.ok_or(PushError::NoFiles)?;
+    let space = reach::existing(app, allowed, with_files).await?.ok_or(PushError::NoFiles)?;
     let detail = json!({ "branch": push.branch });
     let artifact = Artifact::to(app.new_id(), "git", push.repo.to_string(), detail, app.now());
     let mut tx = app.tenant_tx(allowed).await?;
