@@ -20,7 +20,7 @@ use crate::{
         options::ANTHROPIC,
         thought,
     },
-    sessions::{self, SessionError, Taken},
+    sessions::{self, SessionError, Taken, instances},
     tenants::configure,
     tools::{self, catalog::Catalog},
 };
@@ -351,6 +351,14 @@ impl Job {
         let chain =
             Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit))
                 .of_end_user(self.end_user.as_deref());
+        let chain = match &self.taken {
+            Some(taken) => {
+                let of = (taken.session_id, taken.target);
+                let place = instances::place(&self.app, &chain.acting, of).await;
+                chain.running_in(place.map_err(RunError::from)?)
+            }
+            None => chain,
+        };
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);
 

@@ -33,6 +33,8 @@ pub struct Taken {
     /// Its id.
     pub session_id: Uuid,
     token: Uuid,
+    /// What its guests run on.
+    pub target: Target,
     /// The messages it holds, oldest first.
     pub history: Vec<Value>,
     known: Known,
@@ -75,7 +77,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let known = Known::default();
     let mut tx = app.tenant_tx(&acting).await?;
     let mut told = None;
-    let (session_id, history, begun) = if id == NEW {
+    let (session_id, target, history, begun) = if id == NEW {
         let session_id = app.new_id();
         let new = store::NewSession {
             status: Status::Active,
@@ -83,7 +85,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
             ..store::NewSession::new(session_id, &acting, now, expires_at)
         };
         store::insert(&mut tx, &new).await?;
-        (session_id, vec![], Some(status::changed(None, Status::Active, None)))
+        (session_id, Target::Wasm, vec![], Some(status::changed(None, Status::Active, None)))
     } else {
         let session_id = Uuid::parse_str(id).map_err(|_| SessionError::NotFound)?;
         let row = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
@@ -103,14 +105,18 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         store::forget_reverted(tx.conn(), session_id).await?;
         known.set();
         let begun = status::go(tx.conn(), session_id, Status::Active, None).await?;
-        (session_id, store::messages(&mut tx, session_id).await?, begun)
+        (session_id, row.target, store::messages(&mut tx, session_id).await?, begun)
     };
     let of = (session_id, acting.app().app_id);
-    instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, now).await?;
+    // Another is made ready when its guests are to run.
+    if target == Target::Wasm {
+        instances::store::begin(tx.conn(), of, app.new_id(), target, true, now).await?;
+    }
     let written = log::write(app, tx.conn(), of, begun.into_iter().collect()).await?;
     // Before the commit: whoever goes away during it leaves a session that is given back.
     let renewing = AbortOnDrop(tokio::spawn(renew(app.clone(), acting.clone(), session_id, token)));
-    let taken = Taken { app: app.clone(), acting, session_id, token, history, known, _renewing: renewing };
+    let taken =
+        Taken { app: app.clone(), acting, session_id, token, target, history, known, _renewing: renewing };
     tx.commit().await?;
     told.into_iter().chain([written]).for_each(|written| written.tell(app));
     Ok(taken)
