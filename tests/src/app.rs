@@ -16,6 +16,7 @@ use opg_host::{
     registry::{PluginKind, predefined::Shipped},
     sandbox::compiler::CompilerConfig,
     serve::{self, Running, Surroundings},
+    sessions::instances::Target,
     telemetry::{self, LogConfig, LogFormat},
 };
 use secrecy::SecretString;
@@ -31,6 +32,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// Where a server for many tests is, if `opg-test-env` started one.
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
+/// What sessions run on in tests that say nothing of it: to run them on another driver.
+const SESSION_TARGETS: &str = "OPG_TEST_SESSION_TARGETS";
 /// The operator's token in tests.
 pub const ADMIN_TOKEN: &str = "admin_secret";
 /// The key of a tenant's upstream.
@@ -117,6 +120,10 @@ impl TestApp {
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut config = Config::from_vars(vars).expect("the test configuration is right");
         config.rate_limit_per_minute = 1_000_000;
+        if let Ok(targets) = std::env::var(SESSION_TARGETS) {
+            let named = targets.split(',').map(|name| Target::parse(name).expect("a target is named"));
+            config.session_targets = named.collect();
+        }
         change(&mut config);
         let names = DatabaseNames { control: format!("opg_{unique}"), apps: format!("opg_{unique}_apps") };
         TestApp::open(config, names, dir, setup).await
