@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 use opg_host::{
     config::Config,
     registry::{PluginKind, predefined::Shipped},
+    runner::{self, RUNNER_COMMAND},
     sandbox::compiler::{self, WORKER_COMMAND},
 };
 use std::process::ExitCode;
@@ -56,6 +57,9 @@ enum Command {
         /// What to do, and with how much.
         args: Vec<String>,
     },
+    /// For OPG itself: run the guests of one session, shut in.
+    #[command(hide = true, name = RUNNER_COMMAND)]
+    Runner,
     /// Show the main job on a server of its own: a tenant, tools, a chat, the ledger.
     Demo(demo::Args),
     /// Sign in to a server, with a browser.
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Config { command: ConfigCommand::Check { json } } => config_check::run(json),
         Command::CompileWorker { args } => compiler::work(&args),
+        Command::Runner => runner::work(),
         Command::Demo(args) => demo::run(args),
         Command::Login(args) => account::login(args),
         Command::Logout(args) => account::logout(args),

@@ -18,7 +18,9 @@ use crate::{
     remembered::Remembered,
     sandbox::Sandbox,
     secrets::keyring::Keyring,
-    sessions::{artifacts::Files as Artifacts, log::Hub, turns::running::RunningTurns},
+    sessions::{
+        artifacts::Files as Artifacts, instances::process::Runners, log::Hub, turns::running::RunningTurns,
+    },
     tasks::RunningTasks,
     telemetry::Metrics,
     traces::Traces,
@@ -28,6 +30,7 @@ use crate::{
 use chrono::{DateTime, SubsecRound, TimeZone, Utc};
 use std::{
     ops::Deref,
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -111,6 +114,10 @@ pub struct Parts {
     pub session_hub: Hub,
     /// The turns of sessions that run here.
     pub running_turns: RunningTurns,
+    /// The processes that sessions run in.
+    pub runners: Runners,
+    /// The program that runs, to be started once more for a runner.
+    pub program: PathBuf,
     /// The files of sessions.
     pub workspaces: Workspaces,
     /// The tasks that run here.

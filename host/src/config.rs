@@ -5,6 +5,7 @@
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
 use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
 use crate::sessions::artifacts::{BucketConfig, parse_bucket_url};
+use crate::sessions::instances::Target;
 use crate::traces::Collector;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -61,6 +62,8 @@ pub struct Config {
     pub artifacts_bucket: Option<BucketConfig>,
     /// How long artifacts are kept at the most (`ARTIFACTS_RETENTION`, default `30d`).
     pub artifacts_retention: Duration,
+    /// What sessions may run on (`SESSION_TARGETS`, default `wasm`); the first is what they run on unless told.
+    pub session_targets: Vec<Target>,
     /// How long one call of a tool may take, host waits included (`OPG_TOOL_TIME_LIMIT_MS`, default 30000).
     pub tool_time_limit: Duration,
     /// How long one turn of an agent may take (`OPG_AGENT_TIME_LIMIT_MS`, default 600000).
@@ -172,6 +175,11 @@ impl Config {
             ("ARTIFACTS_S3_ACCESS_KEY_ID", secret(self.artifacts_bucket.is_some())),
             ("ARTIFACTS_S3_SECRET_ACCESS_KEY", secret(self.artifacts_bucket.is_some())),
             ("ARTIFACTS_RETENTION", format!("{}m", self.artifacts_retention.as_secs() / 60)),
+            ),
+            (
+                "SESSION_TARGETS",
+                self.session_targets.iter().map(|target| target.name()).collect::<Vec<_>>().join(","),
+            ),
             ("OPG_TOOL_TIME_LIMIT_MS", self.tool_time_limit.as_millis().to_string()),
             ("OPG_AGENT_TIME_LIMIT_MS", self.agent_time_limit.as_millis().to_string()),
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
@@ -267,6 +275,12 @@ impl Reader {
                 ARTIFACTS_RETENTION,
                 "a number and `m`, `h` or `d`, such as 7d or 30d",
                 parse_ttl,
+            ),
+            session_targets: self.parsed(
+                "SESSION_TARGETS",
+                vec![Target::Wasm],
+                "`wasm`, `process` or both, comma-separated",
+                |v| v.split(',').map(|name| Target::parse(name.trim())).collect(),
             ),
             tool_time_limit: self.time_limit("OPG_TOOL_TIME_LIMIT_MS", TOOL_TIME),
             agent_time_limit: self.time_limit("OPG_AGENT_TIME_LIMIT_MS", TURN_TIME),
@@ -547,6 +561,17 @@ mod tests {
         for text in ["0h", "1w", "-1d", "24", "h", "1.5h", "99999999999999999999d", "٣h"] {
             let errors = read(&[("SESSION_TTL", text)]).unwrap_err();
             assert!(errors.to_string().contains("SESSION_TTL"), "{text}: {errors}");
+        }
+    }
+
+    #[test]
+    fn m324_sessions_run_on_what_the_operator_names_and_first_on_the_first() {
+        assert_eq!(read(&[]).unwrap().session_targets, [Target::Wasm]);
+        let both = read(&[("SESSION_TARGETS", "process, wasm")]).unwrap();
+        assert_eq!(both.session_targets, [Target::Process, Target::Wasm]);
+        for text in ["docker", "wasm,", ","] {
+            let errors = read(&[("SESSION_TARGETS", text)]).unwrap_err().to_string();
+            assert!(errors.contains("SESSION_TARGETS"), "{text}: {errors}");
         }
     }
 

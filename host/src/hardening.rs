@@ -3,7 +3,7 @@
 //! [`this_server`] is for the server: nothing it starts can gain privileges,
 //! and no copy of its memory, which holds keys, reaches a disk. The rest is for
 //! the compiler's child (`sandbox::compiler`), which reads hostile input and
-//! needs nothing but to compute.
+//! needs nothing but to compute, and for a runner (`runner`), in which guests of one session run.
 //!
 //! Elsewhere than on Linux the limits hold, the rest is not there.
 
@@ -58,6 +58,39 @@ pub fn compute_only() -> io::Result<()> {
     Ok(())
 }
 
+/// Takes from a runner, at its start, what it does not need: no core dump, nothing gained by what it starts, and it ends
+/// with the thread that started it. Before others where the machine is out of memory. To be called before it opens
+/// anything: what it was handed besides the usual three is closed.
+///
+/// # Errors
+/// The system's.
+pub fn this_runner() -> io::Result<()> {
+    // First: afterwards this process may not change how the kernel sees it. A preference; nothing depends on it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", RUNNER_OOM_SCORE);
+    no_core_dumps()?;
+    #[cfg(target_os = "linux")]
+    {
+        linux::close_what_was_inherited()?;
+        linux::no_new_privileges()?;
+        linux::end_with_parent()?;
+    }
+    Ok(())
+}
+
+/// Between a server and a compiler's child, which does not matter to anybody.
+const RUNNER_OOM_SCORE: &str = "500";
+
+/// Gives up every system call but those that run guests, read what is open and write to it, and start threads: in all
+/// threads, for good. No file, no network, no program; what is tried is answered as if the kernel did not know it.
+///
+/// # Errors
+/// Where the kernel refuses the filter.
+pub fn run_guests_only() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    linux::run_guests_only()?;
+    Ok(())
+}
+
 fn no_core_dumps() -> io::Result<()> {
     set_limit(libc::RLIMIT_CORE, 0, 0)?;
     #[cfg(target_os = "linux")]
@@ -101,8 +134,11 @@ fn check(result: libc::c_int) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::check;
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
-    use std::io;
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, apply_filter_all_threads,
+    };
+    use std::{collections::BTreeMap, io};
 
     /// Also for what this process starts: set-user-id programs run as whoever starts them.
     #[expect(unsafe_code, reason = "the standard library has no prctl")]
@@ -148,12 +184,85 @@ mod linux {
         libc::SYS_exit_group,
     ];
 
+    /// Files that whoever started our server left open go to its children, unless they are closed.
+    #[expect(unsafe_code, reason = "the standard library has no close_range")]
+    pub(super) fn close_what_was_inherited() -> io::Result<()> {
+        let first = libc::c_uint::try_from(libc::STDERR_FILENO).unwrap_or(2) + 1;
+        // SAFETY: nothing of this process has opened a file yet that it counts on.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+        match closed {
+            0 => Ok(()),
+            _ => match io::Error::last_os_error() {
+                // A kernel from before 5.9.
+                error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// When the thread that started this process ends, so does it.
+    #[expect(unsafe_code, reason = "the standard library has no prctl")]
+    pub(super) fn end_with_parent() -> io::Result<()> {
+        // SAFETY: sets a number of this process; takes no pointers.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+    }
+
     pub(super) fn compute_only() -> io::Result<()> {
         let rules = NEEDED.iter().map(|call| (*call, vec![])).collect();
+        allow(rules, SeccompAction::KillProcess)
+    }
+
+    /// What running guests takes besides: waiting for the sockets that are open, timers, threads, and memory that many
+    /// instances begin with, which the engine keeps in files without a name.
+    const NEEDED_BY_A_RUNNER: &[libc::c_long] = &[
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_epoll_ctl,
+        libc::SYS_recvfrom,
+        libc::SYS_recvmsg,
+        libc::SYS_sendto,
+        libc::SYS_sendmsg,
+        libc::SYS_shutdown,
+        libc::SYS_clock_getres,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+        libc::SYS_set_robust_list,
+        libc::SYS_rseq,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_membarrier,
+        libc::SYS_memfd_create,
+        libc::SYS_ftruncate,
+        libc::SYS_fcntl,
+        libc::SYS_fstat,
+        libc::SYS_lseek,
+        libc::SYS_pwrite64,
+    ];
+
+    pub(super) fn run_guests_only() -> io::Result<()> {
+        let mut rules: Rules = NEEDED.iter().chain(NEEDED_BY_A_RUNNER).map(|call| (*call, vec![])).collect();
+        // A thread, no process. What asks for one by `clone3`, whose arguments cannot be looked at, tries this next.
+        let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+        rules.insert(libc::SYS_clone, vec![where_argument(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+        // Its own threads, to end where it crashes.
+        let own = u64::from(std::process::id());
+        rules.insert(libc::SYS_tgkill, vec![where_argument(0, SeccompCmpOp::Eq, own)?]);
+        allow(rules, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))
+    }
+
+    type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+    fn where_argument(place: u8, compared: SeccompCmpOp, with: u64) -> io::Result<SeccompRule> {
+        SeccompCondition::new(place, SeccompCmpArgLen::Dword, compared, with)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(io::Error::other)
+    }
+
+    fn allow(rules: Rules, otherwise: SeccompAction) -> io::Result<()> {
         let architecture = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
-        let filter =
-            SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, architecture)
-                .map_err(io::Error::other)?;
+        let filter = SeccompFilter::new(rules, otherwise, SeccompAction::Allow, architecture)
+            .map_err(io::Error::other)?;
         let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
         apply_filter_all_threads(&program).map_err(io::Error::other)
     }

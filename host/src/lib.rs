@@ -33,6 +33,7 @@ pub mod prices;
 pub mod registry;
 pub mod remembered;
 pub mod router;
+pub mod runner;
 pub mod sandbox;
 pub mod secrets;
 pub mod serve;

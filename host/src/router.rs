@@ -1,7 +1,8 @@
 //! Every route, on one page.
 //!
 //! A line is a method, a path, the handler, and the action its caller must be
-//! allowed; `public` asks for no credential. [`all_routes`] is the same list as
+//! allowed; `public` asks for no credential, `runner` for a runner's own token, which the gate does not judge.
+//! [`all_routes`] is the same list as
 //! data: the test that no route answers the unauthorised is made from it.
 //! Routes of an app stand under `/v1`, where the credential names the app, and
 //! under `/{app}/v1`, where it must be the same one (row M008). What clients of
@@ -40,7 +41,7 @@ pub struct Route {
     pub path: &'static str,
     /// What its caller must be allowed; none: anybody, or any credential.
     pub action: Option<Action>,
-    /// Whether it asks for a credential at all.
+    /// Whether it asks for no credential that the gate knows.
     pub public: bool,
 }
 
@@ -65,8 +66,10 @@ macro_rules! routes {
     (@method DELETE) => { delete };
     (@action public) => { None };
     (@action any) => { None };
+    (@action runner) => { None };
     (@action $action:ident) => { Some(Action::$action) };
     (@public public) => { true };
+    (@public runner) => { true };
     (@public $action:ident) => { false };
 }
 
@@ -77,6 +80,10 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/metrics" => ops::metrics, public;
     GET "/s/{token}" => sessions::share::routes::read, public;
     GET "/platform/v1/whoami" => grants::routes::whoami, any;
+    POST "/internal/register" => sessions::instances::process::routes::register, runner;
+    POST "/internal/heartbeat" => sessions::instances::process::routes::heartbeat, runner;
+    POST "/internal/events" => sessions::instances::process::routes::events, runner;
+    POST "/internal/session-json" => sessions::instances::process::routes::session_json, runner;
     POST "/v1/register" => tenants::routes::register, public;
     POST "/v1/auth/signup" => people::routes::signup, public;
     POST "/v1/auth/login" => people::routes::login, public;
@@ -315,6 +322,11 @@ pub fn all_routes() -> Vec<(Route, String)> {
 pub fn is_public(method: &Method, path: &str) -> bool {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     PROCESS_ROUTES.iter().any(|route| route.public && route.path == path && route.method == *method)
+}
+
+/// Whether this path is a runner's, which is let in by its own token and asks as often as its guests say something.
+pub fn is_runners(path: &str) -> bool {
+    path.starts_with("/internal/")
 }
 
 /// The whole service.

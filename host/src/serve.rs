@@ -246,13 +246,15 @@ async fn assemble(
     postgres::run(&MIGRATOR, &server.admin()).await?;
     let pools = Pools::open(&server).await?;
     let database = Database::open(&server).await?;
+    let compiler = match surroundings.compiler {
+        Some(compiler) => compiler,
+        None => CompilerConfig::this_program().map_err(StartError::Program)?,
+    };
+    let program = compiler.program.clone();
     let threads = std::thread::available_parallelism().map_or(1, usize::from) * GUEST_THREADS_PER_CORE;
     let sandbox = Sandbox::new(SandboxConfig {
         cache_dir: config.cache_dir.clone(),
-        compiler: match surroundings.compiler {
-            Some(compiler) => compiler,
-            None => CompilerConfig::this_program().map_err(StartError::Program)?,
-        },
+        compiler,
         worker_threads: threads,
         calls_in_flight_max: GUEST_CALLS_MAX,
         host: tokio::runtime::Handle::current(),
@@ -303,6 +305,8 @@ async fn assemble(
         circuits: crate::sources::Circuits::default(),
         seals: crate::models::vault::Vault::default(),
         session_hub: sessions::log::Hub::default(),
+        runners: sessions::instances::process::Runners::default(),
+        program,
         running_turns: sessions::turns::running::RunningTurns::default(),
         tasks: crate::tasks::RunningTasks::default(),
         background: TaskTracker::new(),

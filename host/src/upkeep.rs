@@ -35,6 +35,9 @@ pub async fn run(app: App) {
                 if let Err(cause) = sessions::sweep::left_behind(&app).await {
                     tracing::error!(%cause, "turns of dead processes could not be ended");
                 }
+                if let Err(cause) = sessions::instances::process::watch::reap(&app).await {
+                    tracing::error!(%cause, "runners that nobody needs could not be ended");
+                }
                 if let Err(cause) = tasks::sweep::left_behind(&app).await {
                     tracing::error!(%cause, "tasks of dead processes could not be ended");
                 }

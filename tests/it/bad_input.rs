@@ -13,6 +13,7 @@ fn caller<'a>(case: &Case, bench: &'a Bench) -> &'a Client {
     match () {
         () if case.is_operators() => &bench.operator,
         () if case.is_persons() => &bench.person,
+        () if case.is_runners() => &bench.runner,
         () => &bench.acme,
     }
 }
@@ -29,6 +30,7 @@ struct Bench {
     acme: Client,
     operator: Client,
     person: Client,
+    runner: Client,
 }
 
 impl Bench {
@@ -38,7 +40,8 @@ impl Bench {
         acme.install_tool("word-count", guests::WORD_COUNT).await;
         assert_eq!(acme.put("/v1/tenant/secrets", &json!({ "set": { "KEEP": "1" } })).await.status, 204);
         let (operator, person) = (app.operator(), app.person("person@example.com").await);
-        Bench { app, acme, operator, person }
+        let runner = crate::sessions::runner::registered(&app, &acme).await;
+        Bench { app, acme, operator, person, runner }
     }
 
     fn request(&self, case: &Case) -> reqwest::RequestBuilder {
@@ -248,7 +251,12 @@ async fn m047_a_body_over_the_limit_is_a_413_that_says_the_limit() {
         let (limit, media) = match () {
             () if uploads_agent => (limits::MARKDOWN_BYTES_MAX, "text/markdown"),
             () if case.is_upload() => (limits::COMPONENT_BYTES_MAX, "application/wasm"),
-            () if case.template.ends_with("/prompt") => (limits::CHAT_BYTES_MAX, "application/json"),
+            () if ["/prompt", "/internal/events", "/internal/session-json"]
+                .iter()
+                .any(|end| case.template.ends_with(end)) =>
+            {
+                (limits::CHAT_BYTES_MAX, "application/json")
+            }
             () if case.template.ends_with("/sessions/import") => {
                 (limits::SESSION_DOCUMENT_BYTES_MAX, "application/json")
             }

@@ -88,6 +88,51 @@ async fn m041_no_route_answers_without_a_valid_credential() {
 }
 
 #[tokio::test]
+async fn m291_m292_the_routes_of_runners_take_their_own_tokens_and_no_other() {
+    let app = TestApp::with(|config| {
+        TestApp::let_people_in(config);
+        behind_a_proxy(config);
+    })
+    .await;
+    let acme = app.tenant("acme").await;
+    let ann = app.person("ann@example.com").await;
+    let runner = crate::sessions::runner::registered(&app, &acme).await;
+    let (made_up, unused) = (format!("opg_run_{}", "x".repeat(43)), format!("opg_reg_{}", "x".repeat(43)));
+    let clients = [
+        app.anonymous(),
+        app.operator(),
+        acme.clone(),
+        ann,
+        app.client(Some(&made_up)),
+        app.client(Some(&unused)),
+        app.client(Some("opg_run_")),
+    ];
+    let body = json!({ "session_id": NEVER_WAS, "registration_token": unused,
+        "public_key": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=" });
+    let mut tried = 0;
+    for case in routes::all().iter().filter(|case| case.is_runners()) {
+        for client in &clients {
+            let request = case.request(client, "", "").header("x-forwarded-for", fresh_ip());
+            let answer = send(request.json(&body)).await;
+            assert_eq!(
+                (answer.status, code(case, &answer).as_str()),
+                (401, "invalid_credential"),
+                "{}: {}",
+                case.at(),
+                answer.text()
+            );
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 4 * clients.len());
+    // And a runner's token opens nothing but these.
+    for case in routes::guarded() {
+        let answer = call(&case, &runner, "acme").await;
+        assert_eq!(answer.status, 401, "{}: {}", case.at(), answer.text());
+    }
+}
+
+#[tokio::test]
 async fn m008_a_credential_opens_no_other_apps_prefix() {
     let app = TestApp::start().await;
     let acme = app.tenant("acme").await;

@@ -18,6 +18,7 @@ use opg_host::{
     registry::{PluginKind, predefined::Shipped},
     sandbox::compiler::CompilerConfig,
     serve::{self, Running, Surroundings},
+    sessions::instances::Target,
     telemetry::{self, LogConfig, LogFormat},
 };
 use secrecy::SecretString;
@@ -35,6 +36,8 @@ use tracing_subscriber::layer::SubscriberExt;
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
 /// The databases that those of tests begin as copies of, if `opg-test-env` made them: the control plane's name.
 pub const TEMPLATE: &str = "OPG_TEST_TEMPLATE";
+/// What sessions run on in tests that say nothing of it: to run them on another driver.
+const SESSION_TARGETS: &str = "OPG_TEST_SESSION_TARGETS";
 /// The operator's token in tests.
 pub const ADMIN_TOKEN: &str = "admin_secret";
 /// The key of a tenant's upstream.
@@ -121,6 +124,10 @@ impl TestApp {
         let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut config = Config::from_vars(vars).expect("the test configuration is right");
         config.rate_limit_per_minute = 1_000_000;
+        if let Ok(targets) = std::env::var(SESSION_TARGETS) {
+            let named = targets.split(',').map(|name| Target::parse(name).expect("a target is named"));
+            config.session_targets = named.collect();
+        }
         change(&mut config);
         let names = database_names(format!("opg_{unique}"));
         if !setup.own_database && !setup.managed {

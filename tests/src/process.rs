@@ -34,7 +34,8 @@ impl OpgProcess {
         OpgProcess::start_with(data_dir, &[("OPG_ALLOW_PRIVATE_UPSTREAMS", "true")]).await
     }
 
-    async fn start_with(data_dir: &Path, variables: &[(&str, &str)]) -> OpgProcess {
+    /// The same with these variables besides.
+    pub async fn start_with(data_dir: &Path, variables: &[(&str, &str)]) -> OpgProcess {
         let mut child = Command::new(binary())
             .arg("serve")
             .env_clear()

@@ -4,7 +4,7 @@ use crate::app::{Answer, Client, send};
 use http::Method;
 use opg_host::{
     grants::{Action, action::On},
-    router::{Route, all_routes, app_segment},
+    router::{Route, all_routes, app_segment, is_runners},
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -70,7 +70,16 @@ impl Case {
 
     /// Whether it takes a body that must be of some kind; a file's may be anything.
     pub fn takes_body(&self) -> bool {
-        let commands = ["/resume", "/stop", "/abort", "/cancel", "/unrevert", "/auth/logout", "/{*path}"];
+        let commands = [
+            "/internal/heartbeat",
+            "/resume",
+            "/stop",
+            "/abort",
+            "/cancel",
+            "/unrevert",
+            "/auth/logout",
+            "/{*path}",
+        ];
         let mut is_command = commands.iter().any(|end| self.template.ends_with(end));
         is_command |= self.is_opencodes() && self.template.ends_with("/share");
         [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command && !self.is_file()
@@ -95,6 +104,11 @@ impl Case {
     pub fn is_upload(&self) -> bool {
         let of_plugins = ["/tools/{name}", "/agents/{name}"];
         self.method == Method::PUT && of_plugins.iter().any(|end| self.template.ends_with(end))
+    }
+
+    /// Whether it is for runners, by tokens that the gate knows nothing of.
+    pub fn is_runners(&self) -> bool {
+        is_runners(&self.template)
     }
 
     /// Whether it is for operators.

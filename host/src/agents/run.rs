@@ -53,6 +53,12 @@ pub enum RunError {
     /// It took too long.
     #[error("the agent took too long and was stopped")]
     TimedOut,
+    /// There is nothing to run it in.
+    #[error("{0}")]
+    NotReady(String),
+    /// The process it ran in is gone.
+    #[error("the process this session runs in ended; what was said is kept, ask again")]
+    Lost,
     /// The app has too many calls in flight.
     #[error("this app has too many calls in flight; try again when some have ended")]
     TooMany,
@@ -93,7 +99,7 @@ pub async fn run(app: &App, chain: &Chain, agent: &Agent, task: Task) -> Result<
         max_steps: agent.steps.unwrap_or(STEPS_PER_TURN_MAX),
         context: chain.context(app),
     };
-    let called = app.sandbox.run_agent(&component, door, limits, turn).await;
+    let called = chain.place.run_agent(app, &component, door, limits, turn).await;
     let ended = judge(called.result, chain).map_err(|error| error.without_secrets(chain, &record));
     let ended = ended.map(|ended| Ended {
         messages: chain.clean(&record, ended.messages, |scanner, mut messages, found| {
@@ -130,6 +136,7 @@ fn judge(result: Result<Result<Outcome, AgentError>, CallError>, chain: &Chain) 
         Ok(Err(AgentError::Failed(text))) => Err(RunError::Failed(text)),
         Err(CallError::TimedOut) => Err(RunError::TimedOut),
         Err(CallError::Busy) => Err(RunError::Busy),
+        Err(CallError::Lost) => Err(RunError::Lost),
         Err(other) => Err(RunError::Trap(other.to_string())),
     }
 }

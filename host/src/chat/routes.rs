@@ -179,6 +179,8 @@ impl From<RunError> for ApiError {
             RunError::TimedOut => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "agent_timeout", text),
             RunError::TooMany => ApiError::rate_limited("too_many_calls", text, 1),
             RunError::Busy => ApiError::unavailable(text),
+            RunError::NotReady(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", text),
+            RunError::Lost => ApiError::new(StatusCode::BAD_GATEWAY, "runner_lost", text),
             RunError::Code(cause) if cause.is_busy() => ApiError::unavailable(cause.to_string()),
             RunError::Code(cause) => ApiError::internal("an agent could not be loaded", cause),
             RunError::Db(cause) => cause.into(),

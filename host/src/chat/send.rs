@@ -20,7 +20,7 @@ use crate::{
         options::ANTHROPIC,
         thought,
     },
-    sessions::{self, SessionError, Taken},
+    sessions::{self, SessionError, Taken, instances},
     tenants::configure,
     tools::{self, catalog::Catalog},
 };
@@ -352,7 +352,11 @@ impl Job {
             Chain::start(&self.app, &self.allowed, catalog, self.session_id(), time_limit, Some(emit))
                 .of_end_user(self.end_user.as_deref());
         if let Some(taken) = &self.taken {
-            chain = chain.working_on(Files::new(taken.with_files, taken.changes_id));
+            let of = (taken.session_id, taken.target);
+            let place = instances::place(&self.app, &chain.acting, of).await;
+            chain = chain
+                .working_on(Files::new(taken.with_files, taken.changes_id))
+                .running_in(place.map_err(RunError::from)?);
         }
         let new: Vec<Value> = self.request.messages.iter().map(Message::to_value).collect();
         let task = self.task(&agent, &new);

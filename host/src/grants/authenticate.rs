@@ -113,6 +113,7 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
             app.rate_limits.request(caller.credential_id, caller.app().map(|app| app.app_id))
         }
         Credential::Invalid => app.rate_limits.auth_failure(ip),
+        Credential::Absent if is_runners(&request) => Ok(()),
         Credential::Absent => app.rate_limits.anonymous(ip),
         Credential::Unreachable => Ok(()),
     };
@@ -138,6 +139,10 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
 fn is_public(request: &Request) -> bool {
     let matched = request.extensions().get::<MatchedPath>();
     matched.is_some_and(|path| router::is_public(request.method(), path.as_str()))
+}
+
+fn is_runners(request: &Request) -> bool {
+    request.extensions().get::<MatchedPath>().is_some_and(|path| router::is_runners(path.as_str()))
 }
 
 /// Where Anthropic's clients put their key.

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     grants::{Acting, GuestGrants, InApp},
     guests::{
-        Record,
+        Place, Record,
         known::Known,
         record::LogLine,
         standing::{Fallen, Standing},
@@ -125,6 +125,8 @@ pub struct Chain {
     pub permissions: Option<Arc<dyn Permissions>>,
     /// Who does what its agent hands on; none: nobody.
     pub delegate: Option<Arc<dyn Delegate>>,
+    /// Where its guests run.
+    pub place: Place,
     events: Option<mpsc::Sender<Emitted>>,
     tally: Arc<Tally>,
     shared: Arc<Shared>,
@@ -192,6 +194,7 @@ impl Chain {
             tools,
             permissions: None,
             delegate: None,
+            place: Place::Here,
             events,
             tally: Arc::default(),
             shared: Arc::new(Shared {
@@ -230,6 +233,11 @@ impl Chain {
     /// The same, in which tools run as these permissions say.
     pub fn asking(self, permissions: Arc<dyn Permissions>) -> Chain {
         Chain { permissions: Some(permissions), ..self }
+    }
+
+    /// The same, whose guests run there.
+    pub fn running_in(self, place: Place) -> Chain {
+        Chain { place, ..self }
     }
 
     /// The same, whose agent may hand work on.

@@ -12,9 +12,11 @@ pub mod door;
 pub mod in_flight;
 pub mod known;
 pub mod limits;
+pub mod place;
 pub mod record;
 pub mod standing;
 
 pub use chain::{Asked, Chain, Delegate, Emitted, Files, Permissions};
 pub use door::Door;
+pub use place::Place;
 pub use record::Record;

@@ -49,7 +49,12 @@ pub async fn name_request(State(app): State<App>, mut request: Request, next: Ne
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    span.in_scope(|| tracing::info!(status, ms = took.as_secs_f64() * 1e3, "answered"));
+    let ms = took.as_secs_f64() * 1e3;
+    span.in_scope(|| match router::is_runners(&route) {
+        // One for each piece of an answer.
+        true => tracing::debug!(status, ms, "answered"),
+        false => tracing::info!(status, ms, "answered"),
+    });
     app.metrics.request(label(&method), &route, status, took);
     trace.set("http.response.status_code", u64::from(status));
     if response.status().is_server_error() {
@@ -72,10 +77,11 @@ pub(crate) fn own_origin(app: &App, headers: &HeaderMap) -> String {
     format!("{scheme}://{}", host.filter(plain).unwrap_or("localhost"))
 }
 
-/// The span of a request, to its answer's head; none of what monitors ask for.
+/// The span of a request, to its answer's head; none of what monitors and runners ask for.
 fn trace(app: &App, request: &Request, route: &str) -> TraceSpan {
     let method = label(request.method());
-    if request.method() == Method::GET && router::is_public(request.method(), route) {
+    let by_a_monitor = request.method() == Method::GET && router::is_public(request.method(), route);
+    if by_a_monitor || router::is_runners(route) {
         return TraceSpan::none();
     }
     let parent = TraceContext::of(request.headers());

@@ -32,7 +32,7 @@ pub struct Called<T> {
 }
 
 /// What a call used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Spent {
     /// From its slot to its end, host waits included.
     pub wall: Duration,
@@ -45,7 +45,7 @@ pub struct Spent {
 }
 
 /// Why a call gave no answer. The first five are the guest's doing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum CallError {
     /// It crashed.
     #[error("the plugin crashed: {0}")]
@@ -62,6 +62,9 @@ pub enum CallError {
     /// `describe` said something that cannot be kept.
     #[error("the plugin's description of itself was refused: {0}")]
     BadDescription(String),
+    /// The process it ran in is gone.
+    #[error("the process this session runs in ended; send it again, and it gets another")]
+    Lost,
     /// No slot was free.
     #[error("too many plugins are running; try again")]
     Busy,

@@ -30,6 +30,22 @@ struct Linked {
     digest: String,
     code_bytes: usize,
     export: Export,
+    interface: Interface,
+    code: Code,
+}
+
+/// Machine code in memory.
+enum Code {
+    Component(wasmtime::component::Component),
+    Module(wasmtime::Module),
+}
+
+/// A component as it goes to another process of ours.
+pub(super) struct Packed {
+    pub(super) digest: String,
+    pub(super) interface: Interface,
+    /// Machine code: whoever takes it in must know whom it comes from.
+    pub(super) code: Vec<u8>,
 }
 
 /// How the component is called.
@@ -74,6 +90,15 @@ impl Component {
         matches!(&self.0.export, Export::Tool(tool) if matches!(tool.abi, Abi::Extism(_)))
     }
 
+    /// All that another process of ours needs to run it.
+    pub(super) fn pack(&self) -> wasmtime::Result<Packed> {
+        let code = match &self.0.code {
+            Code::Component(component) => component.serialize()?,
+            Code::Module(module) => module.serialize()?,
+        };
+        Ok(Packed { digest: self.0.digest.clone(), interface: self.0.interface.clone(), code })
+    }
+
     pub(super) fn export(&self) -> &Export {
         &self.0.export
     }
@@ -106,8 +131,10 @@ struct Work {
     linker: Linker<GuestState>,
     /// For core modules.
     modules: wasmtime::Linker<GuestState>,
-    cache: CodeCache,
-    compiler: Compiler,
+    /// None where nothing is kept.
+    cache: Option<CodeCache>,
+    /// None where nothing is compiled.
+    compiler: Option<Compiler>,
     compiled: AtomicU64,
     from_cache: AtomicU64,
 }
@@ -119,11 +146,26 @@ impl Loader {
         compiler: Compiler,
         host: Handle,
     ) -> Result<Self, LoaderError> {
+        let cache = CodeCache::open(cache_dir, engine)?;
+        Ok(Self::around(engine, Some(cache), Some(compiler), host)?)
+    }
+
+    /// One that compiles nothing and keeps nothing on disk.
+    pub(super) fn of_given_code(engine: &Engine, host: Handle) -> wasmtime::Result<Self> {
+        Self::around(engine, None, None, host)
+    }
+
+    fn around(
+        engine: &Engine,
+        cache: Option<CodeCache>,
+        compiler: Option<Compiler>,
+        host: Handle,
+    ) -> wasmtime::Result<Self> {
         let work = Work {
             engine: engine.clone(),
             linker: linker(engine)?,
             modules: extism::linker(engine)?,
-            cache: CodeCache::open(cache_dir, engine)?,
+            cache,
             compiler,
             compiled: 0.into(),
             from_cache: 0.into(),
@@ -137,8 +179,8 @@ impl Loader {
     }
 
     /// What other engines compiled, see [`CodeCache`].
-    pub(super) fn cache(&self) -> &CodeCache {
-        &self.work.cache
+    pub(super) fn cache(&self) -> Option<&CodeCache> {
+        self.work.cache.as_ref()
     }
 
     /// How many components are known, ready or being loaded.
@@ -166,6 +208,18 @@ impl Loader {
         Ok(component)
     }
 
+    /// Takes in what another process of ours made ready.
+    pub(super) async fn take(&self, packed: Packed) -> Result<(), LoadError> {
+        let Packed { digest, interface, code } = packed;
+        let loading = Loading { cell: self.lock().cell(&digest), digest: &digest, loader: self };
+        let (work, key) = (self.work.clone(), digest.clone());
+        let component = self.blocking(move || work.link(&key, &interface, &code)).await??;
+        // Where it is there already, that one is as good.
+        drop(loading.cell.set(component));
+        self.lock().evict(&digest);
+        Ok(())
+    }
+
     async fn load_now(&self, digest: &str, wasm: Bytes) -> Result<Component, LoadError> {
         let (work, key) = (self.work.clone(), digest.to_owned());
         let found = self.blocking(move || work.find_or_verify(&key, wasm)).await??;
@@ -181,9 +235,13 @@ impl Loader {
     /// On the host's runtime, whoever asks; given up with whoever waits.
     pub(super) async fn in_child(&self, job: Job, ours: Bytes, input: Bytes) -> Result<Vec<u8>, LoadError> {
         let work = self.work.clone();
-        AbortOnDrop(self.host.spawn(async move { work.compiler.run(job, &ours, &input).await }))
-            .await
-            .map_err(|_| stopped())?
+        let compile = async move {
+            match &work.compiler {
+                Some(compiler) => compiler.run(job, &ours, &input).await,
+                None => Err(LoadError::Engine("nothing is compiled here".to_owned())),
+            }
+        };
+        AbortOnDrop(self.host.spawn(compile)).await.map_err(|_| stopped())?
     }
 
     async fn blocking<T: Send + 'static>(
@@ -233,7 +291,8 @@ impl Work {
     fn find_or_verify(&self, digest: &str, wasm: Bytes) -> Result<Found, LoadError> {
         // Also what comes from the cache: the rules may have become stricter since.
         let interface = verify(&wasm)?;
-        let Some(code) = self.cache.read(digest) else { return Ok(Found::Verified(interface, wasm)) };
+        let kept = self.cache.as_ref().and_then(|cache| cache.read(digest));
+        let Some(code) = kept else { return Ok(Found::Verified(interface, wasm)) };
         match self.link(digest, &interface, &code) {
             Ok(component) => {
                 self.from_cache.fetch_add(1, Ordering::Relaxed);
@@ -254,7 +313,9 @@ impl Work {
     ) -> Result<Component, LoadError> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
         let component = self.link(digest, interface, code)?;
-        if let Err(error) = self.cache.write(digest, code) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.write(digest, code)
+        {
             tracing::warn!(digest, %error, "a compiled component could not be kept; the next start compiles it again");
         }
         Ok(component)
@@ -263,26 +324,31 @@ impl Work {
     fn link(&self, digest: &str, interface: &Interface, code: &[u8]) -> Result<Component, LoadError> {
         let mismatch = |error| LoadError::Mismatch(short(&error));
         let tool = |abi| Export::Tool(Arc::new(Tool { abi, habit: Habit::default() }));
-        let export = match interface {
+        let code_bytes = code.len();
+        let (export, code) = match interface {
             Interface::Tool => {
-                let (_, pre) = self.component(code)?;
-                tool(Abi::Opg(tool::PluginPre::new(pre).map_err(mismatch)?))
+                let (component, pre) = self.component(code)?;
+                let abi = Abi::Opg(tool::PluginPre::new(pre).map_err(mismatch)?);
+                (tool(abi), Code::Component(component))
             }
             Interface::Functions(docs) => {
                 let (component, pre) = self.component(code)?;
-                tool(Abi::Functions(Typed::new(&self.engine, &component, pre, docs)?))
+                let abi = Abi::Functions(Typed::new(&self.engine, &component, pre, docs)?);
+                (tool(abi), Code::Component(component))
             }
             Interface::Agent => {
-                let (_, pre) = self.component(code)?;
-                Export::Agent(agent::PluginPre::new(pre).map_err(mismatch)?)
+                let (component, pre) = self.component(code)?;
+                let pre = agent::PluginPre::new(pre).map_err(mismatch)?;
+                (Export::Agent(pre), Code::Component(component))
             }
             Interface::Extism(shape) => {
                 let module = self.module(code)?;
                 let pre = self.modules.instantiate_pre(&module).map_err(mismatch)?;
-                tool(Abi::Extism(extism::Plugin::new(&module, pre, shape)?))
+                (tool(Abi::Extism(extism::Plugin::new(&module, pre, shape)?)), Code::Module(module))
             }
         };
-        Ok(Component(Arc::new(Linked { digest: digest.to_owned(), code_bytes: code.len(), export })))
+        let (digest, interface) = (digest.to_owned(), interface.clone());
+        Ok(Component(Arc::new(Linked { digest, code_bytes, export, interface, code })))
     }
 
     #[expect(unsafe_code, reason = "machine code can only be loaded on trust; see below")]
@@ -292,7 +358,8 @@ impl Work {
     ) -> Result<(wasmtime::component::Component, InstancePre<GuestState>), LoadError> {
         // SAFETY: `code` is what `precompile_component` returned for an engine with our settings, in a child of
         // ours: either just now, over a pipe that nobody else holds, or in an earlier run, which
-        // `CodeCache::read` has proved with our MAC over these very bytes in memory.
+        // `CodeCache::read` has proved with our MAC over these very bytes in memory. A runner has it from the host,
+        // whose child it is, over such a pipe as well.
         let component = unsafe { wasmtime::component::Component::deserialize(&self.engine, code) }
             .map_err(|error| does_not_fit(&error))?;
         let pre =

@@ -2,16 +2,18 @@
 //!
 //! The sandbox carries a call from the guest to a [`Door`] and its answer back;
 //! what is behind the door, and whether it opens, is not the sandbox's affair.
-//! There are two: the host's own, where every call is judged by
-//! `grants::decide`, and [`ClosedDoor`], for `describe`.
+//! There are three: the host's own, where every call is judged by
+//! `grants::decide`; [`ClosedDoor`], for `describe`; and in a runner one that asks
+//! the host (`remote`).
 
 use crate::workspace::{Entry, search::Match};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Why the host did not do what a guest asked: `opg:host/types.error`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum DoorError {
     /// No grant covers it.
     #[error("{0}")]
@@ -31,7 +33,7 @@ pub enum DoorError {
 }
 
 /// How much a log line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// For the author.
@@ -45,7 +47,7 @@ pub enum LogLevel {
 }
 
 /// `opg:host/http.request`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// In capitals.
     pub method: String,
@@ -60,7 +62,7 @@ pub struct HttpRequest {
 }
 
 /// `opg:host/http.response`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HttpResponse {
     /// 100–599.
     pub status: u16,
@@ -71,7 +73,7 @@ pub struct HttpResponse {
 }
 
 /// `opg:host/tools.definition`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolDefinition {
     /// The name to call it by.
     pub name: String,
@@ -82,7 +84,7 @@ pub struct ToolDefinition {
 }
 
 /// `opg:host/tools.invocation`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ToolInvocation {
     /// The tool's name.
     pub name: String,
@@ -91,7 +93,7 @@ pub struct ToolInvocation {
 }
 
 /// `opg:host/permission.question`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
     /// What the plugin is about to do.
     pub action: String,
@@ -104,7 +106,7 @@ pub struct Question {
 }
 
 /// A call of `opg:host/workspace`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileRequest {
     /// `read`.
     Read { path: String, offset: u64, length: u64 },
@@ -127,7 +129,7 @@ pub enum FileRequest {
 }
 
 /// What it is answered with.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum FileAnswer {
     /// It is done.
     Done,
@@ -140,7 +142,7 @@ pub enum FileAnswer {
 }
 
 /// Why not: `opg:host/workspace.error`.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum FileError {
     /// What any call of the host may be told.
     #[error(transparent)]

@@ -31,7 +31,16 @@ pub(super) fn new_engine(calls_max: u32) -> wasmtime::Result<Engine> {
     Engine::new(&config(calls_max))
 }
 
-/// The same, of which functions that are in `code` already are not compiled again.
+/// The same, to run what another one compiled, where nothing of the system is asked: which of its pages were written to
+/// it does not ask either.
+pub(super) fn new_engine_of_given_code(calls_max: u32) -> wasmtime::Result<Engine> {
+    let (mut config, mut pool) = (config(calls_max), pool(calls_max));
+    pool.pagemap_scan(Enabled::No);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// The same as [`new_engine`], of which functions that are in `code` already are not compiled again.
 pub(super) fn new_engine_with(calls_max: u32, code: Arc<dyn CacheStore>) -> wasmtime::Result<Engine> {
     let mut config = config(calls_max);
     config.enable_incremental_compilation(code)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What one call may use. A caller lowers or raises it by plan; the sandbox
 /// holds it within its own ceilings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CallLimits {
     /// From the moment the guest has its slot to its answer, host waits included.
     pub wall: Duration,

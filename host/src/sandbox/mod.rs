@@ -36,6 +36,7 @@ mod first_slice;
 mod imports;
 mod lanes;
 mod limits;
+pub mod remote;
 #[doc(hidden)]
 pub mod seams;
 mod shared_code;
@@ -58,6 +59,7 @@ use bindings::agent::exports::opg::agent::agent as wit_agent;
 use bindings::tool::exports::opg::tool::tool as wit_tool;
 use bindings::tool::opg::tool::types::Context as WitContext;
 use bytes::Bytes;
+use cache::CodeCache;
 use call::{CallTool, DescribeAgent, DescribePlugin, DescribeTool, RunAgent};
 use compiler::{Compiler, CompilerConfig};
 use component::{Abi, Export, Loader, LoaderError};
@@ -122,7 +124,7 @@ pub enum StartError {
 
 /// What is known of a call from outside: `opg:tool/types.context`. Its time
 /// limit is the call's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CallContext {
     /// The id of this invocation.
     pub invocation_id: String,
@@ -133,7 +135,7 @@ pub struct CallContext {
 }
 
 /// Why a tool gave no output, in its own words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum ToolError {
     /// The input does not fit.
     #[error("{0}")]
@@ -144,7 +146,7 @@ pub enum ToolError {
 }
 
 /// One user message for an agent: `opg:agent/agent.turn`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Turn {
     /// The model to ask, `provider/model`.
     pub model: String,
@@ -163,7 +165,7 @@ pub struct Turn {
 }
 
 /// How a turn ended: `opg:agent/agent.outcome`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
     /// `stop`, `length`, `tool_calls` or `content_filter`; not checked here.
     pub finish_reason: String,
@@ -172,7 +174,7 @@ pub struct Outcome {
 }
 
 /// Why there is no outcome, in the agent's own words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum AgentError {
     /// The turn is wrong.
     #[error("{0}")]
@@ -237,16 +239,40 @@ impl Sandbox {
         if calls_in_flight_max == 0 {
             return Err(StartError::Config("calls_in_flight_max"));
         }
-        // One slot more than calls: the last one may still be on its way back.
         let shared_code = SharedCode::default();
-        let engine = engine::new_engine(calls_in_flight_max.saturating_add(1))
-            .map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        // One slot more than calls: the last one may still be on its way back.
+        let engine =
+            engine::new_engine(calls_in_flight_max.saturating_add(1)).map_err(|error| no_engine(&error))?;
         let loader =
             Loader::new(&engine, &cache_dir, Compiler::new(compiler, shared_code.clone()), host.clone())
                 .map_err(|error| match error {
-                    LoaderError::Link(error) => StartError::Engine(format!("{error:#}")),
+                    LoaderError::Link(error) => no_engine(&error),
                     LoaderError::Cache(source) => StartError::Cache { dir: cache_dir, source },
                 })?;
+        Sandbox::around(engine, loader, shared_code, worker_threads, calls_in_flight_max, host)
+    }
+
+    /// Starts one that neither compiles nor keeps anything: it runs what another made ready.
+    fn of_given_code(
+        worker_threads: usize,
+        calls_in_flight_max: u32,
+        host: Handle,
+    ) -> Result<Self, StartError> {
+        let engine = engine::new_engine_of_given_code(calls_in_flight_max.saturating_add(1))
+            .map_err(|error| no_engine(&error))?;
+        let loader = Loader::of_given_code(&engine, host.clone()).map_err(|error| no_engine(&error))?;
+        let shared_code = SharedCode::default();
+        Sandbox::around(engine, loader, shared_code, worker_threads, calls_in_flight_max, host)
+    }
+
+    fn around(
+        engine: Engine,
+        loader: Loader,
+        shared_code: SharedCode,
+        worker_threads: usize,
+        calls_in_flight_max: u32,
+        host: Handle,
+    ) -> Result<Self, StartError> {
         let inner = Inner {
             loader,
             ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
@@ -303,7 +329,7 @@ impl Sandbox {
     /// # Errors
     /// Where the cache cannot be read.
     pub fn stale(&self) -> io::Result<Vec<String>> {
-        self.0.loader.cache().stale()
+        self.0.loader.cache().map_or_else(|| Ok(vec![]), CodeCache::stale)
     }
 
     /// Removes what was compiled for other engines.
@@ -311,7 +337,7 @@ impl Sandbox {
     /// # Errors
     /// Where the cache cannot be changed.
     pub fn forget_stale(&self) -> io::Result<()> {
-        self.0.loader.cache().forget_others()
+        self.0.loader.cache().map_or(Ok(()), CodeCache::forget_others)
     }
 
     /// What the tools in a plugin say of themselves.
@@ -493,6 +519,10 @@ impl std::fmt::Debug for Sandbox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Sandbox").field("stats", &self.stats()).finish_non_exhaustive()
     }
+}
+
+fn no_engine(error: &wasmtime::Error) -> StartError {
+    StartError::Engine(format!("{error:#}"))
 }
 
 fn not_a(kind: &str) -> CallError {

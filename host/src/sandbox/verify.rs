@@ -26,7 +26,7 @@ pub enum PluginKind {
 }
 
 /// How a component is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Interface {
     /// It exports `opg:tool/tool`.
     Tool,

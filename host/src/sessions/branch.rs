@@ -172,6 +172,7 @@ pub(crate) async fn fork(
             (if copied.0 { Files::AsThen } else { Files::AsNow }, Some(copied.1))
         }
     };
+    let target = Target::named(&original.target);
     let new = store::NewSession {
         forked_from: Some(session_id),
         title: &original.title,
@@ -179,6 +180,7 @@ pub(crate) async fn fork(
         model: original.model.as_deref(),
         permissions: original.permissions.0.clone(),
         compaction: Compaction::named(&original.compaction),
+        target,
         ..store::NewSession::new(forked_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
@@ -189,7 +191,7 @@ pub(crate) async fn fork(
     let (messages, _bytes) = store::size(tx.conn(), session_id).await?;
     let ids: Vec<Uuid> = (0..messages).map(|_| app.new_id()).collect();
     store::copy_messages(&mut tx, (session_id, forked_id), until, &ids).await?;
-    instances::store::begin(tx.conn(), (forked_id, app_id), instance_id, Target::Wasm, false, now).await?;
+    instances::store::begin(tx.conn(), (forked_id, app_id), instance_id, target, false, now).await?;
     let drafts = vec![status::changed(None, Status::Creating, None)];
     let written = log::write(app, tx.conn(), (forked_id, app_id), drafts).await?;
     let entry = audit::Entry::ok("sessions.fork", format!("session/{forked_id}"));
@@ -199,7 +201,7 @@ pub(crate) async fn fork(
     tx.commit().await?;
     drop(being_made);
     written.tell(app);
-    provision::start(app, Acting::of(allowed), forked_id, instance_id, original.agent, Target::Wasm);
+    provision::start(app, Acting::of(allowed), forked_id, instance_id, original.agent, target);
     Ok(Forked { session, files })
 }
 

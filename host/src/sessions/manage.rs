@@ -29,9 +29,8 @@ use uuid::Uuid;
 pub struct NewInput {
     /// What people call it.
     pub title: Option<String>,
-    /// What it runs on.
-    #[serde(default)]
-    pub target: Target,
+    /// What it runs on; the first of those there are, unless given.
+    pub target: Option<Target>,
     /// The agent of its turns.
     pub agent: Option<String>,
     /// The model of its turns, `provider/model`.
@@ -104,6 +103,7 @@ pub(crate) async fn create(
     input: NewInput,
 ) -> Result<store::Shown, ManageError> {
     let policy = input.permissions.unwrap_or_default();
+    let runs_on = target_of(app, input.target)?;
     check(
         app,
         allowed,
@@ -125,17 +125,18 @@ pub(crate) async fn create(
         model: input.model.as_deref(),
         permissions: policy,
         compaction: input.compaction,
+        target: runs_on,
         ..store::NewSession::new(session_id, allowed, now, now + app.config.session_ttl)
     };
     store::insert(&mut tx, &new).await?;
-    instances::store::begin(tx.conn(), (session_id, app_id), instance_id, input.target, false, now).await?;
+    instances::store::begin(tx.conn(), (session_id, app_id), instance_id, runs_on, false, now).await?;
     let drafts = vec![status::changed(None, Status::Creating, None)];
     let written = log::write(app, tx.conn(), (session_id, app_id), drafts).await?;
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.create", target(session_id))).await?;
     let shown = store::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
     tx.commit().await?;
     written.tell(app);
-    provision::start(app, Acting::of(allowed), session_id, instance_id, input.agent, input.target);
+    provision::start(app, Acting::of(allowed), session_id, instance_id, input.agent, runs_on);
     Ok(shown)
 }
 
@@ -188,7 +189,7 @@ pub(crate) async fn resume(
     let wakes = !session.status.is_live();
     let mut written = None;
     if wakes {
-        instances::store::begin(tx.conn(), (session_id, app_id), instance_id, Target::Wasm, false, now)
+        instances::store::begin(tx.conn(), (session_id, app_id), instance_id, session.target, false, now)
             .await?;
         store::touch(&mut tx, session_id, now, now + app.config.session_ttl).await?;
         let drafts = status::go(tx.conn(), session_id, Status::Creating, None).await?;
@@ -199,7 +200,7 @@ pub(crate) async fn resume(
     tx.commit().await?;
     if let Some(written) = written {
         written.tell(app);
-        provision::start(app, Acting::of(allowed), session_id, instance_id, session.agent, Target::Wasm);
+        provision::start(app, Acting::of(allowed), session_id, instance_id, session.agent, session.target);
     }
     Ok((wakes, shown))
 }
@@ -267,6 +268,7 @@ pub(crate) async fn stop(
     if let Some(turn_id) = running {
         app.running_turns.cut(turn_id);
     }
+    instances::ended(app, session_id);
     Ok(shown)
 }
 
@@ -299,6 +301,7 @@ pub(crate) async fn delete(
         if let Some(turn_id) = running {
             app.running_turns.cut(turn_id);
         }
+        instances::ended(app, session_id);
         app.session_hub.gone(session_id, owner);
         artifacts::remove_all(app, session_id).await;
         let app_id = allowed.app().app_id;
@@ -343,6 +346,18 @@ async fn check(
     }
     wishes::check(app, allowed, agent, model).await?;
     Ok(())
+}
+
+/// What a session is to run on, where the operator lets it.
+pub(super) fn target_of(app: &App, wanted: Option<Target>) -> Result<Target, ManageError> {
+    let enabled = &app.config.session_targets;
+    let target = wanted.or_else(|| enabled.first().copied()).unwrap_or_default();
+    if enabled.contains(&target) {
+        return Ok(target);
+    }
+    let names: Vec<_> = enabled.iter().map(|target| format!("`{}`", target.name())).collect();
+    let text = format!("`{}` is not enabled on this server, {} is", target.name(), names.join(", "));
+    Err(ManageError::Invalid(vec![FieldError::new("/target", text)]))
 }
 
 fn target(session_id: Uuid) -> String {

@@ -3,6 +3,7 @@
 use super::{
     Status,
     context::{self, Compaction, Context},
+    instances::Target,
     log::without_nul,
     messages::{Kept, MessageKind, NewMessage},
     permissions::Policy,
@@ -32,6 +33,8 @@ pub(super) struct NewSession<'a> {
     pub(super) model: Option<&'a str>,
     pub(super) permissions: Policy,
     pub(super) compaction: Compaction,
+    /// What it runs on.
+    pub(super) target: Target,
     pub(super) now: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
     /// Who takes it at once, and until when.
@@ -58,6 +61,7 @@ impl NewSession<'_> {
             model: None,
             permissions: Policy::default(),
             compaction: Compaction::default(),
+            target: Target::default(),
             now,
             expires_at,
             lease: None,
@@ -68,8 +72,8 @@ impl NewSession<'_> {
 pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into sessions (session_id, app_id, forked_from, title, status, agent, model, permissions, created_at,
-           last_accessed_at, expires_at, busy_token, busy_until, user_id, parent_id, compaction)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15)",
+           last_accessed_at, expires_at, busy_token, busy_until, user_id, parent_id, compaction, target)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(new.session_id)
     .bind(new.app_id)
@@ -86,6 +90,7 @@ pub(super) async fn insert(tx: &mut TenantTx, new: &NewSession<'_>) -> sqlx::Res
     .bind(new.user_id)
     .bind(new.parent_id)
     .bind(new.compaction.name())
+    .bind(new.target.name())
     .execute(tx.conn())
     .await
     .map(drop)
@@ -97,6 +102,8 @@ pub(crate) struct Locked {
     pub(super) status: Status,
     pub(super) title: String,
     pub(super) agent: Option<String>,
+    /// What it runs on.
+    pub(super) target: Target,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) busy_until: Option<DateTime<Utc>>,
     /// How long its conversation has become, where that is known and it may be summed up by itself.
@@ -111,6 +118,7 @@ struct LockedRow {
     status: String,
     title: String,
     agent: Option<String>,
+    target: String,
     expires_at: DateTime<Utc>,
     busy_until: Option<DateTime<Utc>>,
     compaction: String,
@@ -127,7 +135,7 @@ pub(super) async fn lock(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Op
 /// The same for the platform itself, whose apps are all of them.
 pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Locked>> {
     let row: Option<LockedRow> = sqlx::query_as(
-        "select app_id, status, title, agent, expires_at, busy_until, compaction, context_tokens, context_limit,
+        "select app_id, status, title, agent, target, expires_at, busy_until, compaction, context_tokens, context_limit,
                 reverted_from, parent_id
          from sessions where session_id = $1 for update",
     )
@@ -140,6 +148,7 @@ pub(super) async fn lock_of_any(conn: &mut PgConnection, session_id: Uuid) -> sq
         status: Status::parse(&row.status).unwrap_or(Status::Error),
         title: row.title,
         agent: row.agent,
+        target: Target::named(&row.target),
         expires_at: row.expires_at,
         busy_until: row.busy_until,
         context: row
@@ -591,6 +600,8 @@ pub(crate) struct Shown {
     pub(crate) permissions: Json<Policy>,
     /// Whether it is summed up by itself: `auto`, or `off`.
     pub(crate) compaction: String,
+    /// What it runs on: `wasm`, or `process`.
+    pub(crate) target: String,
     /// What its last model call read and wrote, and what that model takes, where it is known.
     pub(crate) context_tokens: Option<i64>,
     pub(crate) context_limit: Option<i64>,
@@ -608,7 +619,7 @@ pub(crate) struct Shown {
 }
 
 const SHOWN: &str = "session_id, user_id, parent_id, forked_from, title, status, status_reason, agent, model, permissions, compaction,
-    context_tokens, context_limit, created_at, last_accessed_at, expires_at, last_seq,
+    target, context_tokens, context_limit, created_at, last_accessed_at, expires_at, last_seq,
     (with recursive family as (
        select s.session_id union select c.session_id from sessions c join family f on c.parent_id = f.session_id
      ) select count(*) from pending_permissions p join family using (session_id) where p.resolved_at is null
@@ -709,12 +720,24 @@ pub(super) async fn change(tx: &mut TenantTx, session_id: Uuid, changes: &Change
     .map(drop)
 }
 
-/// What a session wants of every turn: its agent and its model; and the session it is below of.
-pub(super) async fn wishes(
-    tx: &mut TenantTx,
-    session_id: Uuid,
-) -> sqlx::Result<Option<(Option<String>, Option<String>, Option<Uuid>)>> {
-    sqlx::query_as("select agent, model, parent_id from sessions where session_id = $1")
+/// What a session wants of every turn, and the session it is below of.
+#[derive(FromRow)]
+pub(super) struct Wishes {
+    pub(super) agent: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) parent_id: Option<Uuid>,
+    target: String,
+}
+
+impl Wishes {
+    /// What its guests run on.
+    pub(super) fn target(&self) -> Target {
+        Target::named(&self.target)
+    }
+}
+
+pub(super) async fn wishes(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Option<Wishes>> {
+    sqlx::query_as("select agent, model, parent_id, target from sessions where session_id = $1")
         .bind(session_id)
         .fetch_optional(tx.conn())
         .await

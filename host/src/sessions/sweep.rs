@@ -58,6 +58,11 @@ pub async fn at_start(app: &App) -> sqlx::Result<u64> {
     if app.server.embedded().is_none() {
         return left_behind(app).await;
     }
+    {
+        let mut tx = app.service_tx().await?;
+        instances::store::end_runners(&mut tx, "host_lost", app.now()).await?;
+        tx.commit().await?;
+    }
     end_left_behind(app, app.now() + SESSION_LEASE * 2, app.now()).await
 }
 
@@ -140,10 +145,14 @@ async fn end_stuck(app: &App, session_id: Uuid) -> sqlx::Result<()> {
     }
     instances::store::end(tx.conn(), session_id, true, "host_lost", app.now()).await?;
     let of = (session_id, session.app_id);
-    instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, app.now()).await?;
+    // A process is made when its guests are to run.
+    if session.target == Target::Wasm {
+        instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, app.now()).await?;
+    }
     let idle = status::go(tx.conn(), session_id, Status::Idle, Some("host_lost")).await?;
     let written = log::write(app, tx.conn(), of, idle.into_iter().collect()).await?;
     tx.commit().await?;
+    instances::ended(app, session_id);
     written.tell(app);
     Ok(())
 }
@@ -171,6 +180,7 @@ pub async fn unused(app: &App) -> sqlx::Result<u64> {
         let written =
             log::write(app, tx.conn(), (session_id, session.app_id), draft.into_iter().collect()).await?;
         tx.commit().await?;
+        instances::ended(app, session_id);
         written.tell(app);
         stopped += 1;
     }

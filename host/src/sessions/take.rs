@@ -37,6 +37,8 @@ pub struct Taken {
     pub with_files: Uuid,
     /// What is changed of them is kept under this, as under a turn.
     pub changes_id: Uuid,
+    /// What its guests run on.
+    pub target: Target,
     /// The messages it holds, oldest first.
     pub history: Vec<Value>,
     known: Known,
@@ -79,7 +81,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
     let known = Known::default();
     let mut tx = app.tenant_tx(&acting).await?;
     let mut told = None;
-    let (session_id, with_files, history, begun) = if id == NEW {
+    let (session_id, with_files, target, history, begun) = if id == NEW {
         let session_id = app.new_id();
         let new = store::NewSession {
             status: Status::Active,
@@ -87,7 +89,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
             ..store::NewSession::new(session_id, &acting, now, expires_at)
         };
         store::insert(&mut tx, &new).await?;
-        (session_id, session_id, vec![], Some(status::changed(None, Status::Active, None)))
+        (session_id, session_id, Target::Wasm, vec![], Some(status::changed(None, Status::Active, None)))
     } else {
         let session_id = Uuid::parse_str(id).map_err(|_| SessionError::NotFound)?;
         let row = store::lock(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
@@ -108,10 +110,13 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         known.set();
         let begun = status::go(tx.conn(), session_id, Status::Active, None).await?;
         let with_files = store::with_files(tx.conn(), session_id, row.parent_id).await?;
-        (session_id, with_files, store::messages(&mut tx, session_id).await?, begun)
+        (session_id, with_files, row.target, store::messages(&mut tx, session_id).await?, begun)
     };
     let of = (session_id, acting.app().app_id);
-    instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, now).await?;
+    // Another is made ready when its guests are to run.
+    if target == Target::Wasm {
+        instances::store::begin(tx.conn(), of, app.new_id(), target, true, now).await?;
+    }
     let written = log::write(app, tx.conn(), of, begun.into_iter().collect()).await?;
     // Before the commit: whoever goes away during it leaves a session that is given back.
     let renewing = AbortOnDrop(tokio::spawn(renew(app.clone(), acting.clone(), session_id, token)));
@@ -122,6 +127,7 @@ pub async fn take(app: &App, proof: &impl InApp, id: &str) -> Result<Taken, Sess
         token,
         with_files,
         changes_id: app.new_id(),
+        target,
         history,
         known,
         _renewing: renewing,

@@ -141,8 +141,8 @@ pub async fn run(app: &App, chain: &Chain, tool: &Tool, input: String) -> Result
     let default = CallLimits { wall: app.config.tool_time_limit, ..CallLimits::default() };
     let limits = limits::of(&grants, default, chain.time_left());
     let door = Arc::new(Door::new(app, grants, chain.clone(), record.clone()));
-    let called =
-        app.sandbox.call_tool(&component, door, limits, &tool.inner_name, input, chain.context(app)).await;
+    let (name, context) = (&tool.inner_name, chain.context(app));
+    let called = chain.place.call_tool(app, &component, door, limits, name, input, context).await;
     let result = without_secrets(chain, &record, called.result);
 
     // Lines from before a secret turned up may hold it too.

@@ -8,7 +8,7 @@ use crate::limits::{
     WORKSPACE_FILES_MAX, WORKSPACE_LINE_CHARS_MAX, WORKSPACE_LOOK_TIME_MAX, WORKSPACE_TEXT_BYTES_MAX,
 };
 use regex::bytes::{Regex, RegexBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{io::Read, ops::ControlFlow, time::Instant};
 
 /// A pattern, in bytes.
@@ -43,7 +43,7 @@ impl Pattern {
 }
 
 /// A line in which it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// The file.
     pub path: String,

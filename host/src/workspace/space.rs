@@ -18,7 +18,7 @@ use crate::limits::{WORKSPACE_FILE_BYTES_MAX, WORKSPACE_FILES_MAX};
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions};
 use chrono::{DateTime, SubsecRound, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read, Seek, SeekFrom, Write},
@@ -33,7 +33,7 @@ const LOOKED_AT_MAX: u64 = WORKSPACE_FILES_MAX * 2;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// What something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It has bytes.
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 /// Something there is, as it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// Where.
     pub path: String,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn m263_m265_a_session_is_made_ready_and_shown_with_what_it_runs_on() {
-    let (_app, _upstream, acme) = start().await;
+    let (app, _upstream, acme) = start().await;
     let made = acme.post(SESSIONS, &json!({ "title": "Plans", "model": "openai/scripted" })).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let made = made.json();
@@ -26,7 +26,7 @@ async fn m263_m265_a_session_is_made_ready_and_shown_with_what_it_runs_on() {
     assert_eq!((&shown["title"], &shown["model"]), (&json!("Plans"), &json!("openai/scripted")));
     assert_eq!(
         (&shown["instance"]["driver"], &shown["instance"]["state"]),
-        (&json!("wasm"), &json!("running"))
+        (&json!(app.running.app.config.session_targets[0].name()), &json!("running"))
     );
     assert_eq!(shown["usage"]["model_calls"], 0);
     assert_eq!(shown["pending_permissions"], 0);

@@ -4,6 +4,7 @@
 mod context;
 mod crash;
 mod document;
+mod drivers;
 mod files;
 mod files_archive;
 mod files_family;
@@ -14,6 +15,7 @@ mod files_push;
 mod lifecycle;
 mod log;
 mod permissions;
+pub(crate) mod runner;
 mod share;
 mod subagents;
 mod teller;

@@ -12,7 +12,7 @@ use opg_tests::{
 use serde_json::{Value, json};
 
 /// Installs a markdown agent with a model of its own.
-async fn agent(client: &Client, name: &str, more: &str) {
+pub(super) async fn agent(client: &Client, name: &str, more: &str) {
     let text = format!(
         "---\ndescription: The {name} of the house.\nmodel: openai/{name}\n{more}---\nYou are a {name}."
     );

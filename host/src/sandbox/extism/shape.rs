@@ -10,7 +10,7 @@ use crate::sandbox::verify::{Counts, LoadError, invalid, limit};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, RecGroup, TypeRef, ValType, Validator};
 
 /// What a plugin says it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(in crate::sandbox) struct Shape {
     /// The functions that take nothing and give an `i32` or nothing, but those of its toolchain; sorted. Of a command,
     /// which has no others, the one that starts it.

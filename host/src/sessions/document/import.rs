@@ -12,9 +12,9 @@ use crate::{
     models,
     sessions::{
         SessionError, Status,
-        instances::{self, Target, provision},
+        instances::{self, provision},
         log,
-        manage::ManageError,
+        manage::{ManageError, target_of},
         messages::MessageKind,
         status, store as sessions,
         turns::content::is_image,
@@ -48,6 +48,7 @@ pub(crate) async fn import(
     }
     let Document { session: head, messages, .. } = document;
     wishes::check(app, allowed, head.agent.as_deref(), head.model.as_deref()).await?;
+    let target = target_of(app, None)?;
     let (session_id, app_id, instance_id) = (app.new_id(), allowed.app().app_id, app.new_id());
     let mut tx = app.tenant_tx(allowed).await?;
     if sessions::count_live(&mut tx, now).await? >= SESSIONS_LIVE_PER_APP_MAX {
@@ -59,11 +60,12 @@ pub(crate) async fn import(
         model: head.model.as_deref(),
         permissions: head.permissions,
         compaction: head.compaction,
+        target,
         ..sessions::NewSession::new(session_id, allowed, now, now + app.config.session_ttl)
     };
     sessions::insert(&mut tx, &new).await?;
     store::insert(&mut tx, (session_id, app_id), &messages, false).await?;
-    instances::store::begin(tx.conn(), (session_id, app_id), instance_id, Target::Wasm, false, now).await?;
+    instances::store::begin(tx.conn(), (session_id, app_id), instance_id, target, false, now).await?;
     let drafts = vec![status::changed(None, Status::Creating, None)];
     let written = log::write(app, tx.conn(), (session_id, app_id), drafts).await?;
     let entry = audit::Entry::ok("sessions.import", format!("session/{session_id}"));
@@ -72,7 +74,7 @@ pub(crate) async fn import(
     let shown = sessions::find(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
     tx.commit().await?;
     written.tell(app);
-    provision::start(app, Acting::of(allowed), session_id, instance_id, head.agent, Target::Wasm);
+    provision::start(app, Acting::of(allowed), session_id, instance_id, head.agent, target);
     Ok(shown)
 }
 

@@ -1,19 +1,31 @@
 //! Instances: what a session runs on.
 //!
-//! A driver makes one ready. There is one driver so far: `wasm`, whose turns run
-//! in this host's sandbox, so that an instance is an agent that can be had; it
-//! holds nothing between turns, so there is nothing to end or to ask it. At most
-//! one lives for each session, which the database sees to.
+//! A driver makes one ready, says how it stands, and ends it. There are two.
+//! `wasm` runs the guests of a session in this host's sandbox: an instance is an
+//! agent that can be had, and holds nothing between turns. `process` runs them
+//! in a process of the session's own, a [runner](crate::runner), so that what
+//! gets out of a guest's instance is where nothing but that session is
+//! ([`process`]). Which of them may be had is the operator's word
+//! (`SESSION_TARGETS`).
+//!
+//! At most one lives for each session, which the database sees to. Only the host
+//! that started a runner has it: where a turn finds none, it is made anew
+//! ([`mod@place`]).
 
+pub mod place;
+pub mod process;
 pub mod provision;
 pub(super) mod store;
 mod wasm;
 
-use crate::{app::App, grants::Acting};
+pub use place::place;
+
+use crate::{app::App, grants::Acting, guests::Place};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long making an instance ready may take (row M317).
 pub const PROVISION_TIME_MAX: Duration = Duration::from_secs(30);
@@ -25,20 +37,37 @@ pub enum Target {
     /// In this host's sandbox.
     #[default]
     Wasm,
+    /// In a process of the session's own.
+    Process,
 }
 
 impl Target {
-    /// The name in the table.
+    /// Every driver there is.
+    pub const ALL: &[Target] = &[Target::Wasm, Target::Process];
+
+    /// The name in the table and on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Target::Wasm => "wasm",
+            Target::Process => "process",
         }
+    }
+
+    /// The target of this name.
+    pub fn parse(name: &str) -> Option<Target> {
+        Target::ALL.iter().copied().find(|target| target.name() == name)
+    }
+
+    /// The target of this name, as a table has it that takes no other.
+    pub(super) fn named(name: &str) -> Target {
+        Target::parse(name).unwrap_or_default()
     }
 
     /// The driver of this name.
     pub fn driver(self) -> &'static dyn Driver {
         match self {
             Target::Wasm => &wasm::Wasm,
+            Target::Process => &process::Process,
         }
     }
 }
@@ -47,6 +76,10 @@ impl Target {
 pub struct Spec {
     /// For whom.
     pub acting: Acting,
+    /// Which session.
+    pub session_id: Uuid,
+    /// The instance to be: its row is there.
+    pub instance_id: Uuid,
     /// The session's agent; none: the app's default.
     pub agent: Option<String>,
 }
@@ -56,9 +89,18 @@ pub struct Spec {
 #[error("{0}")]
 pub struct ProvisionError(pub String);
 
-/// What makes instances.
+/// What makes instances, and ends them.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// Makes one ready.
-    async fn provision(&self, app: &App, spec: &Spec) -> Result<(), ProvisionError>;
+    /// Makes one ready; where its guests run. Dropped before, it leaves nothing behind.
+    async fn provision(&self, app: &App, spec: &Spec) -> Result<Place, ProvisionError>;
+    /// Ends one, where it is this host's and there still.
+    fn destroy(&self, app: &App, instance_id: Uuid);
+    /// How one stands: where its guests run, or nothing where this host has none of this id.
+    fn status(&self, app: &App, instance_id: Uuid) -> Option<Place>;
+}
+
+/// A session runs on nothing any more: what it ran on here goes. To be called once that is written down.
+pub(crate) fn ended(app: &App, session_id: Uuid) {
+    app.runners.end_of(session_id);
 }

@@ -1,14 +1,18 @@
 //! Making the instance of a session ready, and what comes of it.
 
-use super::{PROVISION_TIME_MAX, ProvisionError, Spec, Target, store};
+use super::{ProvisionError, Spec, Target, place, store};
 use crate::{
     app::App,
-    grants::{Acting, InApp},
+    grants::Acting,
+    guests::Place,
     sessions::{
-        Status, log, status, store as sessions,
+        Status,
+        log::{self, Draft, Written},
+        status, store as sessions,
         turns::{Reason, Running, State, drive, end, store as turns},
     },
 };
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// Makes it ready in the background. The session is `creating` meanwhile; then it is `idle` and its turns run, or
@@ -24,12 +28,9 @@ pub(crate) fn start(
     let work = {
         let app = app.clone();
         async move {
-            let spec = Spec { acting, agent };
-            let made = tokio::time::timeout(PROVISION_TIME_MAX, target.driver().provision(&app, &spec)).await;
-            let made = made.unwrap_or_else(|_| {
-                Err(ProvisionError(format!("it was not ready after {} s", PROVISION_TIME_MAX.as_secs())))
-            });
-            if let Err(cause) = finish(&app, &spec.acting, session_id, instance_id, made).await {
+            let spec = Spec { acting, session_id, instance_id, agent };
+            let made = place::ready(&app, target, &spec).await;
+            if let Err(cause) = finish(&app, &spec, target, made).await {
                 tracing::error!(%cause, %session_id, "an instance could not be written down; it will be ended");
             }
         }
@@ -39,42 +40,64 @@ pub(crate) fn start(
 
 async fn finish(
     app: &App,
-    acting: &Acting,
-    session_id: Uuid,
-    instance_id: Uuid,
-    made: Result<(), ProvisionError>,
+    spec: &Spec,
+    target: Target,
+    made: Result<Place, ProvisionError>,
 ) -> sqlx::Result<()> {
-    let now = app.now();
+    let (now, Spec { acting, session_id, instance_id, .. }) = (app.now(), spec);
     let mut tx = app.tenant_tx(acting).await?;
-    let Some(session) = sessions::lock(&mut tx, session_id).await? else { return Ok(()) };
+    let Some(session) = sessions::lock(&mut tx, *session_id).await? else {
+        target.driver().destroy(app, *instance_id);
+        return Ok(());
+    };
     // A chat request may have taken it meanwhile: then it has shown that it can run.
     let waits = session.status == Status::Creating;
-    let mut told = vec![];
+    let of = (*session_id, session.app_id);
+    let (mut told, mut kept) = (vec![], true);
     let draft = match &made {
         Err(error) if waits => {
             let reason = Reason::new("not_ready", error.to_string());
-            if !store::fail(tx.conn(), instance_id, &reason.message, now).await? {
+            if !store::fail(tx.conn(), *instance_id, &reason.message, now).await? {
                 // Another has taken its place: that one says how the session stands.
                 return Ok(());
             }
-            for turn_id in turns::queued(tx.conn(), session_id).await? {
-                let turn = Running { session_id, app_id: session.app_id, turn_id };
-                told.push(end::drop_waiting(app, tx.conn(), turn, State::Failed, &reason).await?);
-            }
-            status::go(tx.conn(), session_id, Status::Error, Some(&reason.message)).await?
+            fail(app, tx.conn(), of, &reason, &mut told).await?
+        }
+        Err(error) if target == Target::Process => {
+            // A chat request has it: it makes another, or says why not.
+            store::fail(tx.conn(), *instance_id, &error.to_string(), now).await?;
+            None
         }
         _ => {
             // Ended meanwhile: the session was stopped.
-            let ready = store::ready(tx.conn(), instance_id, now).await?;
-            if ready && waits { status::go(tx.conn(), session_id, Status::Idle, None).await? } else { None }
+            kept = store::ready(tx.conn(), *instance_id, now).await?;
+            if kept && waits { status::go(tx.conn(), *session_id, Status::Idle, None).await? } else { None }
         }
     };
     let drafts = draft.into_iter().collect();
-    let written = log::write(app, tx.conn(), (session_id, acting.app().app_id), drafts).await?;
+    let written = log::write(app, tx.conn(), of, drafts).await?;
     tx.commit().await?;
     told.into_iter().chain([written]).for_each(|written| written.tell(app));
+    if !kept {
+        target.driver().destroy(app, *instance_id);
+    }
     if made.is_ok() {
-        drive::drive(app, session_id);
+        drive::drive(app, *session_id);
     }
     Ok(())
+}
+
+/// A session has nothing to run on: it is `error`, and turns that wait have failed with it. The caller holds its row.
+pub(super) async fn fail(
+    app: &App,
+    conn: &mut PgConnection,
+    (session_id, app_id): (Uuid, Uuid),
+    reason: &Reason,
+    told: &mut Vec<Written>,
+) -> sqlx::Result<Option<Draft>> {
+    for turn_id in turns::queued(conn, session_id).await? {
+        let turn = Running { session_id, app_id, turn_id };
+        told.push(end::drop_waiting(app, conn, turn, State::Failed, reason).await?);
+    }
+    status::go(conn, session_id, Status::Error, Some(&reason.message)).await
 }

@@ -1,6 +1,7 @@
 //! All SQL of instances.
 
 use super::Target;
+use crate::tenants::ServiceTx;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
@@ -87,6 +88,122 @@ pub(crate) async fn end(
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// Ends this instance, if it lives; whether it did.
+pub(super) async fn end_one(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update session_instances set state = 'error', reason = $2, terminated_at = $3
+         where instance_id = $1 and state in ('provisioning', 'running')",
+    )
+    .bind(instance_id)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// Ends every runner: of hosts that died.
+pub(crate) async fn end_runners(tx: &mut ServiceTx, reason: &str, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update session_instances set state = 'error', reason = $1, terminated_at = $2
+         where driver = 'process' and state = 'running'",
+    )
+    .bind(reason)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Which of these live.
+pub(super) async fn living(conn: &mut PgConnection, of: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select instance_id from session_instances
+         where instance_id = any($1) and state in ('provisioning', 'running')",
+    )
+    .bind(of)
+    .fetch_all(conn)
+    .await
+}
+
+/// What a session runs on, and with which agent.
+#[derive(FromRow)]
+pub(super) struct Live {
+    pub(super) agent: Option<String>,
+    pub(super) instance_id: Option<Uuid>,
+}
+
+pub(super) async fn live(conn: &mut PgConnection, session_id: Uuid) -> sqlx::Result<Option<Live>> {
+    sqlx::query_as(
+        "select s.agent, i.instance_id from sessions s
+         left join session_instances i on i.session_id = s.session_id and i.state in ('provisioning', 'running')
+         where s.session_id = $1",
+    )
+    .bind(session_id)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Lets the process of an instance register with this, until then.
+pub(super) async fn expect_registration(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    hash: &[u8],
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update session_instances set registration_hash = $2, registration_until = $3 where instance_id = $1",
+    )
+    .bind(instance_id)
+    .bind(hash)
+    .bind(until)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// An instance whose process may register.
+#[derive(FromRow)]
+pub(super) struct Expected {
+    pub(super) instance_id: Uuid,
+    pub(super) session_id: Uuid,
+    pub(super) app_id: Uuid,
+    pub(super) driver: String,
+    pub(super) state: String,
+    pub(super) registration_until: DateTime<Utc>,
+    pub(super) registration_used_at: Option<DateTime<Utc>>,
+}
+
+/// The instance whose process registers with this; its row is held: of two at once one is the second.
+pub(super) async fn expected(tx: &mut ServiceTx, hash: &[u8]) -> sqlx::Result<Option<Expected>> {
+    sqlx::query_as(
+        "select instance_id, session_id, app_id, driver, state, registration_until, registration_used_at
+         from session_instances where registration_hash = $1 for update",
+    )
+    .bind(hash)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// Its process has registered.
+pub(super) async fn registered(
+    tx: &mut ServiceTx,
+    instance_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("update session_instances set registration_used_at = $2 where instance_id = $1")
+        .bind(instance_id)
+        .bind(now)
+        .execute(tx.conn())
+        .await
+        .map(drop)
 }
 
 /// An instance, as it is shown.

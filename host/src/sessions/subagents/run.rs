@@ -120,7 +120,7 @@ async fn begin(source: &Source, chain: &Chain, task: &Subtask) -> Result<Begun, 
     let (of, below) = ((session_id, app_id), Running { session_id, app_id, turn_id });
     let mut tx = app.tenant_tx(allowed).await?;
     // Whoever ends the turn holds the row: nothing begins below it after that.
-    sessions::lock(&mut tx, above.session_id).await?.ok_or(TaskError::Ended)?;
+    let session_above = sessions::lock(&mut tx, above.session_id).await?.ok_or(TaskError::Ended)?;
     if turns::running(tx.conn(), above.session_id).await? != Some(above.turn_id) {
         return Err(TaskError::Ended);
     }
@@ -143,10 +143,14 @@ async fn begin(source: &Source, chain: &Chain, task: &Subtask) -> Result<Begun, 
         title: &titled,
         agent: Some(&task.agent),
         model: Some(&model),
+        target: session_above.target,
         ..sessions::NewSession::new(session_id, allowed, now, now + app.config.session_ttl)
     };
     sessions::insert(&mut tx, &new).await?;
-    instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, now).await?;
+    // In a process its guests run in that of the session above.
+    if session_above.target == Target::Wasm {
+        instances::store::begin(tx.conn(), of, app.new_id(), Target::Wasm, true, now).await?;
+    }
     let message_id = app.new_id();
     let prompt = Prompt::new(json!(task.prompt));
     let new = turns::NewTurn {

@@ -7,7 +7,10 @@ use super::{
     store,
 };
 use crate::{
-    agents::{self, Agent, run},
+    agents::{
+        self, Agent,
+        run::{self, RunError},
+    },
     app::App,
     chat::send::{ChatError, full_id},
     error::ApiError,
@@ -22,6 +25,7 @@ use crate::{
     sessions::{
         SessionError, Status, artifacts,
         context::{Context, summarize},
+        instances::{self, Target},
         log,
         messages::{MessageKind, NewMessage},
         permissions::{self, gate::Gate},
@@ -307,7 +311,14 @@ async fn answer(app: &App, begun: &Begun, live: &mut Live) -> Result<Answer, Tur
         turn: begun.turn,
         model: format!("{}/{}", plan.provider, plan.model),
     };
-    let chain = chain(&source, begun, &plan, emit).await.map_err(ChatError::from)?;
+    let mut chain = chain(&source, begun, &plan, emit).await.map_err(ChatError::from)?;
+    // A part of another turn runs where that does; without an agent no guest runs.
+    let has_guests = plan.agent.is_some() || !begun.prompt.subtasks.is_empty();
+    if begun.under.is_none() && has_guests {
+        let acting = Acting::of(&begun.allowed);
+        let place = instances::place(app, &acting, (begun.turn.session_id, plan.target)).await;
+        chain = chain.running_in(place.map_err(RunError::from).map_err(ChatError::from)?);
+    }
     let handed_on = hand_on(&source, &begun.prompt.subtasks, &chain, (&mut emitted, &mut *live)).await?;
     history.extend(handed_on.iter().cloned());
     let mut answer = match plan.agent {
@@ -412,28 +423,31 @@ struct Plan {
     catalog: Catalog,
     /// The session whose files it works on.
     with_files: Uuid,
+    /// What guests run on.
+    target: Target,
 }
 
 async fn plan(app: &App, begun: &Begun) -> Result<Plan, ChatError> {
     let allowed = &begun.allowed;
-    let (session_agent, session_model, with_files) = {
+    let (wishes, with_files) = {
         let (mut tx, session_id) = (app.tenant_tx(allowed).await?, begun.turn.session_id);
-        let wishes = sessions::wishes(&mut tx, session_id).await?;
-        let (agent, model, parent_id) = wishes.ok_or(SessionError::NotFound)?;
-        (agent, model, sessions::with_files(tx.conn(), session_id, parent_id).await?)
+        let wishes = sessions::wishes(&mut tx, session_id).await?.ok_or(SessionError::NotFound)?;
+        let with_files = sessions::with_files(tx.conn(), session_id, wishes.parent_id).await?;
+        (wishes, with_files)
     };
     let (tenant, _providers) = configure::read(app, allowed).await?;
     let catalog = tools::catalog::load(app, allowed).await?.offered();
-    let named = begun.prompt.agent.clone().or(session_agent);
+    let target = wishes.target();
+    let named = begun.prompt.agent.clone().or(wishes.agent);
     let agent = agents::choose(app, allowed, named.as_deref()).await?;
     let of_agent = agent.as_ref().and_then(|agent| agent.model.clone());
     // The nearest word counts: this message's, the session's, the agent's, the app's.
     let wanted =
-        begun.prompt.model.clone().or(session_model).or(of_agent).or_else(|| tenant.default_model.clone());
+        begun.prompt.model.clone().or(wishes.model).or(of_agent).or_else(|| tenant.default_model.clone());
     let id = ModelId::parse(&wanted.ok_or(ChatError::NoModel)?).map_err(ChatError::Request)?;
     let (provider, model) = full_id(app, allowed, &id, tenant.default_model.as_deref()).await?;
     let context_limit = sources::context_of(app, begun.turn.app_id, &provider, &model).await?;
-    Ok(Plan { agent, provider, model, context_limit, catalog, with_files })
+    Ok(Plan { agent, provider, model, context_limit, catalog, with_files, target })
 }
 
 async fn by_agent(

@@ -14,7 +14,7 @@ use crate::{
     sessions::{
         SessionError, Status,
         context::summarize::SummarizeInput,
-        instances::{self, Target, provision},
+        instances::{self, provision},
         log::{self, Draft, Kind},
         permissions::Policy,
         status, store as sessions, wishes,
@@ -256,7 +256,7 @@ async fn keep(
     let instance_id = app.new_id();
     let wakes = matches!(session.status, Status::Stopped | Status::Error);
     if wakes {
-        instances::store::begin(tx.conn(), (session_id, app_id), instance_id, Target::Wasm, false, now)
+        instances::store::begin(tx.conn(), (session_id, app_id), instance_id, session.target, false, now)
             .await?;
         drafts.extend(status::go(tx.conn(), session_id, Status::Creating, None).await?);
     }
@@ -265,7 +265,7 @@ async fn keep(
     tx.commit().await?;
     told.into_iter().chain([written]).for_each(|written| written.tell(app));
     if wakes {
-        provision::start(app, Acting::of(allowed), session_id, instance_id, session.agent, Target::Wasm);
+        provision::start(app, Acting::of(allowed), session_id, instance_id, session.agent, session.target);
     } else {
         match running.filter(|_| interrupts) {
             Some(running) => end::after_cut(app, running),
