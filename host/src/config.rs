@@ -175,7 +175,6 @@ impl Config {
             ("ARTIFACTS_S3_ACCESS_KEY_ID", secret(self.artifacts_bucket.is_some())),
             ("ARTIFACTS_S3_SECRET_ACCESS_KEY", secret(self.artifacts_bucket.is_some())),
             ("ARTIFACTS_RETENTION", format!("{}m", self.artifacts_retention.as_secs() / 60)),
-            ),
             (
                 "SESSION_TARGETS",
                 self.session_targets.iter().map(|target| target.name()).collect::<Vec<_>>().join(","),

@@ -75,7 +75,9 @@ pub(crate) async fn reap(app: &App) -> sqlx::Result<()> {
     if here.is_empty() {
         return Ok(());
     }
-    let living = store::living(app.service_read().await?.conn(), &here).await?;
+    let mut asking = app.service_read().await?;
+    let living = store::living(asking.conn(), &here).await?;
+    asking.done();
     for orphan in here.into_iter().filter(|id| !living.contains(id)) {
         app.runners.end(orphan);
     }
