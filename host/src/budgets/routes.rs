@@ -127,6 +127,7 @@ pub async fn balance(
 ) -> ApiResult<Json<Value>> {
     let (now, app_id) = (app.now(), allowed.app().app_id);
     let (periods, subject) = (super::periods(now), of.subject.as_deref());
+    let after = page.after::<After>()?.map(|After(budget_id, subject)| (budget_id, subject));
     let mut tx = app.tenant_tx(&allowed).await?;
     let budgets = store::list(tx.conn(), app_id).await?;
     let listed = match &of.budget {
@@ -135,7 +136,6 @@ pub async fn balance(
             Paged { data, next_cursor: None, has_more: false }
         }
         Some(name) => {
-            let after = page.after::<After>()?.map(|After(budget_id, subject)| (budget_id, subject));
             let rows = store::balances_of(&mut tx, name, periods, subject, after, page.fetch()).await?;
             page.of(rows, |row| format!("{}/{}", row.budget_id, row.subject))
         }
