@@ -548,6 +548,9 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         _ if case.template.contains("/commands/") && case.takes_body() => request.json(&command()),
         Some("prompt") => request.json(&json!({ "parts": [{ "type": "text", "text": "x" }] })),
         Some("revert") => request.json(&json!({ "message_id": NEVER_WAS })),
+        Some("summarize") if case.is_opencodes() => {
+            request.json(&json!({ "providerID": "openai", "modelID": "x" }))
+        }
         Some("fork" | "summarize" | "share" | "restore") => request.json(&json!({})),
         Some("git") => {
             request.json(&json!({ "repo": "https://git.invalid/x.git", "branch": "b", "message": "m" }))

@@ -797,22 +797,16 @@ async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx
     .await
 }
 
-/// Removes sessions that expired before `before`, a batch of them, and what is below them; which that were.
+/// Removes sessions that expired before `before`, a batch of them; which that were.
 pub(super) async fn delete_expired(
     tx: &mut ServiceTx,
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
-        "with recursive due as materialized (
-           select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked
-         ), family as (
-           select session_id from due
-           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
-         ), gone as (
-           delete from sessions where session_id in (select session_id from due)
-         )
-         select session_id from family",
+        "delete from sessions where session_id in
+           (select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked)
+         returning session_id",
     )
     .bind(before)
     .bind(limit)
