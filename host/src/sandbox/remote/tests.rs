@@ -41,7 +41,7 @@ async fn a_runner_that_makes_no_sense_or_asks_for_what_is_not_its_gets_nothing()
     let (ours, mut theirs) = duplex(1024);
     let (reader, writer) = tokio::io::split(ours);
     let gone = CancellationToken::new();
-    let remote = Remote::over(reader, writer, tokio::runtime::Handle::current(), gone.clone());
+    let remote = Remote::over(reader, writer, Handle::current(), gone.clone());
     let ask = ToHost::Ask { run: 0, call: 0, time_left: SOON, ask: Ask::Secret("KEY".to_owned()) };
     for said in [ask, ToHost::Forget { call: 9 }, ToHost::More { call: 9, events: u32::MAX }] {
         frame::write(&mut theirs, &said).await.unwrap();
