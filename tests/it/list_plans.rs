@@ -56,6 +56,8 @@ async fn m308_no_list_reads_a_table_whole() {
     run(&mut conn, "insert into tasks select gen_random_uuid(), app_id, null, 'image', 'done', null, null, null, null, 'r',
         gen_random_uuid(), now(), now(), now(), now() + interval '1 day' from apps".to_owned()).await;
 
+    // What triggers would refuse: sessions that begin as they cannot.
+    run(&mut conn, "set session_replication_role = replica".to_owned()).await;
     copy(&mut conn, "apps", OTHER_APPS, "'app_id', gen_random_uuid(), 'slug', 'other-' || n").await;
     let an_app = format!("(select app_id from apps where slug = 'other-' || (1 + n % {OTHER_APPS}))");
     for (table, key, _) in LISTS {

@@ -12,9 +12,7 @@ use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
     config::Config,
-    postgres::{
-        self, DatabaseNames, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, PostgresConfig, Server,
-    },
+    postgres::{self, DatabaseNames, EmbeddedConfig, Location, MIGRATOR, PostgresConfig, Server},
     registry::{PluginKind, predefined::Shipped},
     sandbox::compiler::CompilerConfig,
     serve::{self, Running, Surroundings},
@@ -34,7 +32,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 /// Where a server for many tests is, if `opg-test-env` started one.
 pub const DATABASE_URL: &str = "OPG_TEST_DATABASE_URL";
-/// The databases that those of tests begin as copies of, if `opg-test-env` made them: the control plane's name.
+/// The migrated database of the control plane that those of tests begin as copies of, if `opg-test-env` made one.
 pub const TEMPLATE: &str = "OPG_TEST_TEMPLATE";
 /// What sessions run on in tests that say nothing of it: to run them on another driver.
 const SESSION_TARGETS: &str = "OPG_TEST_SESSION_TARGETS";
@@ -335,28 +333,25 @@ fn database_names(control: String) -> DatabaseNames {
     DatabaseNames { apps: format!("{control}_apps"), control }
 }
 
-/// Makes migrated databases on the shared server for those of tests to begin as copies of. Without them each test
-/// migrates its own, as a first start does, which is most of what a short one takes.
+/// Makes a migrated database of the control plane on the shared server, for those of tests to begin as copies of. Without
+/// it each test migrates its own, as a first start does, which is most of what a short one takes. The apps' database is
+/// each test's own: what its migration takes from everybody is not a part of a copy.
 ///
 /// # Panics
-/// Where they cannot be made.
+/// Where it cannot be made.
 pub async fn make_template(url: &SecretString, control: &str) {
     let location = Location::External { url: url.clone(), apps_url: None };
     let databases = database_names(control.to_owned());
     let server = Server::open(&PostgresConfig { location, databases }).await.expect("the server answers");
     postgres::run(&MIGRATOR, &server.admin()).await.expect("the control plane's database is migrated");
-    postgres::run(&MIGRATOR_APPS, &server.apps_admin()).await.expect("the apps' database is migrated");
 }
 
-/// Makes the databases of a test as copies of the migrated ones, where there are any.
+/// Makes the control plane's database of a test as a copy of the migrated one, where there is one.
 async fn copy_template(names: &DatabaseNames) {
     let (Ok(url), Ok(template)) = (std::env::var(DATABASE_URL), std::env::var(TEMPLATE)) else { return };
-    let template = database_names(template);
+    let made = format!("create database {} template {template}", names.control);
     let mut admin = maintenance(&url).await;
-    for (name, of) in [(&names.control, &template.control), (&names.apps, &template.apps)] {
-        let made = format!("create database {name} template {of}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.expect("a database can be copied");
-    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(made)).execute(&mut admin).await.expect("a database can be copied");
 }
 
 /// A connection to the shared server, to none of the databases of tests.

@@ -1,8 +1,8 @@
 //! What a plugin says it was built of: the crates in the custom section `.dep-v0`, which `cargo auditable build` puts
 //! into the module inside a component, as JSON under zlib.
 //!
-//! It is its author's word: nothing checks it, and what cannot be read is none. Deliberately absent: signatures. There
-//! is no kept way to sign a component that its author's tools know.
+//! It is its author's word: nothing checks it, and what cannot be read is none. Deliberately absent: signatures;
+//! none was found that authors' tools write.
 
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;

@@ -1,4 +1,4 @@
-//! Starts one PostgreSQL for many tests, makes the databases there that those of
+//! Starts one PostgreSQL for many tests, makes the database there that those of
 //! the tests begin as copies of, runs a command with both in the environment, and
 //! stops the server when the command ends.
 //!

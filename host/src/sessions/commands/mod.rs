@@ -121,7 +121,7 @@ mod tests {
             ("$1ü", "ü", "üü"),
             ("$2 of $1", r#""the last" 'draft one' two"#, "draft one two of the last"),
             ("<$1> <$2>", r#"a\ b """#, "<a b> <>"),
-            ("$1: $ARGUMENTS", r#"a "b c""#, r#"a: a "b c""#),
+            ("$1: $ARGUMENTS", r#"a "b c""#, r#"a b c: a "b c""#),
             ("Review $ARGUMENTS", "what they're at", "Review what they're at"),
             ("Plain", "it's \"so", "Plain\n\nit's \"so"),
         ] {
