@@ -95,7 +95,7 @@ impl Child {
             }
             ToRunner::Run { run, digest, limits, what, shown } => match self.sandbox.find(&digest) {
                 None => self.say(&ToHost::Missing { run }),
-                Some(component) => self.begin(run, component, limits, what, shown),
+                Some(component) => self.begin(run, component, limits, *what, shown),
             },
             ToRunner::Cancel { run } => {
                 if let Some(task) = lock(&self.runs).remove(&run) {

@@ -198,10 +198,11 @@ impl Remote {
         let limits = limits.clamped();
         let shown = Shown { tools: door.tools(), db_namespace: door.db_namespace() };
         let digest = component.digest().to_owned();
-        let begin = match frame::encode(&ToRunner::Run { run, digest, limits, what, shown }, &[]) {
-            Ok(frame) => frame,
-            Err(cause) => return (Called::refused(CallError::Engine(cause.to_string())), None),
-        };
+        let begin =
+            match frame::encode(&ToRunner::Run { run, digest, limits, what: Box::new(what), shown }, &[]) {
+                Ok(frame) => frame,
+                Err(cause) => return (Called::refused(CallError::Engine(cause.to_string())), None),
+            };
         let (said, mut heard) = mpsc::channel(2);
         let until = Instant::now() + limits.wall + PERSON_TIME_MAX;
         lock(&shared.runs).insert(run, Run { door, until, log_lines: 0, outcome: None, said });

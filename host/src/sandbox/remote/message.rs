@@ -14,7 +14,7 @@ pub(super) enum ToRunner {
     /// A component to be kept ready; its machine code goes with it. `interface` is JSON.
     Load { digest: String, interface: String },
     /// A guest to be run.
-    Run { run: u64, digest: String, limits: CallLimits, what: What, shown: Shown },
+    Run { run: u64, digest: String, limits: CallLimits, what: Box<What>, shown: Shown },
     /// Nobody waits for this one any more.
     Cancel { run: u64 },
     /// What a guest's call came to.
