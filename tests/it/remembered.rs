@@ -51,12 +51,13 @@ async fn a_chat_asks_for_its_credential_and_writes_its_use_and_asks_the_database
     }
     let time = began.elapsed();
     let after = transactions(&mut owner).await;
-    // What goes on by itself, such as sweeps, is as much in the same time without a chat.
+    // What goes on by itself is about as much in the same time without a chat. The sweep of each minute falls into one
+    // of the two times only, so what is left may be that much more or less: far from three for each chat, or one.
     tokio::time::sleep(time).await;
     let by_itself = transactions(&mut owner).await - after;
     let took = after - before - by_itself;
     assert!(
-        (2 * CHATS - 30..5 * CHATS / 2).contains(&took),
+        (3 * CHATS / 2..5 * CHATS / 2).contains(&took),
         "{took} transactions for {CHATS} chats, and {by_itself}"
     );
     assert_eq!(app.sql("select count(*)::text from usage_events").await, [(CHATS + 3).to_string()]);

@@ -676,7 +676,7 @@ async fn m365_a_tool_in_go_goes_from_an_empty_folder_to_a_model_in_three_command
 
     fs::write(author.dir.join("manifest.json"), r#"{ "wasm": [] }"#).unwrap();
     let doubled = author.opg(&["build"]).await;
-    assert!(doubled.code == Some(1) && doubled.stderr.contains("leave out `wasm`"), "{}", doubled.all());
+    assert!(doubled.code == Some(2) && doubled.stderr.contains("leave out `wasm`"), "{}", doubled.all());
     fs::write(author.dir.join("my_greeter.go"), "nonsense").unwrap();
     let broken = author.opg(&["build"]).await;
     assert!(
