@@ -10,7 +10,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not within [`PATIENCE`].
+/// When it does not within 20 s.
 pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !holds().await {

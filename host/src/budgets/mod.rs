@@ -8,7 +8,7 @@
 //!
 //! An app sets budgets for itself; the operator sets others, which the app sees and cannot change. All of them count.
 //! What an app may use of the platform's models in a month, in points, is one more of the operator's, whose unit is
-//! milli-points ([`Unit`]): it counts for calls that cost points, is set with what the app may use ([`points`]), and is
+//! milli-points (`Unit`): it counts for calls that cost points, is set with what the app may use (`points`), and is
 //! shown apart.
 //!
 //! Deliberately absent: a budget of tokens (a grant has one: `model … tokens=N`), and money itself.

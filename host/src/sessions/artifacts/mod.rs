@@ -5,7 +5,7 @@
 //! A session is brought back to one by [`restore`]: the same id, the messages as
 //! they were, and nothing runs again. They go with the session, or when they are
 //! older than `ARTIFACTS_RETENTION`; what a deletion could not remove, `sweep`
-//! does. The store is a directory of this host, or a bucket ([`files`]).
+//! does. The store is a directory of this host, or a bucket (`files`).
 //!
 //! [`ARTIFACTS_KEPT`]: crate::limits::ARTIFACTS_KEPT
 

@@ -2,7 +2,7 @@
 //!
 //! A template holds `$ARGUMENTS` for all that was written after the name, as it
 //! was written, or `$1` to `$9` for its words, which may be in quotes
-//! ([`words`]); the highest of them takes what is left. Without any, the
+//! (`words`); the highest of them takes what is left. Without any, the
 //! arguments stand below the text. As opencode has it, but for what quotes are:
 //! there no backslash is one, and what is not closed is left out.
 

@@ -1,7 +1,7 @@
 //! Taking files from a ZIP archive (row M026): all of them, or none.
 //!
 //! The archive is received whole, into a file without a name, because what is in it is written at its end. Its
-//! directory is read first ([`directory`]), and refused for anything that is not plain: so nothing is unpacked that is
+//! directory is read first (`directory`), and refused for anything that is not plain: so nothing is unpacked that is
 //! not going to be kept. Then each file is unpacked beside the workspace, counted byte by byte within the session's and
 //! the app's limits, and no longer than it was said to be; and when all are there, they are moved to their places at
 //! once.

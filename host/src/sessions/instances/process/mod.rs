@@ -1,11 +1,11 @@
 //! The `process` driver: a process of the session's own, a [runner](crate::runner).
 //!
 //! The host starts it, and it registers: once, within [`REGISTRATION_LIFE`], with
-//! a token that only its orders hold ([`register`]). From then on it says every
+//! a token that only its orders hold (`register`). From then on it says every
 //! [`BEAT_EVERY`] that it lives, and reports what its agents tell and what their
 //! turns came to ([`routes`]), with a token that is good as long as the
 //! instance is. One that ends, or is silent for [`BEATS_MISSED_MAX`] beats, is
-//! lost ([`watch`]): what was acknowledged stays, and the next turn gets another.
+//! lost (`watch`): what was acknowledged stays, and the next turn gets another.
 //!
 //! No key of a provider is sealed to it: models are asked by the host, as
 //! everything else its guests ask for. What is sealed is the key it shows on its
