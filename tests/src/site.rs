@@ -78,6 +78,11 @@ impl Site {
         self.visits.borrow().clone()
     }
 
+    /// Forgets what was asked of it: for a test that measures memory.
+    pub fn forget(&self) {
+        self.visits.send_replace(Vec::new());
+    }
+
     /// Waits until so many requests came; panics after ten seconds.
     pub async fn wait_for(&self, count: usize) {
         let mut visits = self.visits.subscribe();
