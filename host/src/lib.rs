@@ -13,6 +13,7 @@ pub mod agents;
 pub mod ai;
 pub mod app;
 pub mod budgets;
+mod carried;
 pub mod chat;
 pub mod config;
 pub mod db_proxy;

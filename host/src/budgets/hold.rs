@@ -190,7 +190,7 @@ pub(crate) async fn hold(
     let (acting, hold_id) = (Acting::of(proof), app.new_id());
     let hold = Hold { app: app.clone(), acting, hold_id, counting, points_rate, settled: false };
     // Carried through also where whoever asks goes away: the hold that comes of it is then let go as it is dropped.
-    let holding = app.spawn(async move {
+    let holding = app.carry(async move {
         match take(&hold, cost).await {
             Ok(()) => Ok(Some(hold)),
             Err(error) => {
@@ -199,7 +199,7 @@ pub(crate) async fn hold(
             }
         }
     });
-    holding.await.unwrap_or_else(|_| Err(HoldError::Db("the process ends".to_owned())))
+    holding.await
 }
 
 /// Holds a cost against every budget, each in its unit, on top of what is held for the call already.
@@ -300,14 +300,14 @@ impl Hold {
     }
 
     /// Holds so much more for the same call; whether there was room for it. What is held already stays either way.
-    pub(crate) async fn more(self, cost_micro_usd: u64) -> (Option<Hold>, Result<(), HoldError>) {
+    pub(crate) async fn more(self, cost_micro_usd: u64) -> (Hold, Result<(), HoldError>) {
         let app = self.app.clone();
         // Carried through, as the first was.
-        let holding = app.spawn(async move {
+        let holding = app.carry(async move {
             let taken = take(&self, cost_micro_usd).await;
-            (Some(self), taken)
+            (self, taken)
         });
-        holding.await.unwrap_or_else(|_| (None, Err(HoldError::Db("the process ends".to_owned()))))
+        holding.await
     }
 
     /// The call is in the ledger, and its hold gone with the same transaction.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     app::App,
     budgets::{self, Bounded, Hold, HoldError, Speech, Spender},
+    carried::Carried,
     grants::{Acting, InApp},
     usage::{self, Status, Use, What},
 };
@@ -88,6 +89,8 @@ struct Record {
     /// What it used that is not counted in tokens.
     units: Option<(Unit, u64)>,
     settled: bool,
+    /// The writing of it, while it is waited for.
+    writing: Option<Carried<()>>,
     /// What a trace says of it; ends with it.
     span: CallSpan,
     /// What is held for it against budgets.
@@ -350,6 +353,7 @@ impl Record {
             lost: Usage::default(),
             units: None,
             settled: false,
+            writing: None,
             span: CallSpan::none(),
             hold,
         })
@@ -360,23 +364,23 @@ impl Record {
         let cost = self.price.map_or(0, |price| price.cost_micro_usd(used));
         let Some(hold) = self.hold.take_if(|_| cost > 0) else { return true };
         let (hold, taken) = hold.more(cost).await;
-        self.hold = hold;
+        self.hold = Some(hold);
         taken.inspect_err(|cause| tracing::info!(%cause, "no other source is asked")).is_ok()
     }
 
     /// Writes the use down and waits for it. Once begun it is carried through,
-    /// also where whoever waits is gone.
+    /// also where whoever waits is gone; whoever asks again waits for the same.
     async fn settle(&mut self, status: Status) {
-        if let Some(writing) = self.begin(status)
-            && let Err(cause) = writing.await
-        {
-            tracing::error!(%cause, "writing a use ended badly");
+        self.begin(status);
+        if let Some(writing) = &mut self.writing {
+            writing.await;
+            self.writing = None;
         }
     }
 
-    fn begin(&mut self, status: Status) -> Option<tokio::task::JoinHandle<()>> {
+    fn begin(&mut self, status: Status) {
         if std::mem::replace(&mut self.settled, true) {
-            return None;
+            return;
         }
         if status == Status::Canceled {
             self.span.canceled();
@@ -401,12 +405,12 @@ impl Record {
             status,
         };
         let (app, acting, hold) = (self.app.clone(), self.acting.clone(), self.hold.take());
-        Some(self.app.spawn(async move { usage::record(&app, &acting, &what, hold).await }))
+        self.writing = Some(self.app.carry(async move { usage::record(&app, &acting, &what, hold).await }));
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        drop(self.begin(Status::Canceled));
+        self.begin(Status::Canceled);
     }
 }
