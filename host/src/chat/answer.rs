@@ -6,6 +6,7 @@ use crate::models::{
     gateway::{GatewayError, Metered},
     openai::chunks::Head,
 };
+use std::collections::VecDeque;
 use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
 
@@ -27,7 +28,11 @@ enum Maker {
         _making: AbortOnDrop,
     },
     /// A model, with nobody in between.
-    Model(Box<Metered>),
+    Model {
+        reply: Box<Metered>,
+        /// Held back until the use is written down: the end is the acknowledgement.
+        end: VecDeque<Event>,
+    },
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -58,7 +63,8 @@ impl Answer {
 
     /// The answer of a model itself, whose first event is here.
     pub(crate) fn of_model(head: Head, reply: Metered) -> Answer {
-        Answer { head, session_id: None, maker: Maker::Model(Box::new(reply)) }
+        let maker = Maker::Model { reply: Box::new(reply), end: VecDeque::new() };
+        Answer { head, session_id: None, maker }
     }
 
     /// The next event; none after the last.
@@ -68,10 +74,14 @@ impl Answer {
                 Some(first) => Some(first),
                 None => events.recv().await,
             },
-            Maker::Model(reply) => {
-                let event = reply.next().await?;
-                Some(event.map_err(|error| GatewayError::from(error).into()))
-            }
+            Maker::Model { reply, end } => loop {
+                match reply.next().await {
+                    Some(Ok(event @ (Event::Finish(_) | Event::Usage(_)))) => end.push_back(event),
+                    Some(Ok(event)) => return Some(Ok(event)),
+                    Some(Err(error)) => return Some(Err(GatewayError::from(error).into())),
+                    None => return end.pop_front().map(Ok),
+                }
+            },
         }
     }
 }

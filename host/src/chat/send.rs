@@ -123,6 +123,11 @@ pub async fn send(
     };
 
     let head = head(app, &provider, &model);
+    if agent.is_none() && taken.is_none() {
+        let origin = Origin { plugin: None, session_id: None, end_user };
+        let reply = gateway::ask(app, allowed, (&provider, &model), &request, origin).await?;
+        return Ok((Answer::of_model(head, reply), asked));
+    }
     let session_id = taken.as_ref().map(|taken| taken.session_id);
     let known = taken.as_ref().map(Taken::known);
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -299,7 +304,7 @@ struct Job {
 }
 
 impl Job {
-    /// The request goes to the model as it is.
+    /// The request goes to the model, with what was said before it in the session.
     async fn by_model(mut self) {
         let sender = self.sender.clone();
         if let Err(error) = self.model_answers().await {
