@@ -7,7 +7,7 @@ use crate::{
     grants::InApp,
     traces::{Attribute, SpanKind, TraceContext, TraceSpan},
 };
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Span, debug_span, field::Empty};
 
 /// What our ids of providers are called there, where that is another word.
 const PROVIDER_NAMES: [(&str, &str); 4] =
@@ -67,7 +67,8 @@ pub(super) fn call(
     ] {
         sent.set(attribute, text);
     }
-    let here = info_span!(
+    // Each field that is recorded later has the log write all of them anew: only where somebody looks.
+    let here = debug_span!(
         "model_call",
         otel.name = name,
         otel.kind = "client",
