@@ -3,6 +3,7 @@
 pub mod app;
 pub mod hang_up;
 pub mod hostile;
+pub mod paid;
 pub mod process;
 pub mod proxy;
 pub mod routes;
