@@ -32,6 +32,7 @@ mod login_command;
 mod main_job;
 mod members;
 mod migrations;
+mod model_limits;
 mod models;
 mod opencode;
 mod ops;
