@@ -51,6 +51,7 @@ mod sandbox;
 mod secrets;
 mod seed_curls;
 mod sessions;
+mod signatures;
 mod sources;
 mod tenants;
 mod tokens;

@@ -7,6 +7,7 @@ pub mod paid;
 pub mod process;
 pub mod proxy;
 pub mod routes;
+pub mod signing;
 pub mod site;
 pub use opg_upstream as upstream;
 pub mod spans;
