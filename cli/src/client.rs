@@ -107,11 +107,14 @@ impl Client {
     pub(crate) async fn put(
         &self,
         path: &str,
-        media_type: &str,
+        headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Result<Answer, ClientError> {
         let body = body.into();
-        self.send(Method::PUT, path, |request| request.header("content-type", media_type).body(body)).await
+        let with = |request: RequestBuilder| {
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+        };
+        self.send(Method::PUT, path, |request| with(request).body(body)).await
     }
 
     /// Posts a chat request that asks for a stream and reads it to its end.

@@ -108,6 +108,8 @@ pub struct Parts {
     pub model_catalog: Catalog,
     /// Which sources of the platform do not answer.
     pub circuits: crate::sources::Circuits,
+    /// How much is asked of the platform's models that have limits.
+    pub paces: crate::sources::Paces,
     /// What providers want back with calls.
     pub seals: crate::models::vault::Vault,
     /// From sessions' writers to their readers.

@@ -303,6 +303,7 @@ async fn assemble(
         keys_used: crate::grants::authenticate::LastUsed::default(),
         model_catalog: crate::models::catalog::Catalog::default(),
         circuits: crate::sources::Circuits::default(),
+        paces: crate::sources::Paces::default(),
         seals: crate::models::vault::Vault::default(),
         session_hub: sessions::log::Hub::default(),
         runners: sessions::instances::process::Runners::default(),

@@ -48,6 +48,7 @@ pub async fn run(app: App) {
                     tracing::error!(%cause, "sessions nobody uses could not be stopped");
                 }
                 app.rate_limits.forget_idle();
+                app.paces.forget_idle(app.now().timestamp());
                 app.compiling.tidy(app.now());
                 app.database.tidy();
                 if let Err(cause) = db_proxy::sweep::expired(&app).await {

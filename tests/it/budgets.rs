@@ -1,9 +1,10 @@
 //! Budgets, prices, and what the ledger says of them.
 
-use opg_host::{app::Clock, budgets::sweep};
+use opg_host::budgets::sweep;
 use opg_tests::{
     app::{ADMIN_TOKEN, Answer, Client, TestApp, UPSTREAM_KEY},
     guests,
+    paid::{self, CHAT, costs_five, price, with},
     process::OpgProcess,
     upstream::{ScriptedUpstream, Step},
     wait::until,
@@ -17,38 +18,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-const CHAT: &str = "/v1/chat/completions";
-
-/// A micro-dollar for a token written, nothing for one read.
-fn simple_price() -> Value {
-    json!({ "input_micro_usd_per_mtok": 0, "output_micro_usd_per_mtok": 1_000_000 })
-}
-
 async fn start() -> (TestApp, ScriptedUpstream, Client) {
-    let app = TestApp::at(Clock::manual(Clock::system().now()), TestApp::allow_local).await;
-    let upstream = ScriptedUpstream::start().await;
+    let (app, upstream) = paid::start().await;
     let acme = app.tenant_of("acme", &upstream).await;
     priced(&app.operator()).await;
     (app, upstream, acme)
 }
 
 async fn priced(operator: &Client) {
-    let set = operator.put("/platform/v1/ai/prices/openai/scripted", &simple_price()).await;
+    let set = operator.put("/platform/v1/ai/prices/openai/scripted", &price()).await;
     assert_eq!(set.status, 204, "{}", set.text());
 }
 
-/// A request that may cost five micro-dollars.
 fn five() -> Value {
-    json!({ "model": "openai/scripted", "max_tokens": 5, "messages": [{ "role": "user", "content": "hello" }] })
-}
-
-fn with(mut body: Value, fields: Value) -> Value {
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
-}
-
-fn costs_five() -> Vec<Step> {
-    vec![Step::text("hello to you"), Step::Usage { prompt_tokens: 10, completion_tokens: 5 }]
+    paid::five("openai/scripted")
 }
 
 async fn budget(client: &Client, name: &str, fields: Value) -> Answer {
@@ -321,8 +304,8 @@ async fn m182_prices_are_whole_and_not_negative_and_listed_in_pages() {
         assert_eq!(answer.status, status, "{body}: {}", answer.text());
     }
     assert_eq!(operator.get("/platform/v1/ai/prices").await.json()["data"], json!([]));
-    assert_eq!(operator.put("/platform/v1/ai/prices/nothing", &simple_price()).await.status, 422);
-    assert_eq!(operator.put(path, &simple_price()).await.status, 204);
+    assert_eq!(operator.put("/platform/v1/ai/prices/nothing", &price()).await.status, 422);
+    assert_eq!(operator.put(path, &price()).await.status, 204);
     priced(&operator).await;
     let first = operator.get("/platform/v1/ai/prices?limit=1").await.json();
     assert_eq!(
@@ -337,7 +320,7 @@ async fn m182_prices_are_whole_and_not_negative_and_listed_in_pages() {
     assert_eq!(operator.delete(path).await.status, 204);
     assert_eq!(operator.delete(path).await.status, 404);
     let acme = app.tenant("acme").await;
-    assert_eq!(acme.put(path, &simple_price()).await.status, 403, "prices are the operator's");
+    assert_eq!(acme.put(path, &price()).await.status, 403, "prices are the operator's");
 }
 
 #[tokio::test]

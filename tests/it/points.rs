@@ -1,14 +1,13 @@
 //! Points: the operator's own unit for what its models cost apps.
 
-use opg_host::app::Clock;
 use opg_tests::{
     app::{Answer, Client, TestApp, UPSTREAM_KEY, send},
+    paid::{self, CHAT, costs_five, with},
     upstream::{ScriptedUpstream, Step},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const CHAT: &str = "/v1/chat/completions";
 const MODELS: &str = "/platform/v1/ai/models";
 const MAY: &str = "/v1/admin/tenants/acme/ai/models";
 
@@ -23,21 +22,12 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Scene {
-        let app = TestApp::at(Clock::manual(Clock::system().now()), TestApp::allow_local).await;
-        let operator = app.operator();
-        let upstream = ScriptedUpstream::start().await;
+        let (app, upstream) = paid::start().await;
         upstream.script_for_model("scripted", costs_five());
-        let source = json!({ "id": "main", "kind": "openai-compatible", "base_url": upstream.base_url(), "key": UPSTREAM_KEY });
-        assert_eq!(operator.post("/platform/v1/ai/sources", &source).await.status, 201);
-        let model = json!({ "id": "plat/large", "price": price(json!({ "points_rate": 100_000_000 })),
-            "sources": [{ "source": "main", "model": "scripted" }] });
-        let made = operator.post(MODELS, &model).await;
-        assert_eq!(
-            (made.status, &made.json()["price"]["points_rate"]),
-            (201, &json!(100_000_000)),
-            "{}",
-            made.text()
-        );
+        let operator = app.operator();
+        let points = json!({ "price": price(json!({ "points_rate": 100_000_000 })) });
+        let made = paid::platform_model(&operator, &upstream, points).await;
+        assert_eq!(made.json()["price"]["points_rate"], 100_000_000, "{}", made.text());
         let acme = app.tenant("acme").await;
         let scene = Scene { app, operator, acme, upstream };
         assert_eq!(scene.may(json!({})).await["points_per_month"], Value::Null);
@@ -77,20 +67,11 @@ impl Scene {
 }
 
 fn price(more: Value) -> Value {
-    with(json!({ "input_micro_usd_per_mtok": 0, "output_micro_usd_per_mtok": 1_000_000 }), more)
+    with(paid::price(), more)
 }
 
 fn five() -> Value {
-    json!({ "model": "plat/large", "max_tokens": 5, "messages": [{ "role": "user", "content": "hello" }] })
-}
-
-fn costs_five() -> Vec<Step> {
-    vec![Step::text("hello to you"), Step::Usage { prompt_tokens: 10, completion_tokens: 5 }]
-}
-
-fn with(mut body: Value, fields: Value) -> Value {
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
+    paid::five("plat/large")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use opg_tests::{
     app::{Client, Setup, TestApp},
     guests,
     process::binary,
+    signing::Signer,
     site::Site,
 };
 use serde_json::{Value, json};
@@ -318,6 +319,31 @@ async fn a_file_that_was_built_elsewhere_is_published_as_it_is() {
         "{}",
         refused.all()
     );
+}
+
+#[tokio::test]
+async fn m363_a_file_is_published_with_its_signature() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let ann = Signer::new(1);
+    let trusting = json!({ "trustedKeys": [ann.key()] });
+    assert_eq!(acme.put("/v1/tenant", &trusting).await.status, 200);
+    let home = tempfile::tempdir().unwrap();
+    let author = Author::of(home.path(), &acme, &app);
+    fs::write(home.path().join("kit.wasm"), guests::EXTISM_KIT).unwrap();
+    fs::write(home.path().join("kit.wasm.minisig"), ann.file(guests::EXTISM_KIT)).unwrap();
+    fs::write(home.path().join("other.minisig"), ann.file(b"other bytes")).unwrap();
+
+    let unsigned = author.opg(&["publish", "kit.wasm"]).await;
+    let told = unsigned.stderr.contains("--signature FILE.minisig")
+        && unsigned.stderr.contains("signature_required");
+    assert_eq!((unsigned.code, told), (Some(1), true), "{}", unsigned.all());
+    let other = author.opg(&["publish", "kit.wasm", "--signature", "other.minisig"]).await;
+    assert_eq!((other.code, other.stderr.contains("signature_mismatch")), (Some(1), true), "{}", other.all());
+    let none = author.opg(&["publish", "kit.wasm", "--signature", "none.minisig"]).await;
+    assert_eq!((none.code, none.stderr.contains("none.minisig")), (Some(2), true), "{}", none.all());
+    let published = author.does(&["publish", "kit.wasm", "--signature", "kit.wasm.minisig"]).await;
+    assert!(published.contains(&format!("it is signed by {}", ann.key())), "{published}");
 }
 
 #[tokio::test]

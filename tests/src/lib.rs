@@ -3,9 +3,11 @@
 pub mod app;
 pub mod hang_up;
 pub mod hostile;
+pub mod paid;
 pub mod process;
 pub mod proxy;
 pub mod routes;
+pub mod signing;
 pub mod site;
 pub use opg_upstream as upstream;
 pub mod spans;

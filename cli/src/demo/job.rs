@@ -125,7 +125,9 @@ impl<B: Fn(&str)> Job<B> {
 
     async fn upload_word_count(&mut self, tenant: &Client) -> Result<(), Wrong> {
         self.begin("uploading the tool word-count");
-        let answer = tenant.put("/v1/tenant/tools/word-count", WASM, guests::EXAMPLE_WORD_COUNT).await?;
+        let answer = tenant
+            .put("/v1/tenant/tools/word-count", &[("content-type", WASM)], guests::EXAMPLE_WORD_COUNT)
+            .await?;
         expect(answer.body["status"] == "active", "an active tool, as it asks for nothing", &answer.body)?;
         let outcome = "it asks for nothing, so it is active at once".to_owned();
         self.done("tenant", uploaded("word-count", &answer.body), outcome, answer.took);
@@ -134,7 +136,8 @@ impl<B: Fn(&str)> Job<B> {
 
     async fn upload_notes(&mut self, tenant: &Client) -> Result<(), Wrong> {
         self.begin("uploading the tools notes");
-        let answer = tenant.put("/v1/tenant/tools/notes", WASM, guests::EXAMPLE_NOTES).await?;
+        let answer =
+            tenant.put("/v1/tenant/tools/notes", &[("content-type", WASM)], guests::EXAMPLE_NOTES).await?;
         expect(answer.body["status"] == "pending_review", "a tool that waits for review", &answer.body)?;
         let outcome =
             format!("it asks for {}: a review is due", names(&answer.body["requested_capabilities"]));

@@ -59,7 +59,7 @@ async fn round(args: &Args, dir: &Path, server: Option<&remote::Server>) {
             remote::publish::upload(
                 server,
                 &project.name,
-                artifact,
+                (artifact, None),
                 super::Output { json: false, quiet: false },
             )
             .await?;

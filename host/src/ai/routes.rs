@@ -39,7 +39,7 @@ pub async fn list_models(State(app): State<App>, allowed: Allowed<may::AiRead>) 
     let show = |model: &catalog::Model| {
         json!({ "id": model.id, "object": "model", "provider": model.owned_by, "created": model.created,
             "alias": own_name(&model.id).or(model.alias.as_ref()), "kind": model.kind, "context": model.context,
-            "price": prices.get(&model.id) })
+            "output": model.output, "price": prices.get(&model.id) })
     };
     Ok(Json(json!({ "object": "list", "data": models.iter().map(show).collect::<Vec<_>>() })))
 }

@@ -108,7 +108,8 @@ fn anthropic_list(models: &[catalog::Model]) -> Value {
     let time = |seconds: i64| chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     let model = |model: &catalog::Model| {
         json!({ "type": "model", "id": model.id, "display_name": model.id,
-            "created_at": time(model.created).to_rfc3339_opts(chrono::SecondsFormat::Secs, true) })
+            "created_at": time(model.created).to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            "max_input_tokens": model.context, "max_tokens": model.output })
     };
     let id = |model: Option<&catalog::Model>| model.map(|model| model.id.clone());
     json!({

@@ -56,6 +56,9 @@ pub struct Model {
     /// Tokens it can have before it, as far as somebody said; not in OpenAI's list.
     #[serde(skip)]
     pub context: Option<i64>,
+    /// Tokens its longest reply has, as far as somebody said; not in OpenAI's list.
+    #[serde(skip)]
+    pub output: Option<i64>,
 }
 
 /// One model, as its provider lists it.
@@ -105,7 +108,13 @@ pub async fn list(app: &App, proof: &impl InApp) -> sqlx::Result<Vec<Model>> {
     let offered = sources::offered(app, row.app_id).await?;
     models.extend(offered.into_iter().filter(|model| !of_own(&model.provider)).map(|model| {
         let of_provider = described(&model.provider, &model.model, 0);
-        Model { alias: model.alias, kind: Some(model.kind), context: model.context_tokens, ..of_provider }
+        Model {
+            alias: model.alias,
+            kind: Some(model.kind),
+            context: model.context_tokens,
+            output: model.output_tokens,
+            ..of_provider
+        }
     }));
     if let Some((provider, model)) = row.default_model.as_deref().and_then(|id| id.split_once('/')) {
         models.push(described(provider, model, 0));
@@ -134,6 +143,7 @@ fn described(provider: &str, model: &str, created: i64) -> Model {
         alias: None,
         kind: None,
         context: None,
+        output: None,
     }
 }
 

@@ -10,12 +10,14 @@ use super::{
     route::{self, AnswerOf, Route},
     span::{self, CallSpan},
     speech::{SpeechRequest, Spoken},
+    tokens::CHARS_PER_TOKEN,
 };
 use crate::{
     app::App,
     budgets::{self, Bounded, Hold, HoldError, Speech, Spender},
     carried::Carried,
     grants::{Acting, InApp},
+    sources::limits::Pass,
     usage::{self, Status, Use, What},
 };
 use bytes::Bytes;
@@ -95,6 +97,8 @@ struct Record {
     span: CallSpan,
     /// What is held for it against budgets.
     hold: Option<Hold>,
+    /// Its place among what the model has under way, where that is limited.
+    pass: Option<Pass>,
 }
 
 /// Resolves a model id to a full one: `provider/model` as it is, a bare name
@@ -122,7 +126,9 @@ pub async fn ask(
     origin: Origin,
 ) -> Result<Metered, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let limited = route.limits.of_output((provider, model), request)?;
+    let request = &*limited;
+    let mut record = Record::start(app, proof, (provider, model), origin, request, &route).await?;
     record.span = span::chat(app, proof, provider, model, request);
     route.trace = record.span.context();
     let asked =
@@ -149,7 +155,7 @@ pub(crate) async fn once<R: Once + Bounded>(
     origin: Origin,
 ) -> Result<R::Answer, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
-    let mut record = Record::start(app, proof, (provider, model), origin, request, route.paid_by).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, request, &route).await?;
     record.span = span::call(app, proof, R::OPERATION, provider, model);
     route.trace = record.span.context();
     let asked =
@@ -182,7 +188,7 @@ pub async fn speak(
 ) -> Result<Sound, GatewayError> {
     let mut route = route::find(app, proof, provider, model).await?;
     let speech = Speech { request, in_tokens: route.speaks_in_tokens() };
-    let mut record = Record::start(app, proof, (provider, model), origin, &speech, route.paid_by).await?;
+    let mut record = Record::start(app, proof, (provider, model), origin, &speech, &route).await?;
     record.span = span::call(app, proof, "generate_content", provider, model);
     route.trace = record.span.context();
     let asked =
@@ -326,15 +332,19 @@ impl Sound {
 }
 
 impl Record {
-    /// Looks up what the call may cost and holds that against the app's budgets.
+    /// Sees whether the model has room for the call, looks up what it may cost and holds that against the app's budgets.
     async fn start(
         app: &App,
         proof: &impl InApp,
         (provider, model): (&str, &str),
         origin: Origin,
         request: &(impl Bounded + Sync),
-        paid_by: Option<PaidBy>,
-    ) -> Result<Record, HoldError> {
+        route: &Route,
+    ) -> Result<Record, GatewayError> {
+        let paid_by = route.paid_by;
+        // A token is about four of the bytes that bound it.
+        let reads = || request.usage_at_most(None).prompt_tokens / CHARS_PER_TOKEN;
+        let pass = route.limits.admit(app, (provider, model), reads)?;
         let terms = budgets::terms(app, proof, provider, model).await?;
         let spender = Spender::of(proof, origin.end_user.as_deref());
         let hold = budgets::hold(app, proof, &terms, (&spender, paid_by), (provider, model), request).await?;
@@ -356,6 +366,7 @@ impl Record {
             writing: None,
             span: CallSpan::none(),
             hold,
+            pass,
         })
     }
 
@@ -404,6 +415,11 @@ impl Record {
             took: self.started.elapsed(),
             status,
         };
+        // Who found no source that could be asked took nothing of the model's.
+        if let Some(pass) = self.pass.take_if(|_| self.attempts > 0) {
+            pass.used(&self.usage.and(&self.lost));
+        }
+        self.pass = None;
         let (app, acting, hold) = (self.app.clone(), self.acting.clone(), self.hold.take());
         self.writing = Some(self.app.carry(async move { usage::record(&app, &acting, &what, hold).await }));
     }

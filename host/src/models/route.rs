@@ -21,6 +21,7 @@ use crate::{
     sources::{
         self,
         circuit::Turn,
+        limits::Limits,
         turns::{self, Planned},
     },
     tenants::{
@@ -69,6 +70,8 @@ pub(crate) struct Route {
     app_id: Uuid,
     /// None: nobody, the demo models are free.
     pub(crate) paid_by: Option<PaidBy>,
+    /// How much may be asked of the model, where it is the platform's.
+    pub(crate) limits: Limits,
     hops: vec::IntoIter<Hop>,
     began: Instant,
     /// What whoever is asked is told that it belongs to.
@@ -129,7 +132,7 @@ pub(crate) async fn find(
         let upstream = upstream(app, app_id, opened).map_err(no_proxy)?.with_dialect(dialect);
         return Ok(Route::of(app, proof, Some(whose), vec![Hop::Ready(Provider::Upstream(upstream))]));
     }
-    let planned = turns::of(app, proof, provider, model).await.map_err(failed)?;
+    let (limits, planned) = turns::of(app, proof, provider, model).await.map_err(failed)?;
     if planned.is_empty() {
         let others = sources::offers_provider(app, app_id, provider).await.map_err(failed)?;
         return Err(match others {
@@ -138,7 +141,7 @@ pub(crate) async fn find(
         });
     }
     let hops = planned.into_iter().map(Hop::Source).collect();
-    Ok(Route::of(app, proof, Some(PaidBy::Platform), hops))
+    Ok(Route { limits, ..Route::of(app, proof, Some(PaidBy::Platform), hops) })
 }
 
 /// A provider that needs no key and no network, and its models, where it is offered.
@@ -186,6 +189,7 @@ impl Route {
             app_id: proof.app().app_id,
             trace: proof.caller().trace,
             paid_by,
+            limits: Limits::default(),
             hops: hops.into_iter(),
             began: Instant::now(),
             attempts: 0,

@@ -81,7 +81,7 @@ async fn providers(app: &App, proof: &impl InApp) -> sqlx::Result<(Vec<Value>, M
         let of = providers.entry(provider.clone()).or_insert_with(|| {
             json!({ "id": provider, "name": provider, "source": "config", "env": [], "options": {}, "models": {} })
         });
-        of["models"][&name] = shown(&provider, &name, prices.get(&model.id));
+        of["models"][&name] = shown(&provider, &name, model, prices.get(&model.id));
         if tenant.default_model.as_ref() == Some(&model.id) || !default.contains_key(&provider) {
             default.insert(provider, json!(name));
         }
@@ -90,7 +90,7 @@ async fn providers(app: &App, proof: &impl InApp) -> sqlx::Result<(Vec<Value>, M
 }
 
 /// A model. What is not known of it is said to be there: a request tells.
-fn shown(provider: &str, name: &str, price: Option<&Value>) -> Value {
+fn shown(provider: &str, name: &str, model: &catalog::Model, price: Option<&Value>) -> Value {
     let cost = |name: &str| {
         let micro_usd = price.and_then(|price| price[name].as_i64()).unwrap_or_default();
         shape::dollars(micro_usd)
@@ -107,8 +107,8 @@ fn shown(provider: &str, name: &str, price: Option<&Value>) -> Value {
         "cost": { "input": cost("input_micro_usd_per_mtok"), "output": cost("output_micro_usd_per_mtok"),
             "cache": { "read": cost("cached_input_micro_usd_per_mtok"),
                 "write": cost("cache_write_micro_usd_per_mtok") } },
-        // Not known.
-        "limit": { "context": 0, "output": 0 },
+        // 0: not known.
+        "limit": { "context": model.context.unwrap_or_default(), "output": model.output.unwrap_or_default() },
         "status": "active",
         "options": {},
         "headers": {},

@@ -26,6 +26,7 @@ pub mod review;
 pub mod rollback;
 pub mod routes;
 mod sbom;
+pub mod signature;
 mod store;
 pub mod upload;
 mod words;

@@ -4,6 +4,7 @@ use super::{
     PluginName, Requested,
     compare::{self, Change, Side},
     predefined::Plugin,
+    signature::is_trusted,
     store,
 };
 use crate::{
@@ -95,6 +96,9 @@ pub enum ReviewError {
     /// Several versions wait: which one the reviewer saw is theirs to say.
     #[error("several versions wait for review ({}); say which one you mean with `version`", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     WhichVersion(Vec<i32>),
+    /// No key that is trusted signed the version.
+    #[error("no key this app trusts signed version {0}; upload it again, signed")]
+    Untrusted(i32),
     /// More is granted than asked for.
     #[error("the review is wrong")]
     Invalid(Vec<FieldError>),
@@ -132,6 +136,10 @@ pub async fn review<A: Permission<Of = AppRef>>(
                 }
             };
             let found = found.ok_or(ReviewError::NotFound)?;
+            let runs = row.active_version == Some(found.version);
+            if !runs && !is_trusted(found.signed_by.as_deref(), &store::trusted_keys(&mut tx).await?) {
+                return Err(ReviewError::Untrusted(found.version));
+            }
             let requested = found.requested.iter().map(|wish| wish.capability.clone()).collect();
             (requested, Some((row.plugin_id, found.version)))
         }

@@ -1,6 +1,6 @@
 //! Rolling back: an older version runs again.
 
-use super::{PluginName, store, upload};
+use super::{PluginName, signature::is_trusted, store, upload};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
@@ -16,6 +16,9 @@ pub enum RollbackError {
     /// The version never passed review.
     #[error("version {0} was never reviewed; review it with its number instead")]
     NotReviewed(i32),
+    /// No key that is trusted signed the version.
+    #[error("no key this app trusts signed version {0}; upload it again, signed")]
+    Untrusted(i32),
     /// There is nothing older.
     #[error("there is no older version to go back to")]
     NothingOlder,
@@ -48,6 +51,9 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     };
     if !version.passed && !upload::has_nothing_new(&mut tx, row.plugin_id, &version).await? {
         return Err(RollbackError::NotReviewed(version.version));
+    }
+    if !is_trusted(version.signed_by.as_deref(), &store::trusted_keys(&mut tx).await?) {
+        return Err(RollbackError::Untrusted(version.version));
     }
     store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())

@@ -11,6 +11,7 @@ use super::{
     rollback,
     rollback::RollbackError,
     sbom,
+    signature::{self, Sent, SignatureError, Signer},
     store::{self, PluginRow, VersionRow},
     upload::{self, UploadError, Uploaded},
     words,
@@ -31,6 +32,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -254,29 +256,32 @@ pub async fn put_tool(
 ) -> ApiResult<Response> {
     let plugin = PluginName::tool(path.name);
     let reviewer = query.reviewer::<may::ToolsReview>(allowed.caller())?;
-    let digests = Digests::of(request.headers())?;
+    let (digests, sent) = (Digests::of(request.headers())?, Sent::of(request.headers()));
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &wasm)?;
-            upload::component(&app, &allowed, &plugin, wasm).await
+            let signer = signer(&app, &allowed, &plugin, &sent, &wasm).await?;
+            upload::component(&app, &allowed, &plugin, (wasm, signer)).await
         }
         Some(EXTISM_MANIFEST) => {
             let manifest = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &manifest)?;
-            upload::extism(&app, &allowed, &plugin, manifest).await
+            let signer = signer(&app, &allowed, &plugin, &sent, &manifest).await?;
+            upload::extism(&app, &allowed, &plugin, (manifest, signer)).await
         }
         Some(media) if TYPESCRIPT.contains(&media) => {
             // A component is larger than a file may be, and is told so further down.
             let bytes = body::read(request.into_body(), SOURCE_BYTES_MAX).await?;
             query.check(&digests, &bytes)?;
+            let signer = signer(&app, &allowed, &plugin, &sent, &bytes).await?;
             let source = String::from_utf8(bytes.into()).map_err(|_| {
                 ApiError::unprocessable(
                     "not_utf8",
                     "the file is not UTF-8 text; send a component as `application/wasm`",
                 )
             })?;
-            upload::typescript(&app, &allowed, &plugin, source).await
+            upload::typescript(&app, &allowed, &plugin, (source, signer)).await
         }
         _ => return Err(ApiError::wrong_content_type("text/typescript` or `application/wasm")),
     };
@@ -312,19 +317,21 @@ pub async fn put_agent(
 ) -> ApiResult<Response> {
     let plugin = PluginName::agent(path.name);
     let reviewer = query.reviewer::<may::AgentsReview>(allowed.caller())?;
-    let digests = Digests::of(request.headers())?;
+    let (digests, sent) = (Digests::of(request.headers())?, Sent::of(request.headers()));
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &wasm)?;
-            upload::component(&app, &allowed, &plugin, wasm).await
+            let signer = signer(&app, &allowed, &plugin, &sent, &wasm).await?;
+            upload::component(&app, &allowed, &plugin, (wasm, signer)).await
         }
         Some("text/markdown" | "text/plain") => {
             let bytes = body::read(request.into_body(), MARKDOWN_BYTES_MAX).await?;
             query.check(&digests, &bytes)?;
+            let signer = signer(&app, &allowed, &plugin, &sent, &bytes).await?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| ApiError::unprocessable("not_utf8", "the markdown is not UTF-8 text"))?;
-            upload::markdown(&app, &allowed, &plugin, text).await
+            upload::markdown(&app, &allowed, &plugin, (text, signer)).await
         }
         _ => return Err(ApiError::wrong_content_type("text/markdown` or `application/wasm")),
     };
@@ -334,6 +341,21 @@ pub async fn put_agent(
     };
     let uploaded = approve(&app, reviewer.as_ref(), &plugin, uploaded).await?;
     Ok(answer(&plugin, &uploaded))
+}
+
+/// Who signed what is uploaded, before anything else is done with it.
+async fn signer<A: Permission<Of = AppRef>>(
+    app: &App,
+    allowed: &Allowed<A>,
+    plugin: &PluginName,
+    sent: &Sent,
+    bytes: &Bytes,
+) -> ApiResult<Signer> {
+    upload::check_name(plugin)?;
+    match signature::signer(app, allowed, sent, bytes).await {
+        Ok(signer) => Ok(signer),
+        Err(error) => Err(refused(app, allowed, plugin, error.into()).await),
+    }
 }
 
 /// Writes a refused upload into the audit log: whoever tries what must not run should be seen trying.
@@ -532,6 +554,7 @@ fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
         "kind": version.format,
         "exports": exports(&plugin.name, &version.description),
         "requested_capabilities": version.requested,
+        "signed_by": version.signed_by,
         "status": if uploaded.active { "active" } else { "pending_review" },
     });
     (status, [(header::ETAG, format!("\"{}\"", version.sha256))], Json(body)).into_response()
@@ -555,6 +578,7 @@ fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option
         "size_bytes": version.size_bytes,
         "exports": exports(&row.name, &version.description),
         "requested_capabilities": version.requested,
+        "signed_by": version.signed_by,
         "status": status,
         "created_at": row.created_at,
         "uploaded_at": version.uploaded_at,
@@ -636,6 +660,17 @@ impl From<UploadError> for ApiError {
         let text = error.to_string();
         match error {
             UploadError::BadName => ApiError::unprocessable("bad_name", text),
+            UploadError::Signature(cause) => {
+                let code = match cause {
+                    SignatureError::Missing(_) => "signature_required",
+                    SignatureError::NoKeys => "no_trusted_keys",
+                    SignatureError::Unreadable | SignatureError::OldForm => "bad_signature",
+                    SignatureError::Untrusted { .. } => "untrusted_key",
+                    SignatureError::Mismatch => "signature_mismatch",
+                    SignatureError::Db(cause) => return cause.into(),
+                };
+                ApiError::unprocessable(code, text)
+            }
             UploadError::BadComponent(LoadError::Engine(cause)) => {
                 ApiError::internal("a component could not be loaded", cause)
             }
@@ -687,6 +722,7 @@ impl From<ReviewError> for ApiError {
         match error {
             ReviewError::NotFound => ApiError::not_found("plugin or version"),
             ReviewError::WhichVersion(_) => ApiError::conflict("version_required", error.to_string()),
+            ReviewError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             ReviewError::Invalid(fields) => ApiError::invalid(fields),
             ReviewError::Db(cause) => cause.into(),
         }
@@ -698,6 +734,7 @@ impl From<RollbackError> for ApiError {
         match error {
             RollbackError::NotFound => ApiError::not_found("plugin or version"),
             RollbackError::NotReviewed(_) => ApiError::conflict("not_reviewed", error.to_string()),
+            RollbackError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             RollbackError::NothingOlder => ApiError::conflict("nothing_older", error.to_string()),
             RollbackError::Db(cause) => cause.into(),
         }

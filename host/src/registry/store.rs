@@ -46,11 +46,14 @@ pub struct VersionRow {
     pub uploaded_at: DateTime<Utc>,
     /// Whether it passed: by review, or because it says and asks nothing new.
     pub passed: bool,
+    /// The key that signed it, if one had to.
+    pub signed_by: Option<String>,
 }
 
 const PLUGIN: &str = "plugin_id, name, active_version, created_at, updated_at";
 const VERSION: &str =
     "v.version, v.format, v.sha256, v.source_sha256, v.size_bytes, v.description, v.requested,
+                       v.signed_by,
                        v.created_at as uploaded_at, exists (select from plugin_reviews r
                          where r.plugin_id = v.plugin_id and r.version = v.version) as passed";
 
@@ -156,8 +159,8 @@ pub(super) async fn insert_version(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into plugin_versions (plugin_id, app_id, version, format, sha256, size_bytes, description, requested,
-                                      created_by, created_at, source_sha256)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                      created_by, created_at, source_sha256, signed_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(plugin_id)
     .bind(app_id)
@@ -170,6 +173,7 @@ pub(super) async fn insert_version(
     .bind(created_by)
     .bind(version.uploaded_at)
     .bind(&version.source_sha256)
+    .bind(&version.signed_by)
     .execute(tx.conn())
     .await
     .map(drop)
@@ -412,6 +416,14 @@ pub(super) async fn offered_predefined(
     )))
     .fetch_one(tx.conn())
     .await
+}
+
+/// The keys one of which must have signed what is uploaded; none: nobody has to.
+pub(super) async fn trusted_keys(tx: &mut TenantTx) -> sqlx::Result<Vec<String>> {
+    // Whoever changes them waits until what is decided by them is done.
+    sqlx::query_scalar("select trusted_keys from apps where app_id = current_app_id() for share")
+        .fetch_one(tx.conn())
+        .await
 }
 
 // === what is made of TypeScript files ===

@@ -6,8 +6,12 @@
 //! looked at in the place of one that somebody did. Uploading the newest version again changes nothing.
 
 use super::{
-    Description, Format, PluginKind, PluginName, Requested, blobs::BlobError, compiling::NoTurn, is_name,
-    markdown, remake, store,
+    Description, Format, PluginKind, PluginName, Requested,
+    blobs::BlobError,
+    compiling::NoTurn,
+    is_name, markdown, remake,
+    signature::{SignatureError, Signer},
+    store,
 };
 use crate::{
     app::App,
@@ -38,6 +42,9 @@ pub enum UploadError {
     /// The name.
     #[error("a name is lower-case letters, digits and hyphens, 1 to 64 of them")]
     BadName,
+    /// Who signed it.
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
     /// The component, or the Extism plugin.
     #[error("{0}")]
     BadComponent(#[from] LoadError),
@@ -157,7 +164,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    wasm: Bytes,
+    (wasm, signer): (Bytes, Signer),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let turn = app.compiling.take(allowed.app().app_id, app.now()).await?;
@@ -171,6 +178,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
         size_bytes: wasm.len(),
         description: examined.description,
         requested: examined.requested,
+        signer,
     };
     record(app, allowed, plugin, new).await
 }
@@ -184,12 +192,12 @@ pub async fn extism<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    manifest: Bytes,
+    (manifest, signer): (Bytes, Signer),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let read = tokio::task::spawn_blocking(move || Sandbox::module_of_extism_manifest(&manifest));
     let module = read.await.map_err(|_| LoadError::Engine("it stopped unexpectedly".to_owned()))??;
-    component(app, allowed, plugin, Bytes::from(module)).await
+    component(app, allowed, plugin, (Bytes::from(module), signer)).await
 }
 
 /// Uploads a tool's TypeScript file as the next version of a plugin: the component made of it, and the file.
@@ -200,7 +208,7 @@ pub async fn typescript<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    source: String,
+    (source, signer): (String, Signer),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let wasm = Bytes::from(app.typescript.component(&plugin.name, source.clone()).await?);
@@ -213,6 +221,7 @@ pub async fn typescript<A: Permission<Of = AppRef>>(
         size_bytes,
         description: examined.description,
         requested: examined.requested,
+        signer,
     };
     record(app, allowed, plugin, new).await
 }
@@ -225,7 +234,7 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    text: &str,
+    (text, signer): (&str, Signer),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let agent = markdown::parse(text)?;
@@ -243,11 +252,12 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
         size_bytes: text.len(),
         description: Description::Markdown(agent),
         requested: vec![],
+        signer,
     };
     record(app, allowed, plugin, new).await
 }
 
-fn check_name(plugin: &PluginName) -> Result<(), UploadError> {
+pub(super) fn check_name(plugin: &PluginName) -> Result<(), UploadError> {
     if is_name(&plugin.name) { Ok(()) } else { Err(UploadError::BadName) }
 }
 
@@ -258,6 +268,7 @@ struct New {
     size_bytes: usize,
     description: Description,
     requested: Vec<Requested>,
+    signer: Signer,
 }
 
 async fn record<A: Permission<Of = AppRef>>(
@@ -268,6 +279,8 @@ async fn record<A: Permission<Of = AppRef>>(
 ) -> Result<Uploaded, UploadError> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(&mut tx, allowed.app().app_id).await?;
+    // Compiling takes a while: the keys may be others by now.
+    new.signer.check(&store::trusted_keys(&mut tx).await?)?;
     let (row, created) = match store::find(&mut tx, plugin).await? {
         Some(row) => (row, false),
         None => (insert_plugin(app, &mut tx, allowed, plugin).await?, true),
@@ -296,6 +309,7 @@ async fn record<A: Permission<Of = AppRef>>(
         requested: sqlx::types::Json(new.requested.clone()),
         uploaded_at: app.now(),
         passed: false,
+        signed_by: new.signer.key().map(str::to_owned),
     };
     let by = allowed.caller().credential_id;
     store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;
@@ -308,15 +322,15 @@ async fn record<A: Permission<Of = AppRef>>(
         store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
     }
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string()).detail(
-        json!({ "version": version.version, "sha256": version.sha256, "status": if active { "active" } else { "pending_review" } }),
+        json!({ "version": version.version, "sha256": version.sha256, "signed_by": version.signed_by, "status": if active { "active" } else { "pending_review" } }),
     );
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     Ok(Uploaded { version, active, created })
 }
 
-/// Whether it is this version once more: the same bytes. Of a file other bytes are made for another runtime; then what
-/// this host runs for the version, or would, if a reviewer would read the same.
+/// Whether it is this version once more: the same bytes, signed by nobody else. Of a file other bytes are made for another
+/// runtime; then what this host runs for the version, or would, if a reviewer would read the same.
 async fn is_the_same(
     app: &App,
     tx: &mut TenantTx,
@@ -324,6 +338,9 @@ async fn is_the_same(
     version: &store::VersionRow,
     new: &New,
 ) -> sqlx::Result<bool> {
+    if new.signer.key().is_some_and(|key| version.signed_by.as_deref() != Some(key)) {
+        return Ok(false);
+    }
     if version.source_sha256 != new.source_sha256 || new.source_sha256.is_none() {
         return Ok(version.sha256 == new.sha256 && version.source_sha256 == new.source_sha256);
     }

@@ -558,21 +558,44 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
+impl ToolError {
+    /// The same, no longer than anybody reads: it is a guest's text.
+    fn shortened(self) -> Self {
+        match self {
+            Self::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
+            Self::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+        }
+    }
+}
+
+impl AgentError {
+    /// The same, no longer than anybody reads: it is a guest's text.
+    fn shortened(self) -> Self {
+        match self {
+            Self::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
+            Self::Model(text) => Self::Model(cut(text, ERROR_TEXT_BYTES_MAX)),
+            Self::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+        }
+    }
+}
+
 impl From<wit_tool::Error> for ToolError {
     fn from(error: wit_tool::Error) -> Self {
         match error {
-            wit_tool::Error::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
-            wit_tool::Error::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+            wit_tool::Error::InvalidInput(text) => Self::InvalidInput(text),
+            wit_tool::Error::Failed(text) => Self::Failed(text),
         }
+        .shortened()
     }
 }
 
 impl From<wit_agent::Error> for AgentError {
     fn from(error: wit_agent::Error) -> Self {
         match error {
-            wit_agent::Error::InvalidInput(text) => Self::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
-            wit_agent::Error::Model(text) => Self::Model(cut(text, ERROR_TEXT_BYTES_MAX)),
-            wit_agent::Error::Failed(text) => Self::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
+            wit_agent::Error::InvalidInput(text) => Self::InvalidInput(text),
+            wit_agent::Error::Model(text) => Self::Model(text),
+            wit_agent::Error::Failed(text) => Self::Failed(text),
         }
+        .shortened()
     }
 }

@@ -8,12 +8,14 @@
 //! - `source`, `model`, `offer`: what the operator sets.
 //! - `turns`: which sources of a model are asked, in which order.
 //! - [`circuit`]: which of them do not answer.
+//! - `limits`: how much may be asked of a model.
 //! - `probe`: asking a source what it has.
 //!
 //! Deliberately absent: prices (`prices`), keys of apps (`tenants::providers`), and how an allowance of points is kept
 //! (`budgets`).
 
 pub mod circuit;
+pub(crate) mod limits;
 mod model;
 mod offer;
 mod probe;
@@ -23,6 +25,7 @@ mod store;
 pub(crate) mod turns;
 
 pub use circuit::Circuits;
+pub use limits::Paces;
 pub(crate) use offer::{context_of, offered, offers_provider};
 pub(crate) use source::{PLACE, PROXY_PLACE};
 pub(crate) use store::prices_model;
@@ -47,6 +50,12 @@ pub const WEIGHT_MAX: i32 = 1_000;
 pub const ALIAS_BYTES_MAX: usize = 64;
 /// The largest context a model can say it has, in tokens.
 pub const CONTEXT_TOKENS_MAX: u64 = 1_000_000_000;
+/// The most requests a minute a limit can name: more than one host serves.
+pub const REQUESTS_PER_MINUTE_MAX: u64 = 1_000_000;
+/// The most tokens a minute a limit can name: as many requests, each with a context of a million.
+pub const TOKENS_PER_MINUTE_MAX: u64 = 1_000_000_000_000;
+/// The most requests at once a limit can name: more than one host holds open.
+pub const CONCURRENT_REQUESTS_MAX: u64 = 100_000;
 
 /// What a model does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

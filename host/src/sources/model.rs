@@ -29,6 +29,9 @@ pub struct NewModel {
     kind: Option<ModelKind>,
     /// How many tokens it can look at, for whoever asks.
     context_tokens: Option<u64>,
+    /// How much may be asked of it.
+    #[serde(default)]
+    limits: LimitsChange,
     /// What serves it.
     sources: Option<Vec<ModelSource>>,
     /// What it costs, if that is not set yet.
@@ -46,9 +49,29 @@ pub struct ModelChange {
     kind: Option<ModelKind>,
     #[serde(default, deserialize_with = "given")]
     context_tokens: Option<Option<u64>>,
+    #[serde(default)]
+    limits: LimitsChange,
     sources: Option<Vec<ModelSource>>,
     price: Option<PriceInput>,
     enabled: Option<bool>,
+}
+
+/// How much may be asked of a model; what is left out stays, and null is no limit.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsChange {
+    /// The longest reply, in tokens.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) output_tokens: Option<Option<u64>>,
+    /// Requests in a minute.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) requests_per_minute: Option<Option<u64>>,
+    /// Tokens read and written in a minute.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) tokens_per_minute: Option<Option<u64>>,
+    /// Requests at once.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) concurrent_requests: Option<Option<u64>>,
 }
 
 /// One source of a model.
@@ -81,11 +104,12 @@ pub(super) async fn create(
     allowed: &Allowed<may::AiModelsWrite>,
     new: NewModel,
 ) -> Result<ModelRow, SetError> {
-    let NewModel { id, alias, kind, context_tokens, sources, price, enabled } = new;
+    let NewModel { id, alias, kind, context_tokens, limits, sources, price, enabled } = new;
     let change = ModelChange {
         alias: Some(alias),
         kind: Some(kind.unwrap_or(ModelKind::Chat)),
         context_tokens: Some(context_tokens),
+        limits,
         sources: Some(sources.unwrap_or_default()),
         price,
         enabled: Some(enabled.unwrap_or(true)),
@@ -143,6 +167,8 @@ async fn write(
 ) -> Result<ModelRow, SetError> {
     let (provider, name) = split(id)?;
     let mut wrong = check(&change);
+    let limits = before.as_ref().map(|before| before.limits).unwrap_or_default();
+    let limits = limits.with(&change.limits, &mut wrong);
     if let Some(price) = change.price {
         set_price(app, &mut tx, id, price.into(), &mut wrong).await?;
     }
@@ -163,6 +189,7 @@ async fn write(
     if let Some(tokens) = change.context_tokens {
         store::set_context(&mut tx, (provider, name), tokens).await?;
     }
+    store::set_limits(&mut tx, (provider, name), &limits).await?;
     if let Some(sources) = &change.sources {
         set_sources(&mut tx, (provider, name), sources).await?;
     }
@@ -247,12 +274,7 @@ fn check(change: &ModelChange) -> Vec<FieldError> {
     {
         wrong.push(FieldError::new("/alias", alias_rule()));
     }
-    if let Some(Some(tokens)) = change.context_tokens
-        && !(1..=CONTEXT_TOKENS_MAX).contains(&tokens)
-    {
-        let message = format!("1 to {CONTEXT_TOKENS_MAX} tokens, or left out");
-        wrong.push(FieldError::new("/context_tokens", message));
-    }
+    within("/context_tokens", change.context_tokens.flatten(), CONTEXT_TOKENS_MAX, &mut wrong);
     let sources = change.sources.as_deref().unwrap_or_default();
     if sources.len() > SOURCES_PER_MODEL_MAX {
         wrong.push(FieldError::new("/sources", format!("at most {SOURCES_PER_MODEL_MAX} sources")));
@@ -273,4 +295,12 @@ fn check(change: &ModelChange) -> Vec<FieldError> {
         check_weight(source.weight, &at, &mut wrong);
     }
     wrong
+}
+
+/// A number as it is stored, if it is one from 1 on.
+pub(super) fn within(at: &str, wanted: Option<u64>, max: u64, wrong: &mut Vec<FieldError>) -> Option<i64> {
+    if wanted.is_some_and(|wanted| !(1..=max).contains(&wanted)) {
+        wrong.push(FieldError::new(at, format!("1 to {max}, or left out")));
+    }
+    wanted.and_then(|wanted| i64::try_from(wanted).ok())
 }

@@ -37,6 +37,8 @@ pub(crate) struct Offered {
     pub(crate) alias: Option<String>,
     pub(crate) kind: String,
     pub(crate) context_tokens: Option<i64>,
+    /// The longest reply: the model's limit, or the longest its price knows of.
+    pub(crate) output_tokens: Option<i64>,
 }
 
 /// Sets what an app may use, from the next request on.

@@ -1,6 +1,6 @@
 //! All SQL of sources, of models of the platform, and of who may use them.
 
-use super::{model::ModelSource, offer::Offered};
+use super::{limits::Limits, model::ModelSource, offer::Offered};
 use crate::{budgets::points, models::Kind, secrets::envelope::Sealed, tenants::ServiceTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -129,6 +129,9 @@ pub(super) struct TurnRow {
     pub(super) upstream_model: Option<String>,
     pub(super) position: i32,
     pub(super) weight: i32,
+    /// The model's.
+    #[sqlx(flatten)]
+    pub(super) limits: Limits,
 }
 
 /// A model as it is shown.
@@ -138,15 +141,21 @@ pub(super) struct ModelRow {
     pub(super) alias: Option<String>,
     pub(super) kind: String,
     pub(super) context_tokens: Option<i64>,
+    #[sqlx(flatten)]
+    pub(super) limits: Limits,
     pub(super) enabled: bool,
     pub(super) sources: Value,
     pub(super) price: Option<Value>,
     pub(super) updated_at: DateTime<Utc>,
 }
 
+/// The columns of the limits of a model `m`.
+const LIMITS: &str = "m.output_tokens, m.requests_per_minute, m.tokens_per_minute, m.concurrent_requests";
+
 /// The price and the sources stand in tables of their own.
 const SHOWN_MODELS: &str =
-    "select m.provider || '/' || m.model as id, m.alias, m.kind, m.context_tokens, m.enabled,
+    "select m.provider || '/' || m.model as id, m.alias, m.kind, m.context_tokens, m.output_tokens,
+    m.requests_per_minute, m.tokens_per_minute, m.concurrent_requests, m.enabled,
     coalesce((select jsonb_agg(jsonb_build_object('source', s.name, 'order', ms.position, 'weight', ms.weight,
                                                   'model', ms.upstream_model) order by s.name)
               from ai_model_sources ms join ai_sources s using (source_id)
@@ -473,6 +482,27 @@ pub(super) async fn set_context(
         .map(drop)
 }
 
+pub(super) async fn set_limits(
+    tx: &mut ServiceTx,
+    (provider, model): (&str, &str),
+    limits: &Limits,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update ai_models set output_tokens = $3, requests_per_minute = $4, tokens_per_minute = $5,
+                              concurrent_requests = $6
+         where provider = $1 and model = $2",
+    )
+    .bind(provider)
+    .bind(model)
+    .bind(limits.output_tokens)
+    .bind(limits.requests_per_minute)
+    .bind(limits.tokens_per_minute)
+    .bind(limits.concurrent_requests)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
 pub(super) async fn clear_sources(tx: &mut ServiceTx, provider: &str, model: &str) -> sqlx::Result<()> {
     sqlx::query("delete from ai_model_sources where provider = $1 and model = $2")
         .bind(provider)
@@ -530,7 +560,7 @@ pub(crate) async fn prices_model(tx: &mut ServiceTx, provider: &str, model: &str
 // === who may use them ===
 
 /// What an app may use, of what is on: `$1` is the app.
-const OFFERED: &str = "ai_models m join model_prices using (provider, model)
+const OFFERED: &str = "ai_models m join model_prices p using (provider, model)
     join ai_model_sources ms using (provider, model) join ai_sources s on s.source_id = ms.source_id and s.enabled
     left join ai_source_proxies x on x.source_id = s.source_id
   where m.enabled and exists (select from app_models a where a.app_id = $1
@@ -538,7 +568,9 @@ const OFFERED: &str = "ai_models m join model_prices using (provider, model)
 
 pub(super) async fn offered(tx: &mut ServiceTx, app_id: Uuid) -> sqlx::Result<Vec<Offered>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select distinct m.provider, m.model, m.alias, m.kind, m.context_tokens from {OFFERED} order by m.provider, m.model"
+        "select distinct m.provider, m.model, m.alias, m.kind, m.context_tokens,
+                least(m.output_tokens, p.output_tokens_max) as output_tokens
+         from {OFFERED} order by m.provider, m.model"
     )))
     .bind(app_id)
     .fetch_all(tx.conn())
@@ -570,7 +602,7 @@ pub(super) async fn turns(
     model: &str,
 ) -> sqlx::Result<Vec<TurnRow>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select {ENVELOPE}, ms.upstream_model, coalesce(ms.position, s.position) as position,
+        "select {ENVELOPE}, {LIMITS}, ms.upstream_model, coalesce(ms.position, s.position) as position,
                 coalesce(ms.weight, s.weight) as weight
          from {OFFERED} and m.provider = $2 and m.model = $3"
     )))

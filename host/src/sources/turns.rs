@@ -2,6 +2,7 @@
 
 use super::{
     PLACE, PROXY_PLACE,
+    limits::Limits,
     store::{self, TurnRow},
 };
 use crate::{
@@ -22,7 +23,8 @@ pub(crate) struct Planned {
     pub(crate) upstream_model: Option<String>,
 }
 
-/// The sources of a model in the order they are asked for one request; none where the app may not use it.
+/// The limits of a model, and its sources in the order they are asked for one request; none where the app may not use
+/// it.
 ///
 /// # Errors
 /// The database's.
@@ -31,17 +33,17 @@ pub(crate) async fn of(
     proof: &impl InApp,
     provider: &str,
     model: &str,
-) -> sqlx::Result<Vec<Planned>> {
+) -> sqlx::Result<(Limits, Vec<Planned>)> {
     let read = async {
         let mut tx = app.service_tx().await?;
         store::turns(&mut tx, proof.app().app_id, provider, model).await
     };
     let rows = app.remembered.get(proof, &format!("{provider}/{model}"), read).await?;
+    let limits = rows.first().map(|row| row.limits).unwrap_or_default();
     let rows = in_turn(Vec::clone(&rows), || u64::from_be_bytes(app.entropy.bytes()));
-    Ok(rows
-        .into_iter()
-        .map(|row| Planned { source: row.source, upstream_model: row.upstream_model })
-        .collect())
+    let planned =
+        rows.into_iter().map(|row| Planned { source: row.source, upstream_model: row.upstream_model });
+    Ok((limits, planned.collect()))
 }
 
 impl Remember for TurnRow {
@@ -101,7 +103,7 @@ mod tests {
 
     fn row(id: u128, position: i32, weight: i32) -> TurnRow {
         let source = SourceEnvelope::unsealed(Uuid::from_u128(id));
-        TurnRow { source, upstream_model: None, position, weight }
+        TurnRow { source, upstream_model: None, position, weight, limits: Limits::default() }
     }
 
     #[test]

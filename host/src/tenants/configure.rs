@@ -7,10 +7,14 @@ use crate::{
     grants::{Allowed, InApp, action::may, audit},
     http::etag::Precondition,
     models::catalog::is_full_id,
-    registry::PluginKind,
+    registry::{
+        PluginKind,
+        signature::{TRUSTED_KEYS_MAX, is_key},
+    },
     remembered::Remember,
     sources::{alias_rule, is_alias},
 };
+use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An app's own names for models: one for each purpose it has.
@@ -38,6 +42,9 @@ pub struct Replacement {
     pub session_sharing: bool,
     /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
     pub artifact_retention_days: Option<i32>,
+    /// The keys one of which must have signed what is uploaded, none where nobody has to. None: as they are: who does
+    /// not know of them does not take a lock away.
+    pub trusted_keys: Option<Vec<String>>,
 }
 
 /// The longest an app can say: a year, as the installation's.
@@ -105,6 +112,25 @@ pub(super) fn check(
     wrong
 }
 
+/// What is wrong with keys to be trusted.
+pub(super) fn check_keys(keys: &[String]) -> Vec<FieldError> {
+    let mut wrong = vec![];
+    if keys.len() > TRUSTED_KEYS_MAX {
+        wrong.push(FieldError::new("/trustedKeys", format!("at most {TRUSTED_KEYS_MAX} keys")));
+    }
+    for (position, key) in keys.iter().enumerate() {
+        let at = format!("/trustedKeys/{position}");
+        if !is_key(key) {
+            let text = "expected a public key of minisign's: the second line of its .pub file, `RW…`";
+            wrong.push(FieldError::new(&at, text));
+        }
+        if keys.iter().take(position).any(|before| before == key) {
+            wrong.push(FieldError::new(&at, "each key once"));
+        }
+    }
+    wrong
+}
+
 fn check_aliases(aliases: &Aliases) -> Vec<FieldError> {
     let mut wrong = vec![];
     if aliases.len() > ALIASES_PER_APP_MAX {
@@ -150,7 +176,8 @@ impl Remember for AppRow {
     fn bytes(&self) -> usize {
         let aliases = self.model_aliases.iter().map(|(alias, model)| alias.len() + model.len());
         let predefined = self.predefined_tools.iter().chain(&self.predefined_agents).flatten();
-        size_of::<AppRow>() + aliases.sum::<usize>() + predefined.map(String::len).sum::<usize>()
+        let keys = self.trusted_keys.iter().map(String::len).sum::<usize>();
+        size_of::<AppRow>() + keys + aliases.sum::<usize>() + predefined.map(String::len).sum::<usize>()
     }
 }
 
@@ -179,6 +206,7 @@ pub async fn replace(
     let (default_model, aliases) = (with.default_model.as_deref(), &with.model_aliases);
     let days = with.artifact_retention_days;
     let mut wrong = check(app, &with.name, &with.providers, default_model, aliases, &predefined, days);
+    wrong.extend(check_keys(with.trusted_keys.as_deref().unwrap_or_default()));
     if with.id.as_deref().is_some_and(|id| id != allowed.app().slug) {
         wrong.insert(0, FieldError::new("/id", "an id cannot be changed"));
     }
@@ -203,14 +231,19 @@ pub async fn replace(
         predefined_agents: with.predefined_agents,
         session_sharing: with.session_sharing,
         artifact_retention_days: with.artifact_retention_days,
+        trusted_keys: with.trusted_keys.unwrap_or_else(|| before.trusted_keys.clone()),
         updated_at: app.now(),
         ..before.clone()
     };
     store::update_app(tx.conn(), &after).await?;
     providers::replace(app, tx.conn(), after.app_id, &with.providers).await?;
     let providers = store::list_providers(tx.conn(), after.app_id).await?;
-    let entry = audit::Entry::ok("tenant.write", format!("app/{}", after.slug))
+    let mut entry = audit::Entry::ok("tenant.write", format!("app/{}", after.slug))
         .change(Some(&before.describe(&providers_before)), Some(&after.describe(&providers)));
+    if before.trusted_keys != after.trusted_keys {
+        let (was, is) = (&before.trusted_keys, &after.trusted_keys);
+        entry = entry.detail(json!({ "trusted_keys": { "before": was, "after": is } }));
+    }
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);

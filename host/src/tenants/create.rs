@@ -35,6 +35,8 @@ pub struct NewApp {
     pub session_sharing: bool,
     /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
     pub artifact_retention_days: Option<i32>,
+    /// The keys one of which must have signed what is uploaded to it; none: nobody has to.
+    pub trusted_keys: Vec<String>,
 }
 
 /// An app just made.
@@ -105,6 +107,7 @@ pub(crate) async fn create_in(
         &new.predefined(),
         new.artifact_retention_days,
     );
+    wrong.extend(super::configure::check_keys(&new.trusted_keys));
     if let Err(message) = slug::check(&new.slug) {
         wrong.insert(0, FieldError::new("/id", message));
     }
@@ -122,6 +125,7 @@ pub(crate) async fn create_in(
         predefined_agents: new.predefined_agents,
         session_sharing: new.session_sharing,
         artifact_retention_days: new.artifact_retention_days,
+        trusted_keys: new.trusted_keys,
         created_at: app.now(),
         updated_at: app.now(),
     };

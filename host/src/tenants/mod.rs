@@ -75,6 +75,8 @@ pub struct AppRow {
     pub session_sharing: bool,
     /// For how many days its sessions' artifacts are kept, where that is shorter than the installation's time.
     pub artifact_retention_days: Option<i32>,
+    /// The keys one of which must have signed what is uploaded; none: nobody has to.
+    pub trusted_keys: Vec<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -109,6 +111,7 @@ impl AppRow {
             "includePredefined": { "tools": self.predefined_tools, "agents": self.predefined_agents },
             "sessionSharing": self.session_sharing,
             "artifactRetentionDays": self.artifact_retention_days,
+            "trustedKeys": self.trusted_keys,
             "createdAt": time(self.created_at),
             "updatedAt": time(self.updated_at),
         })

@@ -49,6 +49,8 @@ pub struct TenantInput {
     session_sharing: bool,
     /// For how many days its sessions' artifacts are kept; as long as the installation keeps them, unless given.
     artifact_retention_days: Option<i32>,
+    /// Keys of minisign's, one of which must have signed what is uploaded; `[]`: nobody has to. Left out, they stay.
+    trusted_keys: Option<Vec<String>>,
     /// Shown by GET, ignored by PUT.
     #[serde(rename = "createdAt")]
     _created_at: Option<String>,
@@ -102,6 +104,7 @@ pub async fn create_tenant(
         predefined_agents: predefined.agents,
         session_sharing: body.session_sharing,
         artifact_retention_days: body.artifact_retention_days,
+        trusted_keys: body.trusted_keys.unwrap_or_default(),
     };
     let created = create::create(&app, allowed.caller(), new).await?;
     Ok((StatusCode::CREATED, Json(describe_created(&created))))
@@ -250,6 +253,7 @@ pub async fn put_own(
         predefined_agents: predefined.agents,
         session_sharing: body.session_sharing,
         artifact_retention_days: body.artifact_retention_days,
+        trusted_keys: body.trusted_keys,
     };
     let (row, providers) = configure::replace(&app, &allowed, with).await?;
     Ok(tagged(&row.describe(&providers)))

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 const APP_COLUMNS: &str = "app_id, slug, name, status, default_model, model_aliases, predefined_tools, predefined_agents, session_sharing,
-  artifact_retention_days, created_at, updated_at";
+  artifact_retention_days, trusted_keys, created_at, updated_at";
 
 pub(super) async fn insert_app(
     conn: &mut PgConnection,
@@ -20,8 +20,8 @@ pub(super) async fn insert_app(
     sqlx::query(
         "insert into apps (app_id, slug, name, status, contact_email, default_model, predefined_tools,
                            predefined_agents, created_at, updated_at, model_aliases, session_sharing,
-                           artifact_retention_days)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12) on conflict (slug) do nothing",
+                           artifact_retention_days, trusted_keys)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13) on conflict (slug) do nothing",
     )
     .bind(app.app_id)
     .bind(&app.slug)
@@ -35,6 +35,7 @@ pub(super) async fn insert_app(
     .bind(sqlx::types::Json(&app.model_aliases))
     .bind(app.session_sharing)
     .bind(app.artifact_retention_days)
+    .bind(&app.trusted_keys)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
@@ -84,7 +85,8 @@ pub(super) async fn list_apps(
 pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::Result<()> {
     sqlx::query(
         "update apps set name = $2, default_model = $3, predefined_tools = $4, predefined_agents = $5, updated_at = $6,
-                         model_aliases = $7, session_sharing = $8, artifact_retention_days = $9
+                         model_aliases = $7, session_sharing = $8, artifact_retention_days = $9,
+                         trusted_keys = $10
          where app_id = $1",
     )
     .bind(app.app_id)
@@ -96,6 +98,7 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
     .bind(sqlx::types::Json(&app.model_aliases))
     .bind(app.session_sharing)
     .bind(app.artifact_retention_days)
+    .bind(&app.trusted_keys)
     .execute(conn)
     .await
     .map(drop)

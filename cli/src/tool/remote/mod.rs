@@ -152,8 +152,8 @@ impl Server {
         self.0.delete(path).await.map_err(said).map(drop)
     }
 
-    async fn put(&self, path: &str, media_type: &str, body: bytes::Bytes) -> anyhow::Result<Answer> {
-        self.0.put(path, media_type, body).await.map_err(said)
+    async fn put(&self, path: &str, headers: &[(&str, &str)], body: bytes::Bytes) -> anyhow::Result<Answer> {
+        self.0.put(path, headers, body).await.map_err(said)
     }
 
     /// Every row of a list, page by page, until there are `most`.

@@ -1,9 +1,14 @@
 //! `opg tool publish`: builds the project and uploads what comes out, or uploads a file that was built elsewhere.
 
 use super::{Server, ServerArgs, status_in_words, wishes, word};
-use crate::tool::{At, Output, build, project::Project, text};
+use crate::tool::{At, Output, Wrong, build, project::Project, text};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use opg_host::registry::signature;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -14,6 +19,9 @@ pub(crate) struct Args {
     /// Publish it under another name than the project's or the file's.
     #[arg(long)]
     name: Option<String>,
+    /// Its signature, as `minisign -S -m FILE` writes it: a `.minisig` file. Of exactly what is uploaded, so best with FILE.
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -31,18 +39,30 @@ pub(in crate::tool) async fn run(args: &Args) -> anyhow::Result<()> {
         }
     };
     let name = super::checked_name(args.name.as_deref().unwrap_or(&name))?;
-    upload(&server, &name, artifact, args.output).await
+    let signature = args.signature.as_deref().map(signature_in).transpose()?;
+    upload(&server, &name, (artifact, signature.as_deref()), args.output).await
 }
 
-/// Uploads what was built, and says what became of it.
+/// A signature as it is sent.
+fn signature_in(file: &Path) -> Result<String, Wrong> {
+    let read = fs::read(file).map_err(|cause| Wrong(format!("--signature {}: {cause}", file.display())))?;
+    if read.len() > signature::SIGNATURE_BYTES_MAX {
+        return Err(Wrong(format!("--signature {}: that is no .minisig file", file.display())));
+    }
+    Ok(STANDARD.encode(read))
+}
+
+/// Uploads what was built, with its signature, and says what became of it.
 pub(in crate::tool) async fn upload(
     server: &Server,
     name: &str,
-    artifact: build::Artifact,
+    (artifact, signature): (build::Artifact, Option<&str>),
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tenant/tools/{name}");
-    let answer = server.put(&path, artifact.kind.media_type(), artifact.bytes).await?;
+    let mut headers = vec![("content-type", artifact.kind.media_type())];
+    headers.extend(signature.map(|signature| (signature::HEADER, signature)));
+    let answer = server.put(&path, &headers, artifact.bytes).await?;
     let published = &answer.body;
     if output.json {
         println!("{published}");
@@ -60,6 +80,9 @@ pub(in crate::tool) async fn upload(
     );
     let status = published["status"].as_str().unwrap_or_default();
     println!("it is {}", status_in_words(status));
+    if let Some(key) = published["signed_by"].as_str() {
+        println!("it is signed by {}", text::line(key));
+    }
     let asks = wishes(&published["requested_capabilities"], |_| "");
     if !asks.is_empty() {
         println!("it asks to\n{}", asks.trim_end());

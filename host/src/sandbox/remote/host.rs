@@ -6,7 +6,7 @@ use crate::sandbox::call::{CallError, Called, Spent};
 use crate::sandbox::component::{Component, Packed};
 use crate::sandbox::door::{Door, DoorError, LogLevel};
 use crate::sandbox::limits::{ERROR_TEXT_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, PERSON_TIME_MAX};
-use crate::sandbox::text::{clean, cut};
+use crate::sandbox::text::clean;
 use crate::sandbox::{AgentError, CallContext, CallLimits, Outcome, PluginKind, ToolError, Turn};
 use futures_util::StreamExt as _;
 use std::collections::HashMap;
@@ -123,11 +123,7 @@ impl Remote {
                 }
                 Ok(Ok(outcome))
             }
-            (Answered::Agent(Err(error)), _) => Ok(Err(match error {
-                AgentError::InvalidInput(text) => AgentError::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
-                AgentError::Model(text) => AgentError::Model(cut(text, ERROR_TEXT_BYTES_MAX)),
-                AgentError::Failed(text) => AgentError::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
-            })),
+            (Answered::Agent(Err(error)), _) => Ok(Err(error.shortened())),
             (Answered::Agent(Ok(())), None) | (Answered::Tool(_), _) => Err(nonsense()),
         })
     }
@@ -152,10 +148,7 @@ impl Remote {
                 Err(CallError::OutputTooLarge)
             }
             Answered::Tool(Ok(output)) => Ok(Ok(output)),
-            Answered::Tool(Err(error)) => Ok(Err(match error {
-                ToolError::InvalidInput(text) => ToolError::InvalidInput(cut(text, ERROR_TEXT_BYTES_MAX)),
-                ToolError::Failed(text) => ToolError::Failed(cut(text, ERROR_TEXT_BYTES_MAX)),
-            })),
+            Answered::Tool(Err(error)) => Ok(Err(error.shortened())),
             Answered::Agent(_) => Err(nonsense()),
         })
     }
