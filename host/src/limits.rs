@@ -19,6 +19,8 @@ pub const MARKDOWN_BYTES_MAX: usize = 256 << 10;
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Secrets of one app: a table a person can read.
 pub const SECRETS_PER_APP_MAX: i64 = 200;
+/// Hosts that a push may send one secret to: the Git servers of one team.
+pub const PUSH_HOSTS_PER_SECRET_MAX: usize = 16;
 /// Tools and agents of one app, each.
 pub const PLUGINS_PER_APP_MAX: i64 = 100;
 /// Tools in all tool plugins of one app: models take 128 at the most, and a client brings some of its own.
