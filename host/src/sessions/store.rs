@@ -836,11 +836,11 @@ pub(super) async fn waiting(tx: &mut ServiceTx, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
-/// Sessions that have been made ready since before `since`: whoever did has died.
+/// Sessions that are made ready and came no step further since before `since`: whoever did it has died.
 pub(super) async fn stuck(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select session_id from sessions join session_instances using (session_id)
-         where status = 'creating' and state = 'provisioning' and session_instances.created_at <= $1 limit $2",
+         where status = 'creating' and state = 'provisioning' and beat_at <= $1 limit $2",
     )
     .bind(since)
     .bind(limit)

@@ -71,7 +71,7 @@ pub async fn at_start(app: &App) -> sqlx::Result<u64> {
 /// # Errors
 /// The database's.
 pub async fn left_behind(app: &App) -> sqlx::Result<u64> {
-    end_left_behind(app, app.now(), app.now() - instances::PROVISION_TIME_MAX * 2).await
+    end_left_behind(app, app.now(), app.now() - instances::STEP_TIME_MAX * 2).await
 }
 
 async fn end_left_behind(

@@ -2,11 +2,14 @@
 
 use super::{
     Watch, at, create,
-    drivers::{Scene, ready, scene},
+    drivers::{Scene, all_steps, ready, scene, steps},
     expect_status, messages, of_kind, prompt, said, start, streamed_text, turn,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use opg_host::{runner::seal::SecretKey, sessions::instances::process};
+use opg_host::{
+    runner::seal::SecretKey,
+    sessions::instances::{STEP_TIME_MAX, process},
+};
 use opg_tests::{
     app::{Answer, Client, TestApp, UPSTREAM_KEY, logs},
     guests,
@@ -124,6 +127,68 @@ async fn m317_m339_a_runner_is_a_process_that_holds_nothing_but_two_sockets() {
         }
         assert!(!fs::read_to_string(of("maps")).unwrap().contains("cwasm"), "it loads no file");
     }
+}
+
+/// The same OPG, whose runners are this script instead.
+async fn with_runners(scene: Scene, script: &str) -> (TestApp, Client) {
+    use std::os::unix::fs::PermissionsExt;
+    // What is compiled is kept, also from a program that compiles nothing.
+    ready(&scene.acme, "wasm", json!({ "model": "demo/assistant" })).await;
+    let Scene { app, acme, .. } = scene;
+    let program = app.data_dir().join("runner.sh");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let app = app.restart_with_program(program).await;
+    let acme = app.client(Some(acme.token()));
+    (app, acme)
+}
+
+/// What is told of a session whose process does not come to be its runner, and its last status.
+async fn told_of_failure(acme: &Client) -> (Vec<Value>, Value) {
+    let id = create(acme, json!({ "target": "process", "model": "demo/assistant" })).await;
+    let mut told =
+        Watch::open(acme, &id, Some(0)).await.until_within(SOON * 2, |event| event["to"] == "error").await;
+    assert_eq!(
+        super::kinds(&told),
+        ["session.status", "session.step", "session.step", "session.status"],
+        "{told:#?}"
+    );
+    let status = told.pop().unwrap();
+    assert_eq!((&told[1]["step"], &told[1]["state"]), (&json!("provision"), &json!("done")));
+    assert_eq!((&told[2]["step"], &told[2]["state"]), (&json!("register"), &json!("failed")));
+    assert_eq!(told[2]["reason"], status["reason"]);
+    assert_eq!(shown(acme, &id).await["instance"]["reason"], status["reason"]);
+    (told, status)
+}
+
+#[tokio::test]
+async fn m317_a_process_that_does_not_register_fails_at_that_step_and_the_log_says_why() {
+    let failing = with_runners(scene().await, "echo 'opg_reg_canary: no' >&2; exit 3");
+    let (app, acme) = Box::pin(failing).await;
+    let (_, status) = told_of_failure(&acme).await;
+    assert!(status["reason"].as_str().unwrap().contains("its registration failed"), "{status}");
+    assert!(
+        !status.to_string().contains("canary"),
+        "what it complains of is the operator's to read: {status}"
+    );
+    assert_eq!(app.running.app.runners.count(), 0);
+}
+
+#[tokio::test]
+async fn m317_a_step_may_take_half_a_minute_and_no_longer() {
+    let idling = with_runners(scene().await, "echo $$ >${0%/*}/pid; exec /bin/sleep 300");
+    let (app, acme) = Box::pin(idling).await;
+    let began = tokio::time::Instant::now();
+    let (told, status) = told_of_failure(&acme).await;
+    assert!(status["reason"].as_str().unwrap().contains("`register` was not done after 30 s"), "{status}");
+    let took = began.elapsed();
+    assert!((STEP_TIME_MAX..STEP_TIME_MAX * 2).contains(&took), "{took:?}");
+    let at =
+        |event: &Value| event["time"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!((at(&told[2]) - at(&told[1])).num_seconds() >= 29, "{told:#?}");
+    assert_eq!(app.running.app.runners.count(), 0);
+    let pid = fs::read_to_string(app.data_dir().join("pid")).unwrap();
+    until("what did not register is ended", || fs::read(format!("/proc/{}/stat", pid.trim())).is_err()).await;
 }
 
 #[tokio::test]
@@ -288,6 +353,8 @@ async fn m324_a_session_that_another_host_has_gets_a_runner_there() {
     let elsewhere = scene.acme.elsewhere(&other.base_url());
     let told = turn(&elsewhere, &id, said("over here")).await;
     assert_eq!(streamed_text(&told), "over here");
+    let instance = shown(&elsewhere, &id).await["instance"]["id"].clone();
+    assert_eq!(steps(&told, "process", &instance), all_steps("process"), "it is made ready as the first was");
     until("the one there was is ended", || !runners().contains(&first)).await;
     let living = "select count(*)::text from session_instances where state in ('provisioning', 'running')";
     assert_eq!(scene.app.sql(living).await, ["1"]);

@@ -17,8 +17,8 @@ pub(crate) async fn begin(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into session_instances (instance_id, session_id, app_id, driver, state, created_at, registered_at)
-         values ($1, $2, $3, $4, case when $5 then 'running' else 'provisioning' end, $6, case when $5 then $6 end)
+        "insert into session_instances (instance_id, session_id, app_id, driver, state, created_at, beat_at, registered_at)
+         values ($1, $2, $3, $4, case when $5 then 'running' else 'provisioning' end, $6, $6, case when $5 then $6 end)
          on conflict (session_id) where state in ('provisioning', 'running') do nothing",
     )
     .bind(instance_id)
@@ -32,6 +32,20 @@ pub(crate) async fn begin(
     .map(drop)
 }
 
+/// An instance that is made ready is a step further; false where it was ended meanwhile.
+pub(super) async fn goes_on(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query("update session_instances set beat_at = $2 where instance_id = $1 and state = 'provisioning'")
+        .bind(instance_id)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
 /// An instance is ready; false where it was ended meanwhile.
 pub(super) async fn ready(
     conn: &mut PgConnection,
@@ -39,7 +53,7 @@ pub(super) async fn ready(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
-        "update session_instances set state = 'running', registered_at = $2
+        "update session_instances set state = 'running', registered_at = $2, beat_at = $2
          where instance_id = $1 and state = 'provisioning'",
     )
     .bind(instance_id)

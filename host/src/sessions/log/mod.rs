@@ -41,6 +41,8 @@ pub enum Kind {
     MessageRemoved,
     /// The session went from one state to another.
     SessionStatus,
+    /// What it is to run on is a step further, or was not made ready.
+    SessionStep,
     /// Its title, model, agent or permissions were changed.
     SessionUpdated,
     /// A turn waits its turn.
@@ -80,6 +82,7 @@ impl Kind {
         Kind::MessageComplete,
         Kind::MessageRemoved,
         Kind::SessionStatus,
+        Kind::SessionStep,
         Kind::SessionUpdated,
         Kind::TurnQueued,
         Kind::TurnStarted,
@@ -104,6 +107,7 @@ impl Kind {
             Kind::MessageComplete => "message.complete",
             Kind::MessageRemoved => "message.removed",
             Kind::SessionStatus => "session.status",
+            Kind::SessionStep => "session.step",
             Kind::SessionUpdated => "session.updated",
             Kind::TurnQueued => "turn.queued",
             Kind::TurnStarted => "turn.started",

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -63,6 +63,8 @@ pub(super) struct Runner {
     /// Cancelled when it is to end, or has.
     pub(super) gone: CancellationToken,
     registered: OnceLock<Registered>,
+    /// Told when it has registered.
+    registration: Notify,
     remote: OnceLock<Remote>,
     /// The number of the event that comes next.
     next_seq: tokio::sync::Mutex<u64>,
@@ -86,6 +88,7 @@ impl Runners {
                 session_id,
                 gone: CancellationToken::new(),
                 registered: OnceLock::new(),
+                registration: Notify::new(),
                 remote: OnceLock::new(),
                 next_seq: tokio::sync::Mutex::new(1),
                 heard_at: Mutex::new(Instant::now()),

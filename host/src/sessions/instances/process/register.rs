@@ -99,6 +99,7 @@ pub(super) async fn register(
     if runner.registered.set(Registered { token_hash, channel_key }).is_err() {
         return Err(RegisterError::Refused);
     }
+    runner.registration.notify_one();
     runner.heard();
     watch::listen(app, &runner);
     Ok(Given {
