@@ -386,6 +386,41 @@ async fn m325_runners_die_with_their_host_and_their_sessions_go_on_with_the_next
     assert_eq!(opg.stop().await, Some(0));
 }
 
+#[tokio::test]
+async fn m292_a_runner_whose_host_died_is_found_by_another_host_and_its_session_says_so() {
+    let scene = scene().await;
+    let dir = tempfile::tempdir().unwrap();
+    let targets = [("SESSION_TARGETS", "wasm,process")];
+    let Some(other) = scene.app.another_process(dir.path(), &targets).await else { return };
+    let there = scene.acme.elsewhere(other.base_url());
+    let of_other = ready(&there, "process", json!({ "model": "demo/assistant" })).await;
+    let ours = ready(&scene.acme, "process", json!({ "model": "demo/assistant" })).await;
+    assert_eq!((runners_of(other.pid()).len(), runners().len()), (1, 1));
+    turn(&there, &of_other, said("one")).await;
+    let mut watch = Watch::open(&scene.acme, &of_other, None).await;
+    other.kill_9().await;
+    assert_eq!(shown(&scene.acme, &of_other).await["instance"]["state"], "running", "nobody knows yet");
+    // A minute is long for a test: as if nothing had been heard of any for two.
+    let long_ago = "update session_instances set beat_at = beat_at - interval '2 minutes'
+                    where state = 'running' returning state";
+    assert_eq!(scene.app.sql(long_ago).await.len(), 2);
+    let told = watch.until(|event| event["type"] == "session.status").await.pop().unwrap();
+    assert_eq!((&told["from"], &told["to"]), (&json!("idle"), &json!("error")));
+    assert!(told["reason"].as_str().unwrap().contains("its host died"), "{told}");
+    let instance = shown(&scene.acme, &of_other).await["instance"].clone();
+    assert_eq!((&instance["state"], &instance["reason"]), (&json!("error"), &told["reason"]));
+    // What this host has is there, and it says so again.
+    assert_eq!(shown(&scene.acme, &ours).await["instance"]["state"], "running");
+    let beating = "select count(*)::text from session_instances
+                   where state = 'running' and beat_at > now() - interval '1 minute'";
+    assert_eq!(scene.app.sql(beating).await, ["1"]);
+    let told = turn(&scene.acme, &ours, said("still here")).await;
+    assert_eq!(of_kind(&told, "session.step").len(), 0, "in the runner it has");
+    let told = turn(&scene.acme, &of_other, said("two")).await;
+    assert_eq!(told.last().unwrap()["state"], "done", "{told:#?}");
+    assert_eq!(messages(&scene.acme, &of_other).await.len(), 4);
+}
+
 // --- registering ------------------------------------------------------------
 
 /// A session whose instance waits for a process to register with this token.

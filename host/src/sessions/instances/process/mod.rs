@@ -6,6 +6,8 @@
 //! turns came to ([`routes`]), with a token that is good as long as the
 //! instance is. One that ends, or is silent for [`BEATS_MISSED_MAX`] beats, is
 //! lost (`watch`): what was acknowledged stays, and the next turn gets another.
+//! Its host says now and then in the database that it is there; where that was not
+//! said for [`HOST_SILENT_MAX`], the host has died, and another says so.
 //!
 //! No key of a provider is sealed to it: models are asked by the host, as
 //! everything else its guests ask for. What is sealed is the key it shows on its
@@ -18,7 +20,7 @@ pub(crate) mod watch;
 
 pub(super) use drive::Process;
 
-use crate::sandbox::remote::Remote;
+use crate::{limits::SESSION_LEASE, sandbox::remote::Remote};
 use std::{
     collections::HashMap,
     sync::{
@@ -40,6 +42,9 @@ pub const REGISTRATION_LIFE: Duration = Duration::from_secs(120);
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// After so many beats that did not come a runner is lost.
 pub const BEATS_MISSED_MAX: u32 = 3;
+/// How long a host may not say of its runners that they are there before others take it for dead: as long as the lease
+/// of a turn.
+pub const HOST_SILENT_MAX: Duration = SESSION_LEASE;
 /// Guests that run in one runner at once: as many as the host admits of one app, calls by calls among them.
 pub const RUNNER_CALLS_MAX: u32 = 128;
 /// Threads that run guests in one runner, in each of two lanes: one that spins holds up no other.
