@@ -163,6 +163,15 @@ pub const SESSION_TITLE_CHARS: usize = 60;
 pub const PROMPT_PARTS_MAX: usize = 64;
 /// Turns that may wait in one session: more is a program that does not listen.
 pub const TURNS_WAITING_MAX: i64 = 16;
+/// Prompts per minute in one session: two a second, which no person types and no program needs that waits for answers.
+pub const PROMPTS_PER_MINUTE: u32 = 120;
+/// Streams of one session that are read on one host at once: a lecture hall. Each holds a connection and 35 KiB.
+pub const READERS_PER_SESSION_MAX: usize = 1000;
+/// Streams of one app's sessions that are read on one host at once: two such halls, or each of its live sessions twice.
+pub const READERS_PER_APP_MAX: usize = 2000;
+/// Sessions of one app that run in processes of their own on one host, unless configured: some tens of MiB each, and the
+/// others need memory too.
+pub const RUNNERS_PER_APP_MAX: usize = 32;
 /// Events of one session's log that are kept: some hours of a busy agent, told in pieces.
 pub const EVENTS_KEPT_MAX: i64 = 20_000;
 /// Events read from a log at once.

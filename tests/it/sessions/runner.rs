@@ -345,6 +345,40 @@ async fn m324_a_runner_ends_with_what_it_was_for() {
 }
 
 #[tokio::test]
+async fn m324_an_app_has_so_many_runners_and_one_that_goes_makes_room() {
+    let mut scene = scene().await;
+    scene.app = scene.app.restart_with(|config| config.session_runners_per_app = 2).await;
+    let acme = scene.app.client(Some(scene.acme.token()));
+    let new = async |client: &Client| {
+        create(client, json!({ "target": "process", "model": "demo/assistant" })).await
+    };
+    let (first, second) = (new(&acme).await, new(&acme).await);
+    expect_status(&acme, &first, "idle").await;
+    expect_status(&acme, &second, "idle").await;
+    let third = new(&acme).await;
+    let told = Watch::open(&acme, &third, Some(0)).await.until(|event| event["to"] == "error").await;
+    let reason = told.last().unwrap()["reason"].as_str().unwrap();
+    assert!(reason.contains("2 sessions of this app") && reason.contains("stop or delete one"), "{reason}");
+    assert_eq!(told[1]["state"], "failed", "{told:#?}");
+    // A prompt is taken, and its turn says the same.
+    let told = turn(&acme, &third, said("hello")).await;
+    let ended = told.last().unwrap();
+    assert_eq!((&ended["state"], ended["reason"]["message"].as_str()), (&json!("failed"), Some(reason)));
+    assert_eq!(runners().len(), 2);
+    // In this host's sandbox there is room, and another app has its own.
+    let here = create(&acme, json!({ "target": "wasm", "model": "demo/assistant" })).await;
+    assert_eq!(turn(&acme, &here, said("hello")).await.last().unwrap()["state"], "done");
+    let other = scene.app.tenant("other").await;
+    let theirs = new(&other).await;
+    expect_status(&other, &theirs, "idle").await;
+    // Those that run go on; one that is stopped makes room.
+    assert_eq!(turn(&acme, &first, said("hello")).await.last().unwrap()["state"], "done");
+    assert_eq!(acme.post(&at(&second, "stop"), &json!({})).await.status, 200);
+    let told = turn(&acme, &third, said("hello again")).await;
+    assert_eq!(told.last().unwrap()["state"], "done", "{told:#?}");
+}
+
+#[tokio::test]
 async fn m324_a_session_that_another_host_has_gets_a_runner_there() {
     let scene = scene().await;
     let other = scene.app.another_host().await;

@@ -15,11 +15,13 @@ pub mod feed;
 mod hub;
 pub mod listen;
 pub mod read;
+mod readers;
 pub(crate) mod store;
 
 pub use feed::{Feed, News};
 pub use hub::Hub;
 pub use read::{Item, Reader};
+pub use readers::{Place, Readers, TooManyReaders};
 pub(super) use store::CHANNEL;
 
 use crate::{app::App, grants::InApp};

@@ -3,7 +3,7 @@
 use super::{REGISTRATION_LIFE, REGISTRATION_PREFIX, Runner, watch};
 use crate::{
     app::App,
-    grants::credential::NewToken,
+    grants::{InApp, credential::NewToken},
     guests::Place,
     router,
     runner::{GREETING_BYTES_MAX, Hello, Orders, RUNNER_COMMAND},
@@ -135,8 +135,15 @@ async fn launch(app: &App, spec: &Spec) -> Result<Launched, ProvisionError> {
     }
     // As for `wasm`: what cannot be had is said before anybody waits for it.
     wasm::compiled(app, spec).await?;
+    let of = (spec.instance_id, spec.session_id, spec.acting.app().app_id);
+    let per_app_max = app.config.session_runners_per_app;
+    let runner = app.runners.admit(of, per_app_max).ok_or_else(|| {
+        ProvisionError(format!(
+            "{per_app_max} sessions of this app run in processes of their own on this host already; stop or delete one, \
+             or wait until one was not used for a while (SESSION_RUNNERS_PER_APP)"
+        ))
+    })?;
     let token = expect(app, spec).await.map_err(|cause| failed(REGISTRATION, &cause))?;
-    let runner = app.runners.add(spec.instance_id, spec.session_id);
     let (channel, its_channel) = pair().map_err(|cause| failed("a socket", &cause))?;
     let (api, its_api) = pair().map_err(|cause| failed("a socket", &cause))?;
     let child = spawn(app, its_channel, its_api).map_err(|cause| failed("the program", &cause))?;

@@ -65,6 +65,7 @@ pub struct Runners(Mutex<HashMap<Uuid, Arc<Runner>>>);
 pub(super) struct Runner {
     pub(super) instance_id: Uuid,
     pub(super) session_id: Uuid,
+    app_id: Uuid,
     /// Cancelled when it is to end, or has.
     pub(super) gone: CancellationToken,
     registered: OnceLock<Registered>,
@@ -85,12 +86,28 @@ struct Registered {
 }
 
 impl Runners {
+    /// Remembers a new one, where its app has room for it: so many at the most.
+    fn admit(&self, of: (Uuid, Uuid, Uuid), per_app_max: usize) -> Option<Arc<Runner>> {
+        let (_, _, app_id) = of;
+        let mut all = self.lock();
+        let count = all.values().filter(|runner| runner.app_id == app_id).count();
+        (count < per_app_max).then(|| Runners::added(&mut all, of))
+    }
+
     /// Remembers one; the one there is, where there is one of this id.
-    fn add(&self, instance_id: Uuid, session_id: Uuid) -> Arc<Runner> {
+    fn add(&self, of: (Uuid, Uuid, Uuid)) -> Arc<Runner> {
+        Runners::added(&mut self.lock(), of)
+    }
+
+    fn added(
+        all: &mut HashMap<Uuid, Arc<Runner>>,
+        (instance_id, session_id, app_id): (Uuid, Uuid, Uuid),
+    ) -> Arc<Runner> {
         let new = || {
             Arc::new(Runner {
                 instance_id,
                 session_id,
+                app_id,
                 gone: CancellationToken::new(),
                 registered: OnceLock::new(),
                 registration: Notify::new(),
@@ -100,7 +117,7 @@ impl Runners {
                 asking: AtomicUsize::new(0),
             })
         };
-        self.lock().entry(instance_id).or_insert_with(new).clone()
+        all.entry(instance_id).or_insert_with(new).clone()
     }
 
     fn find(&self, instance_id: Uuid) -> Option<Arc<Runner>> {
