@@ -226,8 +226,6 @@ pub const ARTIFACTS_KEPT: i64 = 3;
 pub const ARTIFACTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// What a bucket may take for one request, its repetitions included: a document of 16 MiB at half a megabyte a second.
 pub const ARTIFACTS_BUCKET_TIME_MAX: Duration = Duration::from_secs(30);
-/// What is remembered to be removed from a bucket that does not answer; what is more goes when its time is over.
-pub const ARTIFACTS_TO_REMOVE_MAX: usize = 10_000;
 /// How long a link shows a conversation unless told: a week to read it. It ends with the session at the latest.
 pub const SHARE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The longest, in seconds: a quarter of a year.
