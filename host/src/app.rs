@@ -19,7 +19,10 @@ use crate::{
     sandbox::Sandbox,
     secrets::keyring::Keyring,
     sessions::{
-        artifacts::Files as Artifacts, instances::process::Runners, log::Hub, turns::running::RunningTurns,
+        artifacts::Files as Artifacts,
+        instances::process::Runners,
+        log::{Hub, Readers},
+        turns::running::RunningTurns,
     },
     tasks::RunningTasks,
     telemetry::Metrics,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub seals: crate::models::vault::Vault,
     /// From sessions' writers to their readers.
     pub session_hub: Hub,
+    /// Who reads them, by session and app.
+    pub readers: Readers,
     /// The turns of sessions that run here.
     pub running_turns: RunningTurns,
     /// The processes that sessions run in.

@@ -3,7 +3,7 @@
 //! Every variable may also be written with `OPG_` before it, which wins.
 
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
-use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, TOOL_TIME, TURN_TIME};
+use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, RUNNERS_PER_APP_MAX, TOOL_TIME, TURN_TIME};
 use crate::sessions::artifacts::{BucketConfig, parse_bucket_url};
 use crate::sessions::instances::Target;
 use crate::traces::Collector;
@@ -64,6 +64,8 @@ pub struct Config {
     pub artifacts_retention: Duration,
     /// What sessions may run on (`SESSION_TARGETS`, default `wasm`); the first is what they run on unless told.
     pub session_targets: Vec<Target>,
+    /// How many sessions of one app may run in processes of their own on this host (`SESSION_RUNNERS_PER_APP`, default 32).
+    pub session_runners_per_app: usize,
     /// How long one call of a tool may take, host waits included (`OPG_TOOL_TIME_LIMIT_MS`, default 30000).
     pub tool_time_limit: Duration,
     /// How long one turn of an agent may take (`OPG_AGENT_TIME_LIMIT_MS`, default 600000).
@@ -179,6 +181,7 @@ impl Config {
                 "SESSION_TARGETS",
                 self.session_targets.iter().map(|target| target.name()).collect::<Vec<_>>().join(","),
             ),
+            ("SESSION_RUNNERS_PER_APP", self.session_runners_per_app.to_string()),
             ("OPG_TOOL_TIME_LIMIT_MS", self.tool_time_limit.as_millis().to_string()),
             ("OPG_AGENT_TIME_LIMIT_MS", self.agent_time_limit.as_millis().to_string()),
             ("OPG_ALLOW_PRIVATE_UPSTREAMS", self.allow_private_upstreams.to_string()),
@@ -280,6 +283,12 @@ impl Reader {
                 vec![Target::Wasm],
                 "`wasm`, `process` or both, comma-separated",
                 |v| v.split(',').map(|name| Target::parse(name.trim())).collect(),
+            ),
+            session_runners_per_app: self.parsed(
+                "SESSION_RUNNERS_PER_APP",
+                RUNNERS_PER_APP_MAX,
+                "a number above 0",
+                |v| v.parse().ok().filter(|n| *n > 0),
             ),
             tool_time_limit: self.time_limit("OPG_TOOL_TIME_LIMIT_MS", TOOL_TIME),
             agent_time_limit: self.time_limit("OPG_AGENT_TIME_LIMIT_MS", TURN_TIME),
@@ -568,6 +577,8 @@ mod tests {
         assert_eq!(read(&[]).unwrap().session_targets, [Target::Wasm]);
         let both = read(&[("SESSION_TARGETS", "process, wasm")]).unwrap();
         assert_eq!(both.session_targets, [Target::Process, Target::Wasm]);
+        assert_eq!(read(&[("SESSION_RUNNERS_PER_APP", "5")]).unwrap().session_runners_per_app, 5);
+        assert!(read(&[("SESSION_RUNNERS_PER_APP", "0")]).is_err());
         for text in ["docker", "wasm,", ","] {
             let errors = read(&[("SESSION_TARGETS", text)]).unwrap_err().to_string();
             assert!(errors.contains("SESSION_TARGETS"), "{text}: {errors}");

@@ -19,6 +19,8 @@ pub const MARKDOWN_BYTES_MAX: usize = 256 << 10;
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
 /// Secrets of one app: a table a person can read.
 pub const SECRETS_PER_APP_MAX: i64 = 200;
+/// Hosts that a push may send one secret to: the Git servers of one team.
+pub const PUSH_HOSTS_PER_SECRET_MAX: usize = 16;
 /// Tools and agents of one app, each.
 pub const PLUGINS_PER_APP_MAX: i64 = 100;
 /// Tools in all tool plugins of one app: models take 128 at the most, and a client brings some of its own.
@@ -161,6 +163,15 @@ pub const SESSION_TITLE_CHARS: usize = 60;
 pub const PROMPT_PARTS_MAX: usize = 64;
 /// Turns that may wait in one session: more is a program that does not listen.
 pub const TURNS_WAITING_MAX: i64 = 16;
+/// Prompts per minute in one session: two a second, which no person types and no program needs that waits for answers.
+pub const PROMPTS_PER_MINUTE: u32 = 120;
+/// Streams of one session that are read on one host at once: a lecture hall. Each holds a connection and 35 KiB.
+pub const READERS_PER_SESSION_MAX: usize = 1000;
+/// Streams of one app's sessions that are read on one host at once: two such halls, or each of its live sessions twice.
+pub const READERS_PER_APP_MAX: usize = 2000;
+/// Sessions of one app that run in processes of their own on one host, unless configured: some tens of MiB each, and the
+/// others need memory too.
+pub const RUNNERS_PER_APP_MAX: usize = 32;
 /// Events of one session's log that are kept: some hours of a busy agent, told in pieces.
 pub const EVENTS_KEPT_MAX: i64 = 20_000;
 /// Events read from a log at once.
@@ -215,8 +226,6 @@ pub const ARTIFACTS_KEPT: i64 = 3;
 pub const ARTIFACTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// What a bucket may take for one request, its repetitions included: a document of 16 MiB at half a megabyte a second.
 pub const ARTIFACTS_BUCKET_TIME_MAX: Duration = Duration::from_secs(30);
-/// What is remembered to be removed from a bucket that does not answer; what is more goes when its time is over.
-pub const ARTIFACTS_TO_REMOVE_MAX: usize = 10_000;
 /// How long a link shows a conversation unless told: a week to read it. It ends with the session at the latest.
 pub const SHARE_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The longest, in seconds: a quarter of a year.

@@ -306,6 +306,7 @@ async fn assemble(
         paces: crate::sources::Paces::default(),
         seals: crate::models::vault::Vault::default(),
         session_hub: sessions::log::Hub::default(),
+        readers: sessions::log::Readers::default(),
         runners: sessions::instances::process::Runners::default(),
         program,
         running_turns: sessions::turns::running::RunningTurns::default(),

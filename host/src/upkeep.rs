@@ -38,6 +38,9 @@ pub async fn run(app: App) {
                 if let Err(cause) = sessions::instances::process::watch::reap(&app).await {
                     tracing::error!(%cause, "runners that nobody needs could not be ended");
                 }
+                if let Err(cause) = sessions::instances::process::watch::of_dead_hosts(&app).await {
+                    tracing::error!(%cause, "runners of dead processes could not be ended");
+                }
                 if let Err(cause) = tasks::sweep::left_behind(&app).await {
                     tracing::error!(%cause, "tasks of dead processes could not be ended");
                 }

@@ -181,6 +181,7 @@ async fn m309_a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none(
                    insert into session_shares select session_id, app_id, uuid_send(session_id), now(), now() from sessions;
                    insert into budget_holds select gen_random_uuid(), budget_id, app_id, subject, period_start, 1, gen_random_uuid(), now()
                      from budget_counters;
+                   insert into artifact_removals select app_id || '/', app_id, 0, 'infinity', now() from apps;
                    insert into typescript_builds select plugin_id, app_id, version, 'r', sha256, null, now() from plugin_versions;
                    insert into plugin_kv select app_id, 'tool/x', 'k', 'v', now() from apps on conflict do nothing")
         .execute(&mut conn).await.unwrap();

@@ -37,7 +37,8 @@ async fn m227_names_are_listed_with_what_uses_them_and_never_a_value() {
     assert_eq!((&data[1]["name"], &data[1]["used_by"]), (&json!("UNUSED"), &json!([])));
     assert!(data[0]["updated_at"].is_string());
     let keys: Vec<_> = data[0].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys, ["name", "updated_at", "used_by"]);
+    assert_eq!(keys, ["name", "push_hosts", "updated_at", "used_by"]);
+    assert_eq!(data[0]["push_hosts"], json!([]));
     assert!(names(&app.tenant("other").await).await.is_empty());
 
     let first = acme.get("/v1/tenant/secrets?limit=1").await.json();
@@ -97,6 +98,52 @@ async fn m228_a_request_is_done_whole_or_not_at_all() {
     assert_eq!(acme.put("/v1/tenant/secrets", &json!({})).await.status, 204, "nothing asked, nothing done");
     let edge = json!({ "set": { "EDGE": "x".repeat(64 * 1024), "UNICODE": "grüße\n日本\u{0}" } });
     assert_eq!(acme.put("/v1/tenant/secrets", &edge).await.status, 204);
+}
+
+#[tokio::test]
+async fn m284_an_owner_says_where_a_push_may_send_a_secret_and_it_is_kept_until_they_say_otherwise() {
+    let app = TestApp::start().await;
+    let acme = app.tenant("acme").await;
+    let hosts = async || acme.get("/v1/tenant/secrets").await.json()["data"][0]["push_hosts"].clone();
+    let put = async |body: Value| acme.put("/v1/tenant/secrets", &body).await;
+    let both = json!({ "set": { "GIT": "one" }, "push_hosts": { "GIT": ["GitHub.com.", "git.example.com:8443", "github.com:443"] } });
+    assert_eq!(put(both).await.status, 204);
+    assert_eq!(hosts().await, json!(["git.example.com:8443", "github.com"]), "each in one form");
+    // Another value of the same secret goes where the first did.
+    assert_eq!(put(json!({ "set": { "GIT": "two" } })).await.status, 204);
+    assert_eq!(hosts().await, json!(["git.example.com:8443", "github.com"]));
+    let many: Vec<_> = (0..17).map(|at| format!("h{at}.example.com")).collect();
+    for (body, pointer) in [
+        (json!({ "push_hosts": { "GIT": ["*.example.com"] } }), "/push_hosts/GIT"),
+        (json!({ "push_hosts": { "GIT": ["https://github.com"] } }), "/push_hosts/GIT"),
+        (json!({ "push_hosts": { "GIT": ["github.com/ann"] } }), "/push_hosts/GIT"),
+        (json!({ "push_hosts": { "GIT": ["a\u{0}b"] } }), "/push_hosts/GIT"),
+        (json!({ "push_hosts": { "GIT": many } }), "/push_hosts/GIT"),
+        (json!({ "push_hosts": { "NONE": ["github.com"] } }), "/push_hosts/NONE"),
+        (json!({ "push_hosts": { "a/b": ["github.com"] } }), "/push_hosts/a~1b"),
+        (json!({ "set": { "NEW": "1" }, "push_hosts": { "NONE": [] } }), "/push_hosts/NONE"),
+        (json!({ "unset": ["GIT"], "push_hosts": { "GIT": [] } }), "/push_hosts/GIT"),
+    ] {
+        let refused = put(body.clone()).await;
+        assert_eq!(
+            (refused.status, &refused.json()["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{body}"
+        );
+    }
+    assert_eq!((names(&acme).await, hosts().await.as_array().unwrap().len()), (vec!["GIT".to_owned()], 2));
+    assert_eq!(put(json!({ "push_hosts": { "GIT": [] } })).await.status, 204);
+    assert_eq!(hosts().await, json!([]));
+    // One that was removed and comes again is another.
+    assert_eq!(put(json!({ "push_hosts": { "GIT": ["github.com"] } })).await.status, 204);
+    assert_eq!(put(json!({ "unset": ["GIT"] })).await.status, 204);
+    assert_eq!(put(json!({ "set": { "GIT": "three" } })).await.status, 204);
+    assert_eq!(hosts().await, json!([]));
+    let audited =
+        "select detail::text from audit_events where action = 'secrets.push_hosts' order by audit_id";
+    let audited = app.sql(audited).await;
+    assert_eq!(audited.len(), 3);
+    assert!(audited[0].contains("git.example.com:8443"), "{audited:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,12 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-use crate::{process, routes::fresh_ip, spans::Capture, upstream::ScriptedUpstream};
+use crate::{
+    process::{self, OpgProcess},
+    routes::fresh_ip,
+    spans::Capture,
+    upstream::ScriptedUpstream,
+};
 use bytes::Bytes;
 use opg_host::{
     app::{Clock, Entropy},
@@ -23,7 +28,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -207,6 +212,31 @@ impl TestApp {
         };
         let unused = tempfile::tempdir().expect("a temporary directory can be made");
         TestApp::open(self.config.clone(), self.names.clone(), unused, setup).await
+    }
+
+    /// The same, which starts this program where it would start itself once more.
+    pub async fn restart_with_program(mut self, program: PathBuf) -> TestApp {
+        self.compiler = CompilerConfig::with(program);
+        self.restart().await
+    }
+
+    /// A process of its own on the same databases, which may be killed; none where this one's are no other's.
+    pub async fn another_process(&self, data_dir: &Path, variables: &[(&str, &str)]) -> Option<OpgProcess> {
+        let database = |name: &str| {
+            let mut url = url::Url::parse(&std::env::var(DATABASE_URL).ok()?).ok()?;
+            url.set_path(name);
+            Some(url.to_string())
+        };
+        let (control, apps) = (database(&self.names.control)?, database(&self.names.apps)?);
+        // What the hosts of one installation have in common.
+        let pepper = std::fs::read_to_string(self.data_dir().join("token.pepper")).expect("it was made");
+        let shared = [
+            ("DATABASE_URL", control.as_str()),
+            ("DATABASE_APPS_URL", apps.as_str()),
+            ("OPG_MASTER_KEY", MASTER_KEY),
+            ("OPG_TOKEN_PEPPER", pepper.trim()),
+        ];
+        Some(OpgProcess::start_with(data_dir, &[&shared[..], variables].concat()).await)
     }
 
     /// Where it listens: `http://127.0.0.1:<port>`.

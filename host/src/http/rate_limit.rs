@@ -1,5 +1,6 @@
 //! How often: a bucket for each credential, for each app, for each address that fails to sign
-//! in, for each address that registers or tries a person's password (rows M050, M070, M234), and for each plugin that asks for secrets.
+//! in, for each address that registers or tries a person's password (rows M050, M070, M234), for each plugin that asks for secrets, and
+//! for each session that is prompted.
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
 //! the ledger's affair.
@@ -8,7 +9,8 @@ use crate::{
     error::ApiError,
     limits::{
         APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE, LOGINS_PER_ADDRESS_PER_MINUTE,
-        LOGINS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE, SHARED_READS_PER_MINUTE,
+        LOGINS_PER_MINUTE, PROMPTS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
+        SHARED_READS_PER_MINUTE,
     },
     registry::PluginName,
 };
@@ -29,6 +31,7 @@ pub struct RateLimits {
     device_requests: DefaultKeyedRateLimiter<Option<IpAddr>>,
     secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
     shared_reads: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    prompts: DefaultKeyedRateLimiter<Uuid>,
     per_minute: u32,
 }
 
@@ -50,6 +53,7 @@ impl RateLimits {
                 SECRET_QUESTIONS_PER_MINUTE,
             ))),
             shared_reads: RateLimiter::keyed(Quota::per_minute(at_least_one(SHARED_READS_PER_MINUTE))),
+            prompts: RateLimiter::keyed(Quota::per_minute(at_least_one(PROMPTS_PER_MINUTE))),
             per_minute,
         }
     }
@@ -71,6 +75,14 @@ impl RateLimits {
     /// How long to wait.
     pub fn secret_question(&self, app_id: Uuid, plugin: &PluginName) -> Result<(), Duration> {
         take(&self.secret_questions, &(app_id, plugin.clone()))
+    }
+
+    /// Takes one prompt from a session's bucket; how long to wait where it is empty.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn prompt(&self, session_id: Uuid) -> Result<(), Duration> {
+        take(&self.prompts, &session_id)
     }
 
     /// Takes one request from a credential's bucket, and from that of the app it belongs to.
@@ -166,6 +178,7 @@ impl RateLimits {
         self.device_requests.retain_recent();
         self.secret_questions.retain_recent();
         self.shared_reads.retain_recent();
+        self.prompts.retain_recent();
     }
 
     /// Writes the limit into an answer's headers.
@@ -174,6 +187,14 @@ impl RateLimits {
             headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
         }
     }
+}
+
+/// 429 for a session that is prompted too often, with when to come back.
+pub(crate) fn too_many_prompts(text: String, wait: Duration) -> ApiError {
+    let seconds = whole_seconds(wait);
+    let mut error = ApiError::rate_limited("too_many_prompts", text, seconds);
+    error.headers.extend(headers(PROMPTS_PER_MINUTE, seconds));
+    error
 }
 
 fn too_many_logins(wait: Duration) -> ApiError {

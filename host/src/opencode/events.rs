@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     app::App,
+    error::ApiResult,
     grants::{Acting, Allowed, action::may},
     sessions::{
         Status,
@@ -33,12 +34,15 @@ use uuid::Uuid;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// The stream of an instance.
-pub async fn subscribe(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> Response {
+pub async fn subscribe(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Response> {
     respond(&app, &allowed, |event| event)
 }
 
 /// The stream of all instances, of which there is one.
-pub async fn subscribe_global(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> Response {
+pub async fn subscribe_global(
+    State(app): State<App>,
+    allowed: Allowed<may::SessionsRead>,
+) -> ApiResult<Response> {
     respond(
         &app,
         &allowed,
@@ -54,10 +58,10 @@ struct Going {
     ready: VecDeque<Said>,
 }
 
-fn respond(app: &App, allowed: &Allowed<may::SessionsRead>, wrap: fn(Value) -> Value) -> Response {
+fn respond(app: &App, allowed: &Allowed<may::SessionsRead>, wrap: fn(Value) -> Value) -> ApiResult<Response> {
     let going = Going {
         app: app.clone(),
-        feed: Feed::open(app, allowed, HEARTBEAT_EVERY),
+        feed: Feed::open(app, allowed, HEARTBEAT_EVERY)?,
         encoder: Encoder::new(app, Acting::of(allowed)),
         wrap,
         ready: VecDeque::from([("server.connected", json!({}))]),
@@ -85,7 +89,7 @@ fn respond(app: &App, allowed: &Allowed<may::SessionsRead>, wrap: fn(Value) -> V
             }
         }
     });
-    event_stream(Body::from_stream(frames))
+    Ok(event_stream(Body::from_stream(frames)))
 }
 
 /// What one reader knows of the turns it hears of.

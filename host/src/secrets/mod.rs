@@ -5,10 +5,12 @@
 //! master key ([`keyring`]) seals the data key. A tenant's transaction can
 //! write one and see that it is there; only the service role reads one.
 //! What comes back is searched for the values that went out ([`scan`]).
+//! A push of a session's files sends one only where its owner said so (`push`).
 //! Deliberately absent: a way to read a value back.
 
 pub mod envelope;
 pub mod keyring;
+pub(crate) mod push;
 pub mod rotate;
 pub mod routes;
 pub mod scan;

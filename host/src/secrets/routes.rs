@@ -31,7 +31,7 @@ pub async fn list(
     let data = rows.data.iter().map(|row| {
         let users: Vec<_> =
             used_by.iter().filter(|(name, _)| *name == row.name).map(|(_, plugin)| plugin).collect();
-        json!({ "name": row.name, "updated_at": row.updated_at, "used_by": users })
+        json!({ "name": row.name, "updated_at": row.updated_at, "used_by": users, "push_hosts": row.push_hosts })
     });
     Ok(Json(Paged { data: data.collect(), next_cursor: rows.next_cursor, has_more: rows.has_more }))
 }
@@ -44,9 +44,12 @@ struct SecretsInput {
     set: BTreeMap<String, SecretString>,
     #[serde(default)]
     unset: BTreeSet<String>,
+    /// By name: the hosts that a push may send it to. None, unless said.
+    #[serde(default)]
+    push_hosts: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Stores and removes secrets: JSON `{set, unset}`, or `.env` lines as `text/plain`.
+/// Stores and removes secrets: JSON `{set, unset, push_hosts}`, or `.env` lines as `text/plain`.
 pub async fn put(
     State(app): State<App>,
     allowed: Allowed<may::SecretsWrite>,
@@ -60,11 +63,12 @@ pub async fn put(
             let set = parse_env(text).map_err(|line| {
                 ApiError::invalid(vec![FieldError::new("", format!("line {line}: expected `NAME=value`"))])
             })?;
-            Changes { set, unset: BTreeSet::new() }
+            Changes { set, ..Changes::default() }
         }
         _ => {
-            let input: SecretsInput = body::fit(body::read_json(request, JSON_BYTES_MAX).await?)?;
-            Changes { set: input.set, unset: input.unset }
+            let SecretsInput { set, unset, push_hosts } =
+                body::fit(body::read_json(request, JSON_BYTES_MAX).await?)?;
+            Changes { set, unset, push_hosts }
         }
     };
     write::write(&app, &allowed, &changes).await?;

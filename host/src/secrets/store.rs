@@ -12,11 +12,13 @@ use uuid::Uuid;
 pub(super) struct SecretRow {
     pub(super) name: String,
     pub(super) updated_at: DateTime<Utc>,
+    /// Where a push may send it.
+    pub(super) push_hosts: Vec<String>,
 }
 
 pub(super) async fn list(tx: &mut TenantTx, after: Option<&str>, limit: i64) -> sqlx::Result<Vec<SecretRow>> {
     sqlx::query_as(
-        "select name, updated_at from secrets where ($1::text is null or name > $1) order by name limit $2",
+        "select name, updated_at, push_hosts from secrets where ($1::text is null or name > $1) order by name limit $2",
     )
     .bind(after)
     .bind(limit)
@@ -103,6 +105,25 @@ pub(super) async fn update(
     .map(drop)
 }
 
+/// Says where a push may send a secret; whether there is one of this name.
+pub(super) async fn set_push_hosts(tx: &mut TenantTx, name: &str, hosts: &[String]) -> sqlx::Result<bool> {
+    sqlx::query("update secrets set push_hosts = $2 where name = $1")
+        .bind(name)
+        .bind(hosts)
+        .execute(tx.conn())
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
+/// Whether there is a secret of this name that a push may send to this host.
+pub(super) async fn may_be_pushed(tx: &mut TenantTx, name: &str, host: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from secrets where name = $1 and $2 = any(push_hosts))")
+        .bind(name)
+        .bind(host)
+        .fetch_one(tx.conn())
+        .await
+}
+
 pub(super) async fn delete(tx: &mut TenantTx, name: &str) -> sqlx::Result<bool> {
     sqlx::query("delete from secrets where name = $1")
         .bind(name)
@@ -157,6 +178,25 @@ pub(super) async fn find_envelope(
     )
     .bind(app_id)
     .bind(name)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(found.map(Envelope::into_parts))
+}
+
+/// As [`find_envelope`], where a push may send it to this host.
+pub(super) async fn find_pushed_envelope(
+    tx: &mut ServiceTx,
+    app_id: Uuid,
+    name: &str,
+    host: &str,
+) -> sqlx::Result<Option<(Uuid, Sealed)>> {
+    let found: Option<Envelope> = sqlx::query_as(
+        "select secret_id as row_id, encrypted_value, nonce, encrypted_data_key, data_key_nonce, key_version
+         from secrets where app_id = $1 and name = $2 and $3 = any(push_hosts)",
+    )
+    .bind(app_id)
+    .bind(name)
+    .bind(host)
     .fetch_optional(tx.conn())
     .await?;
     Ok(found.map(Envelope::into_parts))

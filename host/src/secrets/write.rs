@@ -1,13 +1,14 @@
 //! Storing and removing secrets: all of a request, or nothing of it.
 
-use super::{PLACE, RESERVED_PREFIX, envelope::SealError, is_name, store};
+use super::{PLACE, RESERVED_PREFIX, envelope::SealError, is_name, push, store};
 use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, InApp, action::may, audit},
-    limits::{SECRET_BYTES_MAX, SECRETS_PER_APP_MAX},
+    limits::{PUSH_HOSTS_PER_SECRET_MAX, SECRET_BYTES_MAX, SECRETS_PER_APP_MAX},
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What to change.
@@ -17,6 +18,8 @@ pub struct Changes {
     pub set: BTreeMap<String, SecretString>,
     /// Names to remove.
     pub unset: BTreeSet<String>,
+    /// The hosts a push may send a secret to, by its name; what is not named here stays as it is.
+    pub push_hosts: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Why nothing was changed.
@@ -68,6 +71,16 @@ pub async fn write(
         audit::write(app, &mut tx, allowed, audit::Entry::ok("secrets.set", format!("secret/{name}")))
             .await?;
     }
+    for (name, hosts) in &changes.push_hosts {
+        let hosts: BTreeSet<String> = hosts.iter().filter_map(|host| push::read_place(host)).collect();
+        let hosts: Vec<String> = hosts.into_iter().collect();
+        if !store::set_push_hosts(&mut tx, name, &hosts).await? {
+            let wrong = FieldError::new(pointer("push_hosts", name), "there is no secret of this name");
+            return Err(WriteError::Invalid(vec![wrong]));
+        }
+        let entry = audit::Entry::ok("secrets.push_hosts", format!("secret/{name}"));
+        audit::write(app, &mut tx, allowed, entry.detail(json!({ "push_hosts": hosts }))).await?;
+    }
     if store::count(&mut tx).await? > SECRETS_PER_APP_MAX {
         return Err(WriteError::TooMany);
     }
@@ -79,7 +92,7 @@ pub async fn write(
 fn check(changes: &Changes) -> Vec<FieldError> {
     let mut wrong = vec![];
     for (name, value) in &changes.set {
-        let at = format!("/set/{}", name.replace('~', "~0").replace('/', "~1"));
+        let at = pointer("set", name);
         if !is_name(name) {
             wrong.push(FieldError::new(&at, NAME_EXPECTED));
         } else if name.starts_with(RESERVED_PREFIX) {
@@ -98,7 +111,28 @@ fn check(changes: &Changes) -> Vec<FieldError> {
             wrong.push(FieldError::new(format!("/unset/{at}"), NAME_EXPECTED));
         }
     }
+    for (name, hosts) in &changes.push_hosts {
+        let at = pointer("push_hosts", name);
+        if !is_name(name) {
+            wrong.push(FieldError::new(&at, NAME_EXPECTED));
+        }
+        if changes.unset.contains(name) {
+            wrong.push(FieldError::new(&at, "the name stands in both `push_hosts` and `unset`"));
+        }
+        if hosts.len() > PUSH_HOSTS_PER_SECRET_MAX {
+            wrong.push(FieldError::new(&at, format!("{PUSH_HOSTS_PER_SECRET_MAX} hosts at the most")));
+        }
+        if hosts.iter().any(|host| push::read_place(host).is_none()) {
+            let text = "hosts, each such as `git.example.com` or `git.example.com:8443`";
+            wrong.push(FieldError::new(&at, text));
+        }
+    }
     wrong
+}
+
+/// Where something of this name stands in a body, as a JSON pointer.
+fn pointer(member: &str, name: &str) -> String {
+    format!("/{member}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 const NAME_EXPECTED: &str = "a name is capitals, digits and `_`, a capital first, 64 at the most";

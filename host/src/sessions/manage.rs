@@ -289,6 +289,8 @@ pub(crate) async fn delete(
     for turn_id in family.iter().filter_map(|(_, running)| *running) {
         turns::tell_cut(tx.conn(), turn_id).await?;
     }
+    let app_id = allowed.app().app_id;
+    artifacts::owe_all(app, tx.conn(), family.iter().map(|(gone, _)| (*gone, app_id))).await?;
     store::delete(&mut tx, session_id).await?;
     let owner = Owner::of(allowed);
     for (gone, _) in &family {
@@ -297,14 +299,13 @@ pub(crate) async fn delete(
     audit::write(app, &mut tx, allowed, audit::Entry::ok("sessions.delete", target(session_id))).await?;
     tx.commit().await?;
     let gone: Vec<Uuid> = family.iter().map(|(session_id, _)| *session_id).collect();
+    artifacts::remove(app, &gone).await;
     for (session_id, running) in family {
         if let Some(turn_id) = running {
             app.running_turns.cut(turn_id);
         }
         instances::ended(app, session_id);
         app.session_hub.gone(session_id, owner);
-        artifacts::remove_all(app, session_id).await;
-        let app_id = allowed.app().app_id;
         if let Err(cause) = workspace::reach::remove(app, app_id, session_id).await {
             tracing::error!(%cause, %session_id, "the files of a deleted session are there still; the sweep tries again");
         }

@@ -3,7 +3,7 @@
 use super::{
     SessionError, Status, branch,
     context::summarize::SummarizeInput,
-    log::{Event, Feed, Reader, read::HEARTBEAT_EVERY, store as log_store},
+    log::{Event, Feed, Reader, TooManyReaders, read::HEARTBEAT_EVERY, store as log_store},
     manage::{self, ChangeInput, ManageError, NewInput},
     messages,
     permissions::{
@@ -21,8 +21,8 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
-    grants::{Allowed, action::may},
-    http::{Json, NoContent, Page, Params, body, extract::Queried},
+    grants::{Allowed, InApp, action::may},
+    http::{Json, NoContent, Page, Params, body, extract::Queried, rate_limit},
     limits::{CHAT_BYTES_MAX, PERMISSION_MESSAGE_BYTES_MAX, PERMISSIONS_LISTED_MAX},
     serve::Slot,
 };
@@ -328,7 +328,8 @@ pub async fn stream(
         let mut tx = app.tenant_tx(&allowed).await?;
         json!(readable(&app, &mut tx, session_id).await?)
     };
-    let reader = Reader::open(&app, &allowed, session_id, cursor).await?;
+    let place = app.readers.enter(allowed.app().app_id, Some(session_id))?;
+    let reader = Reader::open(&app, &allowed, session_id, cursor).await?.in_place(place);
     if as_ag_ui {
         return Ok(stream::ag_ui(reader));
     }
@@ -339,8 +340,8 @@ pub async fn stream(
 }
 
 /// Streams what happens in all of the caller's sessions, from now on.
-pub async fn events(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> Response {
-    stream::sse_of_all(Feed::open(&app, &allowed, HEARTBEAT_EVERY))
+pub async fn events(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Response> {
+    Ok(stream::sse_of_all(Feed::open(&app, &allowed, HEARTBEAT_EVERY)?))
 }
 
 fn cursor(text: &str) -> ApiResult<i64> {
@@ -453,8 +454,18 @@ impl From<PromptError> for ApiError {
             PromptError::MessageTaken => ApiError::conflict("message_id_taken", text),
             PromptError::NothingNew => ApiError::conflict("nothing_to_summarize", text),
             PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
+            PromptError::TooOften(wait) => rate_limit::too_many_prompts(text, wait),
             PromptError::Chat(error) => error.into(),
         }
+    }
+}
+
+impl From<TooManyReaders> for ApiError {
+    fn from(error: TooManyReaders) -> ApiError {
+        /// Others go on reading for long: a reader that comes back soon finds no place either.
+        const RETRY_AFTER_SECONDS: u64 = 10;
+        ApiError::rate_limited("too_many_readers", error.to_string(), RETRY_AFTER_SECONDS)
+            .with("limit", json!(error.limit()))
     }
 }
 

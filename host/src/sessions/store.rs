@@ -797,21 +797,37 @@ async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx
     .await
 }
 
-/// Removes sessions that expired before `before`, a batch of them; which that were.
-pub(super) async fn delete_expired(
+/// Sessions that expired before `before`, a batch of them, held: those that nobody else removes.
+pub(super) async fn expired(
     tx: &mut ServiceTx,
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
-        "delete from sessions where session_id in
-           (select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked)
-         returning session_id",
+        "select session_id from sessions where expires_at < $1 order by expires_at limit $2 for update skip locked",
     )
     .bind(before)
     .bind(limit)
     .fetch_all(tx.conn())
     .await
+}
+
+/// These sessions and all below them, each with its app.
+pub(super) async fn families(tx: &mut ServiceTx, of: &[Uuid]) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
+    sqlx::query_as(
+        "with recursive family as (
+           select session_id, app_id from sessions where session_id = any($1)
+           union select c.session_id, c.app_id from sessions c join family f on c.parent_id = f.session_id
+         ) select session_id, app_id from family",
+    )
+    .bind(of)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Removes sessions, with all below them.
+pub(super) async fn delete_all(tx: &mut ServiceTx, of: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query("delete from sessions where session_id = any($1)").bind(of).execute(tx.conn()).await.map(drop)
 }
 
 /// Sessions whose lease ended before `until`.
@@ -836,11 +852,11 @@ pub(super) async fn waiting(tx: &mut ServiceTx, now: DateTime<Utc>, limit: i64) 
     .await
 }
 
-/// Sessions that have been made ready since before `since`: whoever did has died.
+/// Sessions that are made ready and came no step further since before `since`: whoever did it has died.
 pub(super) async fn stuck(tx: &mut ServiceTx, since: DateTime<Utc>, limit: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select session_id from sessions join session_instances using (session_id)
-         where status = 'creating' and state = 'provisioning' and session_instances.created_at <= $1 limit $2",
+         where status = 'creating' and state = 'provisioning' and beat_at <= $1 limit $2",
     )
     .bind(since)
     .bind(limit)

@@ -24,12 +24,16 @@ pub async fn expired(app: &App) -> sqlx::Result<u64> {
     let mut removed = 0;
     loop {
         let mut tx = app.service_tx().await?;
-        let gone = store::delete_expired(&mut tx, app.now() - KEPT_AFTER_EXPIRY, BATCH).await?;
+        let before = app.now() - KEPT_AFTER_EXPIRY;
+        let expired = store::expired(&mut tx, before, BATCH).await?;
+        // What is below them goes with them.
+        let family = store::families(&mut tx, &expired).await?;
+        artifacts::owe_all(app, tx.conn(), family.iter().copied()).await?;
+        store::delete_all(&mut tx, &expired).await?;
         tx.commit().await?;
-        for session_id in &gone {
-            artifacts::remove_all(app, *session_id).await;
-        }
-        let count = gone.len() as u64;
+        let gone: Vec<Uuid> = family.iter().map(|(session_id, _)| *session_id).collect();
+        artifacts::remove(app, &gone).await;
+        let count = expired.len() as u64;
         removed += count;
         if count < BATCH.unsigned_abs() {
             break;
@@ -71,7 +75,7 @@ pub async fn at_start(app: &App) -> sqlx::Result<u64> {
 /// # Errors
 /// The database's.
 pub async fn left_behind(app: &App) -> sqlx::Result<u64> {
-    end_left_behind(app, app.now(), app.now() - instances::PROVISION_TIME_MAX * 2).await
+    end_left_behind(app, app.now(), app.now() - instances::STEP_TIME_MAX * 2).await
 }
 
 async fn end_left_behind(

@@ -585,7 +585,10 @@ impl From<PushError> for ApiError {
             PushError::NoFiles => ApiError::conflict("no_files", text),
             PushError::TooMany => ApiError::rate_limited("too_many_pushes", text, 10),
             // How one ended is told by its artifact.
-            PushError::Denied
+            PushError::SecretGone
+            | PushError::BadSecret
+            | PushError::Sealed
+            | PushError::Denied
             | PushError::Refused(_)
             | PushError::Remote(_)
             | PushError::Timeout

@@ -245,6 +245,46 @@ async fn m322_a_bucket_that_is_away_fails_no_turn_and_gets_later_what_waited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn m352_what_a_bucket_missed_to_remove_is_removed_by_the_next_start() {
+    let Some(server) = Server::start().await else { return };
+    let bucket = server.config("opg");
+    let (app, _upstream, acme) =
+        start(Clock::system(), |config| config.artifacts_bucket = Some(bucket)).await;
+    let (id, deleted) = (new_session(&acme).await, new_session(&acme).await);
+    for count in 1..=3 {
+        turn(&acme, &id, count).await;
+    }
+    turn(&acme, &deleted, 1).await;
+    server.has(4).await;
+    server.open.store(false, Ordering::Relaxed);
+    // The fourth takes the place of the first, which is there still, as is a session that is deleted.
+    turn(&acme, &id, 3).await;
+    assert_eq!(acme.delete(&format!("/v1/sessions/{deleted}")).await.status, 204);
+    let owed = "select path from artifact_removals";
+    let has_both = async |app: &TestApp| {
+        for _ in 0..100 {
+            let owed = app.sql(owed).await;
+            if owed.len() == 2 && owed.contains(&format!("{deleted}/")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}", app.sql(owed).await);
+    };
+    has_both(&app).await;
+    let app = app.restart().await;
+    artifacts::tidy(&app.running.app).await.unwrap();
+    has_both(&app).await;
+    assert_eq!(server.objects().len(), 4, "what does not answer is not asked to remove");
+
+    server.open.store(true, Ordering::Relaxed);
+    artifacts::tidy(&app.running.app).await.unwrap();
+    let there = server.has(3).await;
+    assert!(there.keys().all(|key| key.starts_with(&format!("opg/{id}/"))), "{there:?}");
+    assert_eq!(app.sql(owed).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn m322_a_key_that_is_refused_is_told_in_the_log_and_shown_nowhere() {
     let Some(server) = Server::start().await else { return };
     forget_logs();

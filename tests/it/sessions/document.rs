@@ -1,6 +1,6 @@
 //! A session as one document, out and in.
 
-use super::{at, create, expect_status, messages, new_session, said, start, turn};
+use super::{at, create, expect_status, messages, new_session, of_kind, said, start, turn};
 use opg_tests::{
     app::{Client, TestApp},
     guests,
@@ -221,6 +221,79 @@ async fn m302_m319_m322_after_every_turn_the_session_is_kept_with_a_checksum_and
     opg_host::sessions::sweep::artifacts(&app.running.app).await.unwrap();
     let dir = app.running.app.config.data_dir.join("artifacts").join(&other);
     assert!(!dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0);
+}
+
+/// What is owed of removals: where it is, and how often it was tried.
+async fn owed(app: &TestApp) -> Vec<String> {
+    app.sql("select path || ' ' || tries from artifact_removals order by path").await
+}
+
+#[tokio::test]
+async fn m352_what_could_not_be_removed_is_owed_until_it_is_also_over_a_restart() {
+    let clock = opg_host::app::Clock::manual(opg_host::app::Clock::system().now());
+    let app = TestApp::at(clock, TestApp::allow_local).await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    let (id, other) = (new_session(&acme).await, new_session(&acme).await);
+    turn(&acme, &id, said("number 1")).await;
+    let first = kept(&app, &acme, &id, 1, 2).await[0].clone();
+    turn(&acme, &other, said("hi")).await;
+    let of_other = kept(&app, &acme, &other, 1, 2).await[0].clone();
+    // A directory in the place of a file: what removes files does not remove that.
+    let (stuck, stuck_other) = (file(&app, &id, &first), file(&app, &other, &of_other));
+    for file in [&stuck, &stuck_other] {
+        std::fs::remove_file(file).unwrap();
+        std::fs::create_dir(file).unwrap();
+        std::fs::write(file.join("x"), "x").unwrap();
+    }
+    for n in 2..=4_usize {
+        turn(&acme, &id, said(&format!("number {n}"))).await;
+        kept(&app, &acme, &id, n.min(3), n * 2).await;
+    }
+    let path = format!("{id}/{}.json", first["id"].as_str().unwrap());
+    until("the first is owed", async || owed(&app).await == [format!("{path} 0")]).await;
+    // What a folder holds goes, whatever it is.
+    assert_eq!(acme.delete(&format!("/v1/sessions/{other}")).await.status, 204);
+    assert!(!stuck_other.join("x").exists());
+    until("the other is not owed", async || owed(&app).await == [format!("{path} 0")]).await;
+
+    let app = app.restart().await;
+    let tidy = async || opg_host::sessions::artifacts::tidy(&app.running.app).await.unwrap();
+    tidy().await;
+    assert_eq!(owed(&app).await, [format!("{path} 1")], "it was tried");
+    tidy().await;
+    assert_eq!(owed(&app).await, [format!("{path} 1")], "and is not tried at every turn");
+    std::fs::remove_dir_all(&stuck).unwrap();
+    std::fs::write(&stuck, "{}").unwrap();
+    app.clock.advance(chrono::Duration::minutes(1));
+    tidy().await;
+    assert_eq!(owed(&app).await, Vec::<String>::new());
+    assert!(!stuck.exists());
+}
+
+#[tokio::test]
+async fn m352_what_is_below_an_expired_session_goes_from_the_store_with_it() {
+    let clock = opg_host::app::Clock::manual(opg_host::app::Clock::system().now());
+    let app = TestApp::at(clock, TestApp::allow_local).await;
+    let upstream = opg_tests::upstream::ScriptedUpstream::start().await;
+    let acme = app.tenant_of("acme", &upstream).await;
+    super::subagents::agent(&acme, "poet", "").await;
+    upstream.script_for_model("poet", vec![Step::text("Roses are red.")]);
+    let id = new_session(&acme).await;
+    let call = json!({ "agent": "poet", "prompt": "Write of roses.", "description": "A small thing" });
+    let told = turn(&acme, &id, said(&format!("call task {call}"))).await;
+    let below = of_kind(&told, "subagent.started")[0]["child_session_id"].as_str().unwrap().to_owned();
+    let dir = |id: &str| app.running.app.config.data_dir.join("artifacts").join(id);
+    let has = |id: &str| std::fs::read_dir(dir(id)).is_ok_and(|found| found.count() > 0);
+    until("both are kept", async || has(&id) && has(&below)).await;
+    // The one below was used since: it has its own time, and goes all the same.
+    let later = "update sessions set expires_at = expires_at + interval '10 days' where parent_id is not null
+                 returning 'changed'";
+    assert_eq!(app.sql(later).await.len(), 1);
+    app.clock.advance(chrono::Duration::days(3));
+    assert_eq!(opg_host::sessions::sweep::expired(&app.running.app).await.unwrap(), 1);
+    assert!(!has(&id) && !has(&below), "nothing is left of either");
+    until("nothing is owed", async || owed(&app).await.is_empty()).await;
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ macro_rules! on_every_driver {
 
 on_every_driver! {
     m324_it_is_made_ready_shown_stopped_and_woken;
+    m317_a_step_that_fails_is_told_with_why_and_the_session_says_so;
     m324_a_prompt_runs_an_agent_whose_tools_are_told_as_they_run;
     m324_what_it_asks_waits_for_an_answer;
     m324_an_aborted_turn_keeps_what_it_said;
@@ -73,19 +74,77 @@ async fn m324_it_is_made_ready_shown_stopped_and_woken(target: &str) {
     assert_eq!((&instance["driver"], &instance["state"]), (&json!(target), &json!("running")));
     assert_eq!(shown().await["target"], target);
     let told = Watch::open(&scene.acme, &id, Some(0)).await.until(|event| event["to"] == "idle").await;
-    let steps: Vec<_> = told.iter().map(|event| (&event["from"], &event["to"])).collect();
-    assert_eq!(steps, [(&Value::Null, &json!("creating")), (&json!("creating"), &json!("idle"))]);
+    let states: Vec<_> = of_kind(&told, "session.status")
+        .iter()
+        .map(|event| (event["from"].clone(), event["to"].clone()))
+        .collect();
+    assert_eq!(states, [(Value::Null, json!("creating")), (json!("creating"), json!("idle"))]);
+    assert_eq!(steps(&told, target, &instance["id"]), all_steps(target), "{told:#?}");
     let stopped = scene.acme.post(&at(&id, "stop"), &json!({})).await.json();
     assert_eq!(stopped["status"], "stopped");
     assert_eq!(shown().await["instance"]["state"], "terminated");
+    let mut watch = Watch::open(&scene.acme, &id, None).await;
     assert_eq!(scene.acme.post(&at(&id, "resume"), &json!({})).await.status, 202);
-    expect_status(&scene.acme, &id, "idle").await;
+    let told = watch.until(|event| event["to"] == "idle").await;
     let again = shown().await["instance"].clone();
     assert_eq!((&again["driver"], &again["state"]), (&json!(target), &json!("running")));
     assert_ne!(again["id"], instance["id"]);
+    assert_eq!(steps(&told, target, &again["id"]), all_steps(target), "{told:#?}");
     let forked = scene.acme.post(&at(&id, "fork"), &json!({})).await.json();
     assert_eq!(forked["target"], target);
     assert_eq!(scene.acme.delete(&format!("/v1/sessions/{id}")).await.status, 204);
+}
+
+/// The steps of making an instance ready, from its beginning to its end.
+pub(super) fn all_steps(target: &str) -> &'static [&'static str] {
+    match target {
+        "wasm" => &["provision", "ready"],
+        _ => &["provision", "register", "sealed", "ready"],
+    }
+}
+
+/// The steps that are told, all of one instance of this driver and all done, each in its time.
+pub(super) fn steps<'a>(told: &'a [Value], target: &str, instance: &Value) -> Vec<&'a str> {
+    let steps = of_kind(told, "session.step");
+    for step in &steps {
+        assert_eq!((&step["driver"], &step["instance_id"]), (&json!(target), instance), "{step}");
+        assert_eq!(
+            (&step["state"], step.get("reason"), step.get("turn_id")),
+            (&json!("done"), None, None),
+            "{step}"
+        );
+    }
+    let times: Vec<_> = steps.iter().map(|step| step["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    steps.iter().map(|step| step["step"].as_str().unwrap()).collect()
+}
+
+async fn m317_a_step_that_fails_is_told_with_why_and_the_session_says_so(target: &str) {
+    let scene = scene().await;
+    agent(&scene.acme, "poet", "").await;
+    let id = ready(&scene.acme, target, json!({ "agent": "poet" })).await;
+    assert_eq!(scene.acme.post(&at(&id, "stop"), &json!({})).await.status, 200);
+    assert_eq!(scene.acme.delete("/v1/tenant/agents/poet").await.status, 204);
+    let mut watch = Watch::open(&scene.acme, &id, None).await;
+    assert_eq!(scene.acme.post(&at(&id, "resume"), &json!({})).await.status, 202);
+    let told = watch.until(|event| event["to"] == "error").await;
+    assert_eq!(super::kinds(&told), ["session.status", "session.step", "session.status"], "{told:#?}");
+    let (step, status) = (&told[1], &told[2]);
+    assert_eq!((&step["step"], &step["state"]), (&json!("provision"), &json!("failed")));
+    assert!(step["reason"].as_str().unwrap().contains("no such agent"), "{step}");
+    assert_eq!(status["reason"], step["reason"]);
+    let shown = scene.acme.get(&format!("/v1/sessions/{id}")).await.json();
+    assert_eq!((&shown["status"], &shown["status_reason"]), (&json!("error"), &step["reason"]));
+    assert_eq!(
+        (&shown["instance"]["state"], &shown["instance"]["id"]),
+        (&json!("error"), &step["instance_id"])
+    );
+    // Once it is there again, a prompt takes all the steps.
+    agent(&scene.acme, "poet", "").await;
+    scene.upstream.script_for_model("poet", vec![Step::text("Roses are red.")]);
+    let told = turn(&scene.acme, &id, said("Write of roses.")).await;
+    let shown = scene.acme.get(&format!("/v1/sessions/{id}")).await.json();
+    assert_eq!(steps(&told, target, &shown["instance"]["id"]), all_steps(target), "{told:#?}");
 }
 
 async fn m324_a_prompt_runs_an_agent_whose_tools_are_told_as_they_run(target: &str) {

@@ -263,6 +263,141 @@ async fn m284_what_the_server_refuses_is_said_and_nothing_is_pushed() {
     }
 }
 
+/// A secret of the app that a push may send to these hosts.
+async fn store(client: &Client, name: &str, value: &str, hosts: &[&str]) {
+    let body = json!({ "set": { (name): value }, "push_hosts": { (name): hosts } });
+    let stored = client.put("/v1/tenant/secrets", &body).await;
+    assert_eq!(stored.status, 204, "{}", stored.text());
+}
+
+#[tokio::test]
+async fn m284_a_push_names_a_secret_which_goes_to_the_hosts_its_owner_named_and_to_no_other() {
+    let (app, upstream, acme) = start().await;
+    let (server, other) = (GitServer::start().await, GitServer::start().await);
+    let id = new_session(&acme).await;
+    put(&acme, &id, "a", "x").await;
+    let host = server.url.trim_start_matches("http://");
+    let port = host.rsplit(':').next().unwrap();
+    store(&acme, "GIT", TOKEN, &["git.example.com", host]).await;
+    store(&acme, "UNMARKED", TOKEN, &[]).await;
+    store(&app.tenant_of("other", &upstream).await, "THEIRS", TOKEN, &[host]).await;
+    let to = |repo: &str, secret: &str, branch: &str| json!({ "repo": repo, "branch": branch, "message": "m", "token_ref": secret });
+
+    // Whatever it is that is not there: one answer, and nobody is asked.
+    let absent = acme.post(&at(&id, "export/git"), &to(&server.repo(), "ABSENT", "main")).await;
+    assert_eq!((absent.status, &absent.json()["errors"][0]["pointer"]), (422, &json!("/token_ref")));
+    for (repo, secret) in [
+        (server.repo(), "UNMARKED"),
+        (server.repo(), "THEIRS"),
+        (server.repo(), "git"),
+        (server.repo(), "G\u{0}"),
+        (server.repo(), ""),
+        (other.repo(), "GIT"),
+        (format!("http://127.0.0.1:{port}/notes.git"), "GIT"),
+        (format!("https://localhost:{}/notes.git", other.url.rsplit(':').next().unwrap()), "GIT"),
+        ("https://localhost/notes.git".to_owned(), "GIT"),
+        ("https://git.example.com:8443/notes.git".to_owned(), "GIT"),
+        ("https://git.example.com.evil.example/notes.git".to_owned(), "GIT"),
+        ("https://example.com/notes.git".to_owned(), "GIT"),
+    ] {
+        let refused = acme.post(&at(&id, "export/git"), &to(&repo, secret, "main")).await;
+        assert_eq!(refused.status, 422, "{repo} {secret}: {}", refused.text());
+        assert_eq!(refused.json()["errors"], absent.json()["errors"], "{repo} {secret}");
+    }
+    let plain = acme.post(&at(&id, "export/git"), &to("http://git.example.com/x.git", "GIT", "main")).await;
+    assert_eq!((plain.status, &plain.json()["errors"][0]["pointer"]), (422, &json!("/repo")), "unencrypted");
+    let mut both = to(&server.repo(), "GIT", "main");
+    both["token"] = json!(TOKEN);
+    let both = acme.post(&at(&id, "export/git"), &both).await;
+    assert_eq!((both.status, &both.json()["errors"][0]["pointer"]), (422, &json!("/token_ref")));
+    assert!(server.seen.lock().unwrap().is_empty() && other.seen.lock().unwrap().is_empty());
+    let used = "select target || ' ' || detail::text from audit_events where action = 'secrets.use' order by audit_id";
+    assert_eq!(app.sql(used).await, Vec::<String>::new());
+
+    let pushed = push(&acme, &id, to(&server.repo(), "GIT", "main")).await;
+    assert_eq!(pushed["state"], "done", "{pushed}");
+    assert_eq!(
+        server.git("notes.git", &["rev-parse", "main"]).await,
+        pushed["detail"]["commit"].as_str().unwrap()
+    );
+    let audited = app.sql(used).await;
+    assert!(audited.len() == 1 && audited[0].starts_with("secret/GIT "), "{audited:?}");
+    assert!(audited[0].contains(&server.repo()) && audited[0].contains(pushed["id"].as_str().unwrap()));
+
+    // Its value is read when it is sent: another one counts from the next push on.
+    let set = async |value: &str| {
+        let set = acme.put("/v1/tenant/secrets", &json!({ "set": { "GIT": value } })).await;
+        assert_eq!(set.status, 204, "{}", set.text());
+    };
+    let code = async |branch: &str| {
+        let ended = push(&acme, &id, to(&server.repo(), "GIT", branch)).await;
+        ended["detail"]["reason"]["code"].as_str().unwrap_or("done").to_owned()
+    };
+    set("rotated-value").await;
+    assert_eq!(code("main").await, "token_refused");
+    set("two\nlines").await;
+    assert_eq!(code("main").await, "bad_secret");
+    set(TOKEN).await;
+    assert_eq!(code("again").await, "done");
+
+    // A server that says it is not shown saying it.
+    let hook = server.dir.path().join("notes.git/hooks/update");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, format!("#!/bin/sh\necho 'you sent {TOKEN}' >&2; exit 1\n")).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let told = push(&acme, &id, to(&server.repo(), "GIT", "more")).await;
+    assert_eq!(told["detail"]["reason"]["code"], "push_refused");
+    assert!(told.to_string().contains("you sent {{secret:GIT}}"), "{told}");
+
+    // No longer, once its owner says so; and nothing of it is anywhere.
+    let no_more =
+        acme.put("/v1/tenant/secrets", &json!({ "push_hosts": { "GIT": ["git.example.com"] } })).await;
+    assert_eq!(no_more.status, 204);
+    let refused = acme.post(&at(&id, "export/git"), &to(&server.repo(), "GIT", "main")).await;
+    assert_eq!((refused.status, refused.json()["errors"].clone()), (422, absent.json()["errors"].clone()));
+    let written = app
+        .sql(
+            "select coalesce(string_agg(t, ' '), '') from (
+               select a::text as t from session_artifacts a union all select a::text from audit_events a
+               union all select e::text from session_events e) as all_of_it",
+        )
+        .await;
+    assert!(written[0].contains("secrets.use") && !written[0].contains(TOKEN));
+    assert!(!logs().contains(TOKEN) && !logs().contains("rotated-value"));
+    assert!(!server.seen.lock().unwrap().iter().any(|seen| seen.contains(TOKEN)));
+}
+
+#[tokio::test]
+async fn m284_a_secret_that_is_removed_before_its_push_runs_ends_it_and_nothing_is_sent() {
+    let (app, _upstream, acme) = start().await;
+    let server = GitServer::start().await;
+    let id = new_session(&acme).await;
+    put(&acme, &id, "a", "x").await;
+    store(&acme, "GIT", TOKEN, &[server.url.trim_start_matches("http://")]).await;
+    // In the transaction that begins the push, after it was looked for.
+    sqlx::raw_sql(
+        "create function gone() returns trigger language plpgsql as
+           $$ begin delete from secrets where name = 'GIT'; return new; end $$;
+         create trigger gone after insert on session_artifacts for each row when (new.kind = 'git') execute function gone()",
+    )
+    .execute(&mut app.owner().await)
+    .await
+    .unwrap();
+    let body = json!({ "repo": server.repo(), "branch": "main", "message": "m", "token_ref": "GIT" });
+    let ended = push(&acme, &id, body).await;
+    assert_eq!(
+        (&ended["state"], &ended["detail"]["reason"]["code"]),
+        (&json!("failed"), &json!("secret_gone"))
+    );
+    assert!(ended["detail"]["reason"]["message"].as_str().unwrap().contains("not there any more"), "{ended}");
+    assert!(server.seen.lock().unwrap().is_empty(), "nobody was asked");
+    assert_eq!(
+        app.sql("select action from audit_events where action = 'secrets.use'").await,
+        Vec::<String>::new()
+    );
+}
+
 #[tokio::test]
 async fn m284_no_push_reaches_an_address_that_is_not_public() {
     let app = TestApp::start().await;

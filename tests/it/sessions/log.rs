@@ -4,6 +4,7 @@ use super::{
     SESSIONS, Watch, at, kinds, messages, new_session, of_kind, prompt, said, start, streamed_text, turn,
 };
 use futures_util::{SinkExt, StreamExt};
+use opg_host::limits::{READERS_PER_APP_MAX, READERS_PER_SESSION_MAX};
 use opg_tests::{app::TestApp, guests, upstream::Step};
 use serde_json::{Value, json};
 
@@ -288,6 +289,58 @@ async fn m270_a_reader_whose_credential_is_revoked_or_whose_host_stops_is_told_a
     assert_eq!(told.last().unwrap()["reason"], "stopping");
     assert!(told.last().unwrap()["cursor"].is_number());
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn m050_m270_a_session_and_an_app_have_so_many_readers_and_one_that_goes_makes_room() {
+    let (app, _upstream, acme) = start().await;
+    let (id, other) = (new_session(&acme).await, new_session(&acme).await);
+    super::expect_status(&acme, &id, "idle").await;
+    let (app_id, session_id) = {
+        let ids = app.sql("select app_id::text from apps where slug = 'acme'").await;
+        (ids[0].parse().unwrap(), id.parse().unwrap())
+    };
+    let readers = &app.running.app.readers;
+    let watch = Watch::open(&acme, &id, None).await;
+    let socket = acme.request("GET", &at(&id, "stream?format=ag-ui")).send().await.unwrap();
+    assert_eq!((socket.status().as_u16(), readers.count()), (200, 2), "each stream has a place");
+    // As many as there may be, without as many connections.
+    let mut others: Vec<_> =
+        (2..READERS_PER_SESSION_MAX).map(|_| readers.enter(app_id, Some(session_id)).unwrap()).collect();
+    let refused = acme.get(&at(&id, "stream")).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("too_many_readers")));
+    assert_eq!(refused.json()["limit"], json!(READERS_PER_SESSION_MAX));
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    assert_eq!(acme.get(&at("0190f3c4-0000-7000-8000-000000000000", "stream")).await.status, 404);
+    let elsewhere = Watch::open(&acme, &other, None).await;
+    drop(watch);
+    let until = async |count: usize| {
+        for _ in 0..200 {
+            if readers.count() == count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{} and not {count}", readers.count());
+    };
+    until(READERS_PER_SESSION_MAX).await;
+    let again = Watch::open(&acme, &id, None).await;
+
+    // Of all of the app's, whichever they read.
+    let rest = READERS_PER_APP_MAX - readers.count();
+    others.extend((0..rest).map(|_| readers.enter(app_id, None).unwrap()));
+    for path in [at(&other, "stream"), "/v1/events".to_owned(), "/t/acme/opencode/event".to_owned()] {
+        let refused = acme.get(&path).await;
+        assert_eq!(refused.status, 429, "{path}: {}", refused.text());
+        assert!(refused.text().contains(&READERS_PER_APP_MAX.to_string()), "{}", refused.text());
+    }
+    // A turn needs none of them.
+    assert_eq!(messages(&acme, &other).await.len(), 0);
+    let taken = prompt(&acme, &other, said("hello")).await;
+    assert!(taken["turn_id"].is_string());
+    drop((again, elsewhere, socket, others));
+    until(0).await;
+    assert_eq!(Watch::open(&acme, &id, None).await.connected["event"], "server.connected");
 }
 
 #[tokio::test]

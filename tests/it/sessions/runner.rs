@@ -2,11 +2,14 @@
 
 use super::{
     Watch, at, create,
-    drivers::{Scene, ready, scene},
+    drivers::{Scene, all_steps, ready, scene, steps},
     expect_status, messages, of_kind, prompt, said, start, streamed_text, turn,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use opg_host::{runner::seal::SecretKey, sessions::instances::process};
+use opg_host::{
+    runner::seal::SecretKey,
+    sessions::instances::{STEP_TIME_MAX, process},
+};
 use opg_tests::{
     app::{Answer, Client, TestApp, UPSTREAM_KEY, logs},
     guests,
@@ -124,6 +127,68 @@ async fn m317_m339_a_runner_is_a_process_that_holds_nothing_but_two_sockets() {
         }
         assert!(!fs::read_to_string(of("maps")).unwrap().contains("cwasm"), "it loads no file");
     }
+}
+
+/// The same OPG, whose runners are this script instead.
+async fn with_runners(scene: Scene, script: &str) -> (TestApp, Client) {
+    use std::os::unix::fs::PermissionsExt;
+    // What is compiled is kept, also from a program that compiles nothing.
+    ready(&scene.acme, "wasm", json!({ "model": "demo/assistant" })).await;
+    let Scene { app, acme, .. } = scene;
+    let program = app.data_dir().join("runner.sh");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let app = app.restart_with_program(program).await;
+    let acme = app.client(Some(acme.token()));
+    (app, acme)
+}
+
+/// What is told of a session whose process does not come to be its runner, and its last status.
+async fn told_of_failure(acme: &Client) -> (Vec<Value>, Value) {
+    let id = create(acme, json!({ "target": "process", "model": "demo/assistant" })).await;
+    let mut told =
+        Watch::open(acme, &id, Some(0)).await.until_within(SOON * 2, |event| event["to"] == "error").await;
+    assert_eq!(
+        super::kinds(&told),
+        ["session.status", "session.step", "session.step", "session.status"],
+        "{told:#?}"
+    );
+    let status = told.pop().unwrap();
+    assert_eq!((&told[1]["step"], &told[1]["state"]), (&json!("provision"), &json!("done")));
+    assert_eq!((&told[2]["step"], &told[2]["state"]), (&json!("register"), &json!("failed")));
+    assert_eq!(told[2]["reason"], status["reason"]);
+    assert_eq!(shown(acme, &id).await["instance"]["reason"], status["reason"]);
+    (told, status)
+}
+
+#[tokio::test]
+async fn m317_a_process_that_does_not_register_fails_at_that_step_and_the_log_says_why() {
+    let failing = with_runners(scene().await, "echo 'opg_reg_canary: no' >&2; exit 3");
+    let (app, acme) = Box::pin(failing).await;
+    let (_, status) = told_of_failure(&acme).await;
+    assert!(status["reason"].as_str().unwrap().contains("its registration failed"), "{status}");
+    assert!(
+        !status.to_string().contains("canary"),
+        "what it complains of is the operator's to read: {status}"
+    );
+    assert_eq!(app.running.app.runners.count(), 0);
+}
+
+#[tokio::test]
+async fn m317_a_step_may_take_half_a_minute_and_no_longer() {
+    let idling = with_runners(scene().await, "echo $$ >${0%/*}/pid; exec /bin/sleep 300");
+    let (app, acme) = Box::pin(idling).await;
+    let began = tokio::time::Instant::now();
+    let (told, status) = told_of_failure(&acme).await;
+    assert!(status["reason"].as_str().unwrap().contains("`register` was not done after 30 s"), "{status}");
+    let took = began.elapsed();
+    assert!((STEP_TIME_MAX..STEP_TIME_MAX * 2).contains(&took), "{took:?}");
+    let at =
+        |event: &Value| event["time"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!((at(&told[2]) - at(&told[1])).num_seconds() >= 29, "{told:#?}");
+    assert_eq!(app.running.app.runners.count(), 0);
+    let pid = fs::read_to_string(app.data_dir().join("pid")).unwrap();
+    until("what did not register is ended", || fs::read(format!("/proc/{}/stat", pid.trim())).is_err()).await;
 }
 
 #[tokio::test]
@@ -280,6 +345,40 @@ async fn m324_a_runner_ends_with_what_it_was_for() {
 }
 
 #[tokio::test]
+async fn m324_an_app_has_so_many_runners_and_one_that_goes_makes_room() {
+    let mut scene = scene().await;
+    scene.app = scene.app.restart_with(|config| config.session_runners_per_app = 2).await;
+    let acme = scene.app.client(Some(scene.acme.token()));
+    let new = async |client: &Client| {
+        create(client, json!({ "target": "process", "model": "demo/assistant" })).await
+    };
+    let (first, second) = (new(&acme).await, new(&acme).await);
+    expect_status(&acme, &first, "idle").await;
+    expect_status(&acme, &second, "idle").await;
+    let third = new(&acme).await;
+    let told = Watch::open(&acme, &third, Some(0)).await.until(|event| event["to"] == "error").await;
+    let reason = told.last().unwrap()["reason"].as_str().unwrap();
+    assert!(reason.contains("2 sessions of this app") && reason.contains("stop or delete one"), "{reason}");
+    assert_eq!(told[1]["state"], "failed", "{told:#?}");
+    // A prompt is taken, and its turn says the same.
+    let told = turn(&acme, &third, said("hello")).await;
+    let ended = told.last().unwrap();
+    assert_eq!((&ended["state"], ended["reason"]["message"].as_str()), (&json!("failed"), Some(reason)));
+    assert_eq!(runners().len(), 2);
+    // In this host's sandbox there is room, and another app has its own.
+    let here = create(&acme, json!({ "target": "wasm", "model": "demo/assistant" })).await;
+    assert_eq!(turn(&acme, &here, said("hello")).await.last().unwrap()["state"], "done");
+    let other = scene.app.tenant("other").await;
+    let theirs = new(&other).await;
+    expect_status(&other, &theirs, "idle").await;
+    // Those that run go on; one that is stopped makes room.
+    assert_eq!(turn(&acme, &first, said("hello")).await.last().unwrap()["state"], "done");
+    assert_eq!(acme.post(&at(&second, "stop"), &json!({})).await.status, 200);
+    let told = turn(&acme, &third, said("hello again")).await;
+    assert_eq!(told.last().unwrap()["state"], "done", "{told:#?}");
+}
+
+#[tokio::test]
 async fn m324_a_session_that_another_host_has_gets_a_runner_there() {
     let scene = scene().await;
     let other = scene.app.another_host().await;
@@ -288,6 +387,8 @@ async fn m324_a_session_that_another_host_has_gets_a_runner_there() {
     let elsewhere = scene.acme.elsewhere(&other.base_url());
     let told = turn(&elsewhere, &id, said("over here")).await;
     assert_eq!(streamed_text(&told), "over here");
+    let instance = shown(&elsewhere, &id).await["instance"]["id"].clone();
+    assert_eq!(steps(&told, "process", &instance), all_steps("process"), "it is made ready as the first was");
     until("the one there was is ended", || !runners().contains(&first)).await;
     let living = "select count(*)::text from session_instances where state in ('provisioning', 'running')";
     assert_eq!(scene.app.sql(living).await, ["1"]);
@@ -317,6 +418,41 @@ async fn m325_runners_die_with_their_host_and_their_sessions_go_on_with_the_next
     assert_eq!(shown(&acme, &id).await["instance"]["state"], "running");
     assert_eq!(runners_of(opg.pid()).len(), 1);
     assert_eq!(opg.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn m292_a_runner_whose_host_died_is_found_by_another_host_and_its_session_says_so() {
+    let scene = scene().await;
+    let dir = tempfile::tempdir().unwrap();
+    let targets = [("SESSION_TARGETS", "wasm,process")];
+    let Some(other) = scene.app.another_process(dir.path(), &targets).await else { return };
+    let there = scene.acme.elsewhere(other.base_url());
+    let of_other = ready(&there, "process", json!({ "model": "demo/assistant" })).await;
+    let ours = ready(&scene.acme, "process", json!({ "model": "demo/assistant" })).await;
+    assert_eq!((runners_of(other.pid()).len(), runners().len()), (1, 1));
+    turn(&there, &of_other, said("one")).await;
+    let mut watch = Watch::open(&scene.acme, &of_other, None).await;
+    other.kill_9().await;
+    assert_eq!(shown(&scene.acme, &of_other).await["instance"]["state"], "running", "nobody knows yet");
+    // A minute is long for a test: as if nothing had been heard of any for two.
+    let long_ago = "update session_instances set beat_at = beat_at - interval '2 minutes'
+                    where state = 'running' returning state";
+    assert_eq!(scene.app.sql(long_ago).await.len(), 2);
+    let told = watch.until(|event| event["type"] == "session.status").await.pop().unwrap();
+    assert_eq!((&told["from"], &told["to"]), (&json!("idle"), &json!("error")));
+    assert!(told["reason"].as_str().unwrap().contains("its host died"), "{told}");
+    let instance = shown(&scene.acme, &of_other).await["instance"].clone();
+    assert_eq!((&instance["state"], &instance["reason"]), (&json!("error"), &told["reason"]));
+    // What this host has is there, and it says so again.
+    assert_eq!(shown(&scene.acme, &ours).await["instance"]["state"], "running");
+    let beating = "select count(*)::text from session_instances
+                   where state = 'running' and beat_at > now() - interval '1 minute'";
+    assert_eq!(scene.app.sql(beating).await, ["1"]);
+    let told = turn(&scene.acme, &ours, said("still here")).await;
+    assert_eq!(of_kind(&told, "session.step").len(), 0, "in the runner it has");
+    let told = turn(&scene.acme, &of_other, said("two")).await;
+    assert_eq!(told.last().unwrap()["state"], "done", "{told:#?}");
+    assert_eq!(messages(&scene.acme, &of_other).await.len(), 4);
 }
 
 // --- registering ------------------------------------------------------------

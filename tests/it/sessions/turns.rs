@@ -4,6 +4,7 @@ use super::{
     Watch, at, create, expect_status, kinds, messages, new_session, of_kind, prompt, said, start,
     streamed_text, turn,
 };
+use opg_host::limits::PROMPTS_PER_MINUTE;
 use opg_tests::{app::TestApp, guests, upstream::Step};
 use serde_json::{Value, json};
 
@@ -48,6 +49,57 @@ async fn m272_a_prompt_runs_an_agent_whose_tools_are_told_as_they_run() {
     let roles: Vec<_> =
         asked.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "tool", "assistant", "user"]);
+}
+
+#[tokio::test]
+async fn m050_m272_a_session_takes_so_many_prompts_a_minute_and_says_when_to_come_back() {
+    let (_app, upstream, acme) = start().await;
+    let (id, other) = (new_session(&acme).await, new_session(&acme).await);
+    upstream.script(vec![Step::text("Two w"), Step::Stall]);
+    let mut first = said("count");
+    first["message_id"] = json!("0190f3c4-0000-7000-8000-000000000001");
+    let began = std::time::Instant::now();
+    let taken = prompt(&acme, &id, first.clone()).await;
+    // Those that are refused count as well.
+    let refused_at_last = async |what: &str, body: Value| {
+        for sent in 0..PROMPTS_PER_MINUTE * 2 {
+            let refused = acme.post(&at(&id, what), &body).await;
+            if refused.status == 429 {
+                return (sent, refused);
+            }
+            assert_eq!(
+                (refused.status, &refused.json()["code"]),
+                (409, &json!("session_busy")),
+                "{what} {sent}"
+            );
+        }
+        panic!("it is never refused");
+    };
+    let (sent, refused) = refused_at_last("prompt", said("and?")).await;
+    let refilled = began.elapsed().as_millis() * u128::from(PROMPTS_PER_MINUTE) / 60_000;
+    let refilled = u32::try_from(refilled).unwrap();
+    let wanted = PROMPTS_PER_MINUTE - 1;
+    assert!((wanted..=wanted + refilled + 1).contains(&sent), "{sent} in {:?}", began.elapsed());
+    assert_eq!(refused.json()["code"], "too_many_prompts");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(refused.header("ratelimit-limit"), PROMPTS_PER_MINUTE.to_string());
+    assert_eq!(refused.header("ratelimit-remaining"), "0");
+    assert_eq!(refused.header("ratelimit-reset"), wait.to_string());
+    assert_eq!(refused_at_last("summarize", json!({})).await.1.json()["code"], "too_many_prompts");
+    // One that is sent again is not taken again, and does not count.
+    assert_eq!(prompt(&acme, &id, first).await["turn_id"], taken["turn_id"]);
+    // Another session has its own, and nothing else of this one is refused.
+    assert_eq!(turn(&acme, &other, said("hello")).await.last().unwrap()["state"], "done");
+    assert_eq!(acme.post(&at(&id, "abort"), &json!({})).await.status, 200);
+    assert_eq!(messages(&acme, &id).await.len(), 2);
+    // Whose it is not learns nothing.
+    let nobodys = "0190f3c4-0000-7000-8000-000000000000";
+    for _ in 0..PROMPTS_PER_MINUTE + 2 {
+        assert_eq!(acme.post(&at(nobodys, "prompt"), &said("x")).await.status, 404);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(60 / u64::from(PROMPTS_PER_MINUTE) + 1)).await;
+    assert_eq!(turn(&acme, &id, said("go on")).await.last().unwrap()["state"], "done", "it may again");
 }
 
 #[tokio::test]

@@ -63,6 +63,29 @@ impl Watch {
         }
     }
 
+    /// The same, where the first one that is wanted may take so long.
+    pub(super) async fn until_within(
+        &mut self,
+        time: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Vec<Value> {
+        let mut events = vec![];
+        let ends = tokio::time::Instant::now() + time;
+        loop {
+            // A stream says now and then that it is there.
+            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended after {events:#?}"));
+            assert!(tokio::time::Instant::now() < ends, "not in time: {events:#?}");
+            if event["event"] == "heartbeat" {
+                continue;
+            }
+            let found = wanted(&event);
+            events.push(event);
+            if found {
+                return events;
+            }
+        }
+    }
+
     /// Events up to the end of the next turn.
     pub(super) async fn turn(&mut self) -> Vec<Value> {
         self.until(|event| event["type"] == "turn.ended").await

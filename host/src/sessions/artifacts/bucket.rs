@@ -2,7 +2,6 @@
 //!
 //! What it takes it takes within a bounded time. One that does not answer, or says no, is not asked again by those who
 //! have something to do ([`Bucket::is_up`]): [`super::Files::bring`] finds out every now and then whether it is back.
-//! What was to be removed meanwhile is remembered until then.
 //!
 //! Deliberately absent: the environment's and the machine's own credentials (`AWS_…`, the metadata service). Whoever
 //! may write there was named in the configuration.
@@ -10,7 +9,7 @@
 use super::files::FilesError;
 use crate::{
     egress::{Egress, EgressPolicy},
-    limits::{ARTIFACTS_BUCKET_TIME_MAX, ARTIFACTS_TO_REMOVE_MAX},
+    limits::ARTIFACTS_BUCKET_TIME_MAX,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -24,12 +23,8 @@ use object_store::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
-    collections::BTreeSet,
     fmt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use url::Url;
@@ -83,16 +78,6 @@ pub(super) struct Bucket {
     /// What is never said, whatever a server says.
     hidden: [SecretString; 2],
     up: AtomicBool,
-    to_remove: Mutex<BTreeSet<Gone>>,
-}
-
-/// What is to be removed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Gone {
-    /// One artifact.
-    One(String),
-    /// All in a folder.
-    All(String),
 }
 
 impl fmt::Debug for Bucket {
@@ -137,7 +122,7 @@ impl Bucket {
             "" => Box::new(store),
             prefix => Box::new(PrefixStore::new(store, prefix)),
         };
-        Ok(Bucket { store, hidden, up: AtomicBool::new(true), to_remove: Mutex::default() })
+        Ok(Bucket { store, hidden, up: AtomicBool::new(true) })
     }
 
     /// Whether it answered when it was last asked.
@@ -194,32 +179,12 @@ impl Bucket {
         self.ask(async { self.store.get(&key).await?.bytes().await }).await
     }
 
-    /// Removes it now, or when the bucket answers again.
-    pub(super) async fn remove(&self, gone: Gone) {
-        if !self.is_up() || self.remove_now(&gone).await.is_err() {
-            let mut later = self.to_remove.lock().unwrap_or_else(PoisonError::into_inner);
-            // What is forgotten here goes when its time is over.
-            if later.len() < ARTIFACTS_TO_REMOVE_MAX {
-                later.insert(gone);
-            }
-        }
-    }
-
-    /// Removes what could not be removed until now.
-    pub(super) async fn remove_late(&self) -> Result<(), FilesError> {
-        let next = || self.to_remove.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
-        while let Some(gone) = next() {
-            self.remove_now(&gone).await?;
-            self.to_remove.lock().unwrap_or_else(PoisonError::into_inner).remove(&gone);
-        }
-        Ok(())
-    }
-
-    async fn remove_now(&self, gone: &Gone) -> Result<(), FilesError> {
-        let keys = match gone {
-            Gone::One(path) => vec![Key::from(path.as_str())],
-            Gone::All(folder) => {
-                let folder = Key::from(folder.as_str());
+    /// Removes an artifact; or all in a folder, whose name ends with a slash.
+    pub(super) async fn remove(&self, path: &str) -> Result<(), FilesError> {
+        let keys = match path.strip_suffix('/') {
+            None => vec![Key::from(path)],
+            Some(folder) => {
+                let folder = Key::from(folder);
                 let found = self.ask(self.store.list(Some(&folder)).try_collect::<Vec<_>>()).await?;
                 found.unwrap_or_default().into_iter().map(|object| object.location).collect()
             }

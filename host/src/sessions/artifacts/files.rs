@@ -3,7 +3,7 @@
 //! A bucket that fails fails nobody: what was to go there waits in the directory, is read from there, and is brought
 //! to the bucket when it answers again ([`Files::bring`]).
 
-use super::bucket::{Bucket, BucketConfig, Gone};
+use super::bucket::{Bucket, BucketConfig};
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use futures_util::TryStreamExt;
@@ -86,11 +86,28 @@ impl Files {
         }
     }
 
-    /// What is not there is removed. Where the bucket fails, it is removed later.
+    /// Removes an artifact from this host and the bucket; or all in a folder, whose name ends with a slash. What is not
+    /// there is removed.
+    ///
+    /// # Errors
+    /// Where it is there still, also for a bucket that did not answer when it was last asked.
     pub(super) async fn remove(&self, path: &str) -> Result<(), FilesError> {
-        self.remove_here(&Key::from(path)).await?;
-        if let Some(bucket) = &self.bucket {
-            bucket.remove(Gone::One(path.to_owned())).await;
+        self.remove_from_here(path).await?;
+        match &self.bucket {
+            Some(bucket) if bucket.is_up() => bucket.remove(path).await,
+            Some(_) => Err(FilesError::Bucket("it does not answer".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for this host alone, which nobody has to wait for.
+    pub(super) async fn remove_from_here(&self, path: &str) -> Result<(), FilesError> {
+        let Some(folder) = path.strip_suffix('/') else {
+            return Ok(self.remove_here(&Key::from(path)).await?);
+        };
+        let found: Vec<_> = self.here.list(Some(&Key::from(folder))).try_collect().await?;
+        for object in found {
+            self.remove_here(&object.location).await?;
         }
         Ok(())
     }
@@ -102,36 +119,19 @@ impl Files {
         }
     }
 
-    /// Removes all in a folder of this host.
-    pub(super) async fn remove_all_here(&self, folder: &str) -> Result<(), FilesError> {
-        let found: Vec<_> = self.here.list(Some(&Key::from(folder))).try_collect().await?;
-        for object in found {
-            self.remove_here(&object.location).await?;
-        }
-        Ok(())
-    }
-
-    /// The same for the bucket, for whoever can wait for it; none where there is none.
-    pub(super) fn remove_all_there(&self, folder: &str) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let (bucket, folder) = (self.bucket.clone()?, folder.to_owned());
-        Some(async move { bucket.remove(Gone::All(folder)).await })
-    }
-
     /// The folders there are on this host.
     pub(super) async fn folders_here(&self) -> Result<Vec<String>, FilesError> {
         let listed = self.here.list_with_delimiter(None).await?;
         Ok(listed.common_prefixes.iter().map(|key| key.as_ref().to_owned()).collect())
     }
 
-    /// Brings what waits here to the bucket, as long as that takes it, and removes there what was to be removed; how
-    /// many were brought.
+    /// Brings what waits here to the bucket, as long as that takes it; how many were brought.
     ///
     /// # Errors
     /// The first that fails: the others are tried the next time.
     pub(super) async fn bring(&self) -> Result<u64, FilesError> {
         let Some(bucket) = &self.bucket else { return Ok(0) };
         bucket.probe().await?;
-        bucket.remove_late().await?;
         let waiting: Vec<_> = self.here.list(None).try_collect().await?;
         let mut brought = 0;
         for object in waiting {

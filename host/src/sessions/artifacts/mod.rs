@@ -4,19 +4,22 @@
 //! row says where and with which checksum. The latest [`ARTIFACTS_KEPT`] stay.
 //! A session is brought back to one by [`restore`]: the same id, the messages as
 //! they were, and nothing runs again. They go with the session, or when they are
-//! older than `ARTIFACTS_RETENTION`; what a deletion could not remove, `sweep`
-//! does. The store is a directory of this host, or a bucket (`files`).
+//! older than `ARTIFACTS_RETENTION`. What is to be removed is written down with
+//! the end of the row that named it, and tried until it is gone (`removal`). The
+//! store is a directory of this host, or a bucket (`files`).
 //!
 //! [`ARTIFACTS_KEPT`]: crate::limits::ARTIFACTS_KEPT
 
 mod bucket;
 mod files;
+mod removal;
 pub mod restore;
 pub mod routes;
 pub(crate) mod store;
 
 pub use bucket::{BucketConfig, parse as parse_bucket_url};
 pub use files::{Files, FilesError};
+pub(super) use removal::{owe_all, remove};
 
 use super::{SessionError, document::export};
 use crate::{
@@ -86,16 +89,18 @@ async fn save(app: &App, acting: &Acting, session_id: Uuid) -> Result<(), SaveEr
     // Before the row that names it.
     app.artifacts.put(&path, bytes).await?;
     let mut tx = app.tenant_tx(acting).await?;
-    if super::store::lock(&mut tx, session_id).await?.is_none() {
+    let app_id = acting.app().app_id;
+    let old = if super::store::lock(&mut tx, session_id).await?.is_some() {
+        store::insert(&mut tx, (session_id, app_id), &new).await?;
+        store::forget_older(&mut tx, session_id, SESSION_JSON, ARTIFACTS_KEPT).await?
+    } else {
         // Deleted meanwhile.
-        return Ok(app.artifacts.remove(&path).await?);
-    }
-    store::insert(&mut tx, (session_id, acting.app().app_id), &new).await?;
-    let old = store::forget_older(&mut tx, session_id, SESSION_JSON, ARTIFACTS_KEPT).await?;
+        vec![path]
+    };
+    let owed: Vec<_> = old.iter().map(|path| (app_id, path.clone())).collect();
+    store::owe(tx.conn(), &owed, app.now()).await?;
     tx.commit().await?;
-    for path in old {
-        app.artifacts.remove(&path).await?;
-    }
+    removal::pay(app, old).await?;
     Ok(())
 }
 
@@ -110,17 +115,6 @@ async fn document(app: &App, acting: &Acting, session_id: Uuid) -> Result<Option
         }
     }
     Ok(Some(whole.freeze()))
-}
-
-/// Removes what is kept of a session that was deleted. Nobody waits for a bucket.
-pub(super) async fn remove_all(app: &App, session_id: Uuid) {
-    let folder = session_id.to_string();
-    if let Err(cause) = app.artifacts.remove_all_here(&folder).await {
-        tracing::warn!(%cause, %session_id, "artifacts of a deleted session could not be removed; a sweep tries again");
-    }
-    if let Some(removing) = app.artifacts.remove_all_there(&folder) {
-        app.spawn(removing);
-    }
 }
 
 /// Removes what this host keeps of sessions that are not there any more.
@@ -139,13 +133,13 @@ pub(super) async fn sweep(app: &App) -> sqlx::Result<()> {
             store::not_there(&mut tx, batch).await?
         };
         for session_id in gone {
-            remove_all(app, session_id).await;
+            removal::remove_from_here(app, &removal::folder(session_id)).await;
         }
     }
     Ok(())
 }
 
-/// Brings to the bucket what waits for it, and removes what is older than it may be. Whoever calls can wait: a bucket
+/// Brings to the bucket what waits for it, and removes what is older than it may be and what was not removed yet. Whoever calls can wait: a bucket
 /// may take its time.
 ///
 /// # Errors
@@ -163,15 +157,17 @@ pub async fn tidy(app: &App) -> sqlx::Result<()> {
     loop {
         let mut tx = app.service_tx().await?;
         let old = store::forget_before(&mut tx, since, now, BATCH).await?;
+        let count = old.len();
+        let owed: Vec<_> =
+            old.into_iter().filter_map(|(app_id, path)| path.map(|path| (app_id, path))).collect();
+        store::owe(tx.conn(), &owed, now).await?;
         tx.commit().await?;
-        for path in old.iter().flatten() {
-            if let Err(cause) = app.artifacts.remove(path).await {
-                tracing::warn!(%cause, "an artifact whose time is over could not be removed; it is tried again");
-            }
-        }
-        if old.len() < BATCH {
+        if count < BATCH {
             break;
         }
+    }
+    if app.artifacts.bucket_is_up() != Some(false) {
+        removal::pay_all(app).await?;
     }
     match app.artifacts.remove_older(since, now).await {
         Ok(()) | Err(FilesError::Bucket(_)) => {}

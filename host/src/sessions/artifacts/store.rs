@@ -4,7 +4,7 @@ use crate::tenants::{ServiceTx, TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 /// An artifact.
@@ -111,7 +111,7 @@ pub(crate) async fn insert(
     .map(drop)
 }
 
-/// Forgets all of a kind but the latest `kept`; where they were.
+/// Forgets all of a kind but the latest `kept`; where they were, which is to be removed.
 pub(super) async fn forget_older(
     tx: &mut TenantTx,
     session_id: Uuid,
@@ -131,27 +131,72 @@ pub(super) async fn forget_older(
     .await
 }
 
-/// Forgets what was made before this, or longer ago than its app keeps it, except what still runs; where each was, if
-/// anywhere.
+/// Forgets what was made before this, or longer ago than its app keeps it, except what still runs; whose each was,
+/// and where, if anywhere: that is to be removed.
 pub(super) async fn forget_before(
     tx: &mut ServiceTx,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
     limit: usize,
-) -> sqlx::Result<Vec<Option<String>>> {
-    sqlx::query_scalar(
+) -> sqlx::Result<Vec<(Uuid, Option<String>)>> {
+    sqlx::query_as(
         "delete from session_artifacts where artifact_id in
            (select artifact_id from session_artifacts join apps using (app_id)
             where session_artifacts.created_at
                 < greatest($1, $2 - make_interval(days => artifact_retention_days)) and state <> 'running'
             order by session_artifacts.created_at limit $3)
-         returning path",
+         returning app_id, path",
     )
     .bind(since)
     .bind(now)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(tx.conn())
     .await
+}
+
+/// Writes down what is to be removed from the object store, with what ends the rows that named it: whatever happens
+/// then, it is not forgotten.
+pub(super) async fn owe(
+    conn: &mut PgConnection,
+    owed: &[(Uuid, String)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (apps, paths): (Vec<Uuid>, Vec<&str>) = owed.iter().map(|(app_id, path)| (*app_id, &**path)).unzip();
+    sqlx::query(
+        "insert into artifact_removals (path, app_id, next_at, created_at)
+         select path, app_id, $3, $3 from unnest($1::uuid[], $2::text[]) as owed (app_id, path)
+         on conflict (path) do nothing",
+    )
+    .bind(apps)
+    .bind(paths)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// What is to be removed and may be tried now. The next time it is tried is later each time, an hour at the most.
+pub(super) async fn due(tx: &mut ServiceTx, now: DateTime<Utc>, limit: usize) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "update artifact_removals set tries = tries + 1,
+           next_at = $1 + least(interval '1 minute' * power(2, least(tries, 10)), interval '1 hour')
+         where path in (select path from artifact_removals where next_at <= $1
+                        order by next_at limit $2 for update skip locked)
+         returning path",
+    )
+    .bind(now)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// What was removed is owed no more.
+pub(super) async fn paid(tx: &mut ServiceTx, paths: &[String]) -> sqlx::Result<()> {
+    sqlx::query("delete from artifact_removals where path = any($1)")
+        .bind(paths)
+        .execute(tx.conn())
+        .await
+        .map(drop)
 }
 
 /// Those of these sessions that are not there.

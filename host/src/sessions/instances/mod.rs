@@ -8,6 +8,8 @@
 //! ([`process`]). Which of them may be had is the operator's word
 //! (`SESSION_TARGETS`).
 //!
+//! Making one ready takes steps, each told in the session's log (`step`).
+//!
 //! At most one lives for each session, which the database sees to. Only the host
 //! that started a runner has it: where a turn finds none, it is made anew
 //! ([`mod@place`]).
@@ -15,10 +17,12 @@
 pub mod place;
 pub mod process;
 pub mod provision;
+mod step;
 pub(super) mod store;
 mod wasm;
 
 pub use place::place;
+pub use step::Steps;
 
 use crate::{app::App, grants::Acting, guests::Place};
 use async_trait::async_trait;
@@ -27,8 +31,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long making an instance ready may take (row M317).
-pub const PROVISION_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long each step of making an instance ready may take (row M317): to compile an agent, on a busy machine.
+pub const STEP_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The drivers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,8 +96,8 @@ pub struct ProvisionError(pub String);
 /// What makes instances, and ends them.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// Makes one ready; where its guests run. Dropped before, it leaves nothing behind.
-    async fn provision(&self, app: &App, spec: &Spec) -> Result<Place, ProvisionError>;
+    /// Makes one ready, step by step; where its guests run. Dropped before, it leaves nothing behind.
+    async fn provision(&self, app: &App, spec: &Spec, steps: &Steps<'_>) -> Result<Place, ProvisionError>;
     /// Ends one, where it is this host's and there still.
     fn destroy(&self, app: &App, instance_id: Uuid);
     /// How one stands: where its guests run, or nothing where this host has none of this id.

@@ -1,11 +1,16 @@
 //! Where the guests of a session's turn run.
 
-use super::{PROVISION_TIME_MAX, ProvisionError, Spec, Target, store};
+use super::{
+    ProvisionError, Spec, Target,
+    step::{self, Steps},
+    store,
+};
 use crate::{
     agents::run::RunError,
     app::App,
     grants::{Acting, InApp},
     guests::Place,
+    sessions::{log, store as sessions},
 };
 use uuid::Uuid;
 
@@ -63,11 +68,17 @@ pub async fn place(
     let spec = Spec { acting: acting.clone(), session_id, instance_id, agent: found.agent };
     let made = ready(app, target, &spec).await;
     let mut tx = app.tenant_tx(acting).await?;
+    // Whoever changes a session holds its row: first, so that no two wait for each other.
+    let is_there = sessions::lock(&mut tx, session_id).await?.is_some();
     let kept = match &made {
-        Ok(_) => store::ready(tx.conn(), instance_id, app.now()).await?,
+        Ok(_) => is_there && store::ready(tx.conn(), instance_id, app.now()).await?,
         Err(error) => store::fail(tx.conn(), instance_id, &error.to_string(), app.now()).await?,
     };
+    let told = (made.is_ok() && kept).then(|| step::is_ready((instance_id, target)));
+    let of = (session_id, acting.app().app_id);
+    let written = log::write(app, tx.conn(), of, told.into_iter().collect()).await?;
     tx.commit().await?;
+    written.tell(app);
     if made.is_ok() && !kept {
         target.driver().destroy(app, instance_id);
         return Err(ProvisionError("the session was stopped meanwhile".to_owned()).into());
@@ -75,10 +86,7 @@ pub async fn place(
     Ok(made?)
 }
 
-/// Makes an instance ready within [`PROVISION_TIME_MAX`].
+/// Makes an instance ready, and tells each step of it but the last: that it is ready is told with what comes of it.
 pub(super) async fn ready(app: &App, target: Target, spec: &Spec) -> Result<Place, ProvisionError> {
-    let made = tokio::time::timeout(PROVISION_TIME_MAX, target.driver().provision(app, spec)).await;
-    made.unwrap_or_else(|_| {
-        Err(ProvisionError(format!("it was not ready after {} s", PROVISION_TIME_MAX.as_secs())))
-    })
+    target.driver().provision(app, spec, &Steps::of(app, spec, target)).await
 }

@@ -1,6 +1,6 @@
 //! Making the instance of a session ready, and what comes of it.
 
-use super::{ProvisionError, Spec, Target, place, store};
+use super::{ProvisionError, Spec, Target, place, step, store};
 use crate::{
     app::App,
     grants::Acting,
@@ -54,27 +54,31 @@ async fn finish(
     let waits = session.status == Status::Creating;
     let of = (*session_id, session.app_id);
     let (mut told, mut kept) = (vec![], true);
-    let draft = match &made {
+    let mut drafts = vec![];
+    match &made {
         Err(error) if waits => {
             let reason = Reason::new("not_ready", error.to_string());
             if !store::fail(tx.conn(), *instance_id, &reason.message, now).await? {
                 // Another has taken its place: that one says how the session stands.
                 return Ok(());
             }
-            fail(app, tx.conn(), of, &reason, &mut told).await?
+            drafts.extend(fail(app, tx.conn(), of, &reason, &mut told).await?);
         }
         Err(error) if target == Target::Process => {
             // A chat request has it: it makes another, or says why not.
             store::fail(tx.conn(), *instance_id, &error.to_string(), now).await?;
-            None
         }
         _ => {
             // Ended meanwhile: the session was stopped.
             kept = store::ready(tx.conn(), *instance_id, now).await?;
-            if kept && waits { status::go(tx.conn(), *session_id, Status::Idle, None).await? } else { None }
+            if kept && made.is_ok() {
+                drafts.push(step::is_ready((*instance_id, target)));
+            }
+            if kept && waits {
+                drafts.extend(status::go(tx.conn(), *session_id, Status::Idle, None).await?);
+            }
         }
-    };
-    let drafts = draft.into_iter().collect();
+    }
     let written = log::write(app, tx.conn(), of, drafts).await?;
     tx.commit().await?;
     told.into_iter().chain([written]).for_each(|written| written.tell(app));

@@ -17,8 +17,8 @@ pub(crate) async fn begin(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into session_instances (instance_id, session_id, app_id, driver, state, created_at, registered_at)
-         values ($1, $2, $3, $4, case when $5 then 'running' else 'provisioning' end, $6, case when $5 then $6 end)
+        "insert into session_instances (instance_id, session_id, app_id, driver, state, created_at, beat_at, registered_at)
+         values ($1, $2, $3, $4, case when $5 then 'running' else 'provisioning' end, $6, $6, case when $5 then $6 end)
          on conflict (session_id) where state in ('provisioning', 'running') do nothing",
     )
     .bind(instance_id)
@@ -32,6 +32,20 @@ pub(crate) async fn begin(
     .map(drop)
 }
 
+/// An instance that is made ready is a step further; false where it was ended meanwhile.
+pub(super) async fn goes_on(
+    conn: &mut PgConnection,
+    instance_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query("update session_instances set beat_at = $2 where instance_id = $1 and state = 'provisioning'")
+        .bind(instance_id)
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
 /// An instance is ready; false where it was ended meanwhile.
 pub(super) async fn ready(
     conn: &mut PgConnection,
@@ -39,7 +53,7 @@ pub(super) async fn ready(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
-        "update session_instances set state = 'running', registered_at = $2
+        "update session_instances set state = 'running', registered_at = $2, beat_at = $2
          where instance_id = $1 and state = 'provisioning'",
     )
     .bind(instance_id)
@@ -90,20 +104,23 @@ pub(crate) async fn end(
     .map(drop)
 }
 
-/// Ends this instance, if it lives; whether it did.
+/// Ends this instance, if it lives, and was last heard of before `silent_since`, where that is given; whether it did.
 pub(super) async fn end_one(
     conn: &mut PgConnection,
     instance_id: Uuid,
+    silent_since: Option<DateTime<Utc>>,
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
         "update session_instances set state = 'error', reason = $2, terminated_at = $3
-         where instance_id = $1 and state in ('provisioning', 'running')",
+         where instance_id = $1 and state in ('provisioning', 'running')
+           and ($4::timestamptz is null or beat_at <= $4)",
     )
     .bind(instance_id)
     .bind(reason)
     .bind(now)
+    .bind(silent_since)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
@@ -120,6 +137,34 @@ pub(crate) async fn end_runners(tx: &mut ServiceTx, reason: &str, now: DateTime<
     .execute(tx.conn())
     .await
     .map(|done| done.rows_affected())
+}
+
+/// Says of these that they are there; which of them live.
+pub(super) async fn beat(tx: &mut ServiceTx, of: &[Uuid], now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "update session_instances set beat_at = $2
+         where instance_id = any($1) and state in ('provisioning', 'running') returning instance_id",
+    )
+    .bind(of)
+    .bind(now)
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// Runners of which nobody has said that they are there since before `since`, and their sessions.
+pub(super) async fn silent(
+    tx: &mut ServiceTx,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
+    sqlx::query_as(
+        "select instance_id, session_id from session_instances
+         where driver = 'process' and state = 'running' and beat_at <= $1 order by beat_at limit $2",
+    )
+    .bind(since)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
 }
 
 /// Which of these live.

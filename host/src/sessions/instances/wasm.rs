@@ -1,6 +1,9 @@
 //! The `wasm` driver: an agent in this host's sandbox.
 
-use super::{Driver, ProvisionError, Spec};
+use super::{
+    Driver, ProvisionError, Spec,
+    step::{Step, Steps},
+};
 use crate::{agents, app::App, grants::InApp, guests::Place};
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -10,8 +13,8 @@ pub(super) struct Wasm;
 
 #[async_trait]
 impl Driver for Wasm {
-    async fn provision(&self, app: &App, spec: &Spec) -> Result<Place, ProvisionError> {
-        compiled(app, spec).await?;
+    async fn provision(&self, app: &App, spec: &Spec, steps: &Steps<'_>) -> Result<Place, ProvisionError> {
+        steps.take(Step::Provision, Box::pin(compiled(app, spec))).await?;
         Ok(Place::Here)
     }
 

@@ -3,7 +3,7 @@
 //! What happened before is not told again: that is in the sessions' own logs
 //! and messages. Of each session events come in order and without a gap.
 
-use super::{Event, Owner, hub::OwnerSignal, read::End, store};
+use super::{Event, Owner, Place, TooManyReaders, hub::OwnerSignal, read::End, store};
 use crate::{
     app::App,
     grants::{Acting, InApp, Live},
@@ -53,12 +53,18 @@ pub struct Feed {
     every: Duration,
     look_at: Instant,
     over: bool,
+    /// Its place among the readers.
+    _place: Place,
 }
 
 impl Feed {
     /// Reads from now on, with a heartbeat at this interval.
-    pub fn open(app: &App, proof: &impl InApp, every: Duration) -> Feed {
-        Feed {
+    ///
+    /// # Errors
+    /// [`TooManyReaders`]
+    pub fn open(app: &App, proof: &impl InApp, every: Duration) -> Result<Feed, TooManyReaders> {
+        let place = app.readers.enter(proof.app().app_id, None)?;
+        Ok(Feed {
             app: app.clone(),
             acting: Acting::of(proof),
             signals: app.session_hub.subscribe_all(Owner::of(proof)),
@@ -69,7 +75,8 @@ impl Feed {
             every,
             look_at: Instant::now() + every,
             over: false,
-        }
+            _place: place,
+        })
     }
 
     /// The next; none after the end.

@@ -15,11 +15,13 @@ pub mod feed;
 mod hub;
 pub mod listen;
 pub mod read;
+mod readers;
 pub(crate) mod store;
 
 pub use feed::{Feed, News};
 pub use hub::Hub;
 pub use read::{Item, Reader};
+pub use readers::{Place, Readers, TooManyReaders};
 pub(super) use store::CHANNEL;
 
 use crate::{app::App, grants::InApp};
@@ -41,6 +43,8 @@ pub enum Kind {
     MessageRemoved,
     /// The session went from one state to another.
     SessionStatus,
+    /// What it is to run on is a step further, or was not made ready.
+    SessionStep,
     /// Its title, model, agent or permissions were changed.
     SessionUpdated,
     /// A turn waits its turn.
@@ -80,6 +84,7 @@ impl Kind {
         Kind::MessageComplete,
         Kind::MessageRemoved,
         Kind::SessionStatus,
+        Kind::SessionStep,
         Kind::SessionUpdated,
         Kind::TurnQueued,
         Kind::TurnStarted,
@@ -104,6 +109,7 @@ impl Kind {
             Kind::MessageComplete => "message.complete",
             Kind::MessageRemoved => "message.removed",
             Kind::SessionStatus => "session.status",
+            Kind::SessionStep => "session.step",
             Kind::SessionUpdated => "session.updated",
             Kind::TurnQueued => "turn.queued",
             Kind::TurnStarted => "turn.started",

@@ -1,6 +1,6 @@
 //! Reading a log: from a cursor to its end, and on as it grows.
 
-use super::{Event, hub::Signal, store};
+use super::{Event, Place, hub::Signal, store};
 use crate::{
     app::App,
     grants::{Acting, InApp, Live},
@@ -34,6 +34,8 @@ pub struct Reader {
     /// When to ask next whether this is still allowed, whatever happens meanwhile.
     look_at: Instant,
     over: bool,
+    /// Its place among the readers, where it is somebody's outside.
+    _place: Option<Place>,
 }
 
 /// What comes next.
@@ -103,7 +105,14 @@ impl Reader {
             signals,
             look_at: Instant::now() + HEARTBEAT_EVERY,
             over: false,
+            _place: None,
         })
+    }
+
+    /// The same, which has this place as long as it is there.
+    #[must_use]
+    pub fn in_place(self, place: Place) -> Reader {
+        Reader { _place: Some(place), ..self }
     }
 
     /// The last event that was handed out.

@@ -10,7 +10,7 @@ use crate::{
     chat::send::ChatError,
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
-    limits::{SESSION_TITLE_CHARS, TURNS_WAITING_MAX},
+    limits::{PROMPTS_PER_MINUTE, SESSION_TITLE_CHARS, TURNS_WAITING_MAX},
     sessions::{
         SessionError, Status,
         context::summarize::SummarizeInput,
@@ -23,6 +23,7 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A prompt, as it is sent.
@@ -89,6 +90,9 @@ pub enum PromptError {
     /// Too many wait.
     #[error("{TURNS_WAITING_MAX} turns wait in this session already; wait for one to end")]
     TooMany,
+    /// Too many came within a minute.
+    #[error("more than {PROMPTS_PER_MINUTE} prompts a minute in this session; wait and try again")]
+    TooOften(Duration),
     /// All of it is summed up.
     #[error("nothing was said since the last summary")]
     NothingNew,
@@ -193,6 +197,7 @@ async fn keep(
     if sessions::has_message(&mut tx, session_id, message_id).await? {
         return Err(PromptError::MessageTaken);
     }
+    app.rate_limits.prompt(session_id).map_err(PromptError::TooOften)?;
     let running =
         store::running(tx.conn(), session_id).await?.map(|turn_id| Running { session_id, app_id, turn_id });
     let waiting = store::count_queued(tx.conn(), session_id).await?;

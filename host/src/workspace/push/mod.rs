@@ -7,8 +7,11 @@
 //! The commit's parent is what the branch is at, so nothing that is there is lost; the server may still say no, and
 //! what it says is shown.
 //!
-//! Deliberately absent: fetching, merging, force, tags, tokens by the name of a secret (who may use a session could
-//! send any secret anywhere).
+//! In the place of a token a push may name a secret of the app. It goes to the hosts that whoever may write secrets
+//! named for it (`secrets::push`) and to no other: who may use a session could else send any secret anywhere. It is
+//! opened when the push runs, and taken out of what the server says.
+//!
+//! Deliberately absent: fetching, merging, force, tags.
 
 mod pack;
 mod wire;
@@ -19,6 +22,7 @@ use crate::{
     error::FieldError,
     grants::{Acting, Allowed, InApp, action::may, audit},
     limits::{WORKSPACE_PUSH_BYTES_MAX, WORKSPACE_PUSH_TIME_MAX, WORKSPACE_PUSHES_PER_APP_MAX},
+    secrets::{self, RevealError, scan::Scanner},
     sessions::{
         SessionError,
         artifacts::store::{self, Artifact},
@@ -33,7 +37,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use url::Url;
+use url::{Host, Url};
 use uuid::Uuid;
 
 /// A commit's message.
@@ -43,6 +47,9 @@ const NAME_BYTES_MAX: usize = 200;
 const TOKEN_BYTES_MAX: usize = 4 << 10;
 /// A URL, as long as any that works.
 const URL_BYTES_MAX: usize = 2000;
+/// The same for one that is not there: nobody is to find out by asking which there are.
+const NO_SUCH_SECRET: &str = "there is no secret of this name that a push may send to this host; \
+                              whoever may write secrets says which may, as its `push_hosts`";
 
 /// Where to, and as whom.
 #[derive(Deserialize, JsonSchema)]
@@ -61,6 +68,8 @@ pub struct PushInput {
     /// What the server asks for as a password.
     #[schemars(with = "Option<String>")]
     token: Option<SecretString>,
+    /// In its place: the name of a secret of the app that a push may send to the repository's host.
+    token_ref: Option<String>,
 }
 
 /// Why nothing was begun, or how it ended.
@@ -81,6 +90,15 @@ pub enum PushError {
     /// Others run.
     #[error("{WORKSPACE_PUSHES_PER_APP_MAX} pushes of this app are on their way; try again later")]
     TooMany,
+    /// The secret was removed since, or its host.
+    #[error("the secret is not there any more, or may not be sent to this host any more")]
+    SecretGone,
+    /// The secret cannot be sent as a password.
+    #[error("the secret is no token: that is one line, 4 KiB at the most")]
+    BadSecret,
+    /// The secret does not open.
+    #[error("the secret could not be opened; it is logged")]
+    Sealed,
     /// The token is not good for it.
     #[error("the repository does not take this token, or not for pushing")]
     Denied,
@@ -108,6 +126,8 @@ impl PushError {
     /// A stable name, for programs.
     const fn code(&self) -> &'static str {
         match self {
+            PushError::SecretGone => "secret_gone",
+            PushError::BadSecret => "bad_secret",
             PushError::Denied => "token_refused",
             PushError::Refused(_) => "push_refused",
             PushError::Remote(_) => "unreachable",
@@ -125,7 +145,19 @@ struct Push {
     branch: String,
     base: Option<String>,
     message: String,
-    authorization: Option<HeaderValue>,
+    username: String,
+    password: Password,
+}
+
+/// What a server is shown.
+enum Password {
+    Nothing,
+    Token(SecretString),
+    /// A secret of this name, for this host.
+    Secret {
+        name: String,
+        place: String,
+    },
 }
 
 impl Push {
@@ -159,26 +191,52 @@ impl Push {
             "/message",
             "what the commit says, 10 KiB at the most",
         );
-        let username = input.username.as_deref().unwrap_or("x-access-token");
-        let plain = |text: &str| text.len() <= TOKEN_BYTES_MAX && !text.chars().any(char::is_control);
-        check(plain(username) && !username.contains(':'), "/username", "a name without `:`");
+        let username = input.username.unwrap_or_else(|| "x-access-token".to_owned());
+        check(is_plain(&username) && !username.contains(':'), "/username", "a name without `:`");
         let token = input.token.as_ref().map(ExposeSecret::expose_secret);
-        check(token.is_none_or(plain), "/token", "a token, 4 KiB at the most");
-        let authorization = token.map(|token| {
-            let mut value =
-                HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(format!("{username}:{token}"))))
-                    .expect("base64 is a header's value");
-            value.set_sensitive(true);
-            value
-        });
-        match judged {
-            Some(Ok(repo)) if wrong.is_empty() => {
-                let PushInput { branch, base, message, .. } = input;
-                Ok(Push { repo, branch, base, message, authorization })
+        check(token.is_none_or(is_plain), "/token", "a token, 4 KiB at the most");
+        let is_secret = input.token_ref.is_some();
+        check(!is_secret || token.is_none(), "/token_ref", "either `token` or `token_ref`");
+        let is_safe = repo.as_ref().is_some_and(|repo| repo.scheme() == "https" || is_this_machine(repo));
+        check(!is_secret || is_safe, "/repo", "a secret goes to an `https` URL alone");
+        let Some((Ok(repo), true)) = judged.map(|judged| (judged, wrong.is_empty())) else {
+            return Err(PushError::Invalid(wrong));
+        };
+        let password = match (input.token_ref, input.token) {
+            (Some(name), _) => {
+                let place = secrets::push::place_of(&repo).unwrap_or_default();
+                Password::Secret { name, place }
             }
-            _ => Err(PushError::Invalid(wrong)),
-        }
+            (None, Some(token)) => Password::Token(token),
+            (None, None) => Password::Nothing,
+        };
+        let PushInput { branch, base, message, .. } = input;
+        Ok(Push { repo, branch, base, message, username, password })
     }
+}
+
+/// What can be a part of a password and its name.
+fn is_plain(text: &str) -> bool {
+    text.len() <= TOKEN_BYTES_MAX && !text.chars().any(char::is_control)
+}
+
+/// Whether what is sent there stays on this machine.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// What a server is sent for a name and a password.
+fn basic(username: &str, password: &SecretString) -> HeaderValue {
+    let pair = format!("{username}:{}", password.expose_secret());
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))
+        .expect("base64 is a header's value");
+    value.set_sensitive(true);
+    value
 }
 
 /// As `git check-ref-format` has it, and no characters but plain ones.
@@ -209,6 +267,11 @@ pub(crate) async fn begin(
     let artifact = Artifact::to(app.new_id(), "git", push.repo.to_string(), detail, app.now());
     let mut tx = app.tenant_tx(allowed).await?;
     manage::usable(app, &mut tx, session_id).await?;
+    if let Password::Secret { name, place } = &push.password
+        && !secrets::push::may_be_sent(&mut tx, name, place).await?
+    {
+        return Err(PushError::Invalid(vec![FieldError::new("/token_ref", NO_SUCH_SECRET)]));
+    }
     if store::count_running(&mut tx).await? >= WORKSPACE_PUSHES_PER_APP_MAX {
         return Err(PushError::TooMany);
     }
@@ -223,11 +286,11 @@ pub(crate) async fn begin(
 }
 
 async fn run(app: App, acting: Acting, artifact_id: Uuid, space: Arc<Space>, push: Push) {
+    let sending =
+        tokio::time::timeout(WORKSPACE_PUSH_TIME_MAX, send(&app, &acting, artifact_id, space, push));
     let pushed = tokio::select! {
         () = app.cut_off.cancelled() => Err(PushError::Stopped),
-        pushed = tokio::time::timeout(WORKSPACE_PUSH_TIME_MAX, send(&app, &acting, space, push)) => {
-            pushed.unwrap_or(Err(PushError::Timeout))
-        }
+        pushed = sending => pushed.unwrap_or(Err(PushError::Timeout)),
     };
     let (state, detail) = match pushed {
         Ok(commit) => ("done", json!({ "commit": commit })),
@@ -249,13 +312,55 @@ async fn end(app: &App, acting: &Acting, artifact_id: Uuid, state: &str, detail:
     tx.commit().await
 }
 
+/// What the server is shown, and what finds it in what the server says.
+async fn authorize(
+    app: &App,
+    acting: &Acting,
+    artifact_id: Uuid,
+    push: &Push,
+) -> Result<(Option<HeaderValue>, Option<Scanner>), PushError> {
+    let (name, place) = match &push.password {
+        Password::Nothing => return Ok((None, None)),
+        Password::Token(token) => return Ok((Some(basic(&push.username, token)), None)),
+        Password::Secret { name, place } => (name, place),
+    };
+    let opened = secrets::push::reveal(app, acting.app().app_id, name, place).await;
+    let secret = opened.map_err(|error| match error {
+        RevealError::Db(cause) => PushError::from(cause),
+        RevealError::Sealed => {
+            tracing::error!(secret = name, "a secret for a push could not be opened");
+            PushError::Sealed
+        }
+    })?;
+    let secret = secret.ok_or(PushError::SecretGone)?;
+    if !is_plain(secret.expose_secret()) {
+        return Err(PushError::BadSecret);
+    }
+    // Before it leaves: no audit, no secret.
+    let mut tx = app.tenant_tx(acting).await?;
+    let entry = audit::Entry::ok("secrets.use", format!("secret/{name}"));
+    let to = json!({ "repo": push.repo.as_str(), "artifact_id": artifact_id });
+    audit::write(app, &mut tx, acting, entry.detail(to)).await?;
+    tx.commit().await?;
+    let sent = basic(&push.username, &secret);
+    Ok((Some(sent), Scanner::new(&vec![(name.clone(), secret)])))
+}
+
 /// Sends it; the commit's name.
-async fn send(app: &App, acting: &Acting, space: Arc<Space>, push: Push) -> Result<String, PushError> {
-    let Push { repo, branch, base, message, authorization } = push;
+async fn send(
+    app: &App,
+    acting: &Acting,
+    artifact_id: Uuid,
+    space: Arc<Space>,
+    push: Push,
+) -> Result<String, PushError> {
+    let (authorization, secret) = authorize(app, acting, artifact_id, &push).await?;
+    let Push { repo, branch, base, message, .. } = push;
     let remote = wire::Remote {
         egress: &app.guest_egress,
         url: &repo,
         authorization,
+        secret: secret.as_ref(),
         timeout: WORKSPACE_PUSH_TIME_MAX,
     };
     let refs = remote.refs().await?;

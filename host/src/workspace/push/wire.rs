@@ -2,7 +2,10 @@
 //! the server says of it.
 
 use super::{PushError, pack::Oid};
-use crate::egress::{Egress, EgressError, EgressRequest, EgressResponse};
+use crate::{
+    egress::{Egress, EgressError, EgressRequest, EgressResponse},
+    secrets::scan::{Found, Scanner},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
@@ -34,6 +37,8 @@ pub(super) struct Remote<'a> {
     pub(super) egress: &'a Egress,
     pub(super) url: &'a Url,
     pub(super) authorization: Option<HeaderValue>,
+    /// Finds the secret that is sent, where one is.
+    pub(super) secret: Option<&'a Scanner>,
     pub(super) timeout: Duration,
 }
 
@@ -92,7 +97,7 @@ impl Remote<'_> {
         let kind = HeaderValue::from_static("application/x-git-receive-pack-request");
         let url = self.below("git-receive-pack");
         let answer = self.send(Method::POST, url, Some(kind), body.into(), REPORT_BYTES_MAX).await?;
-        judge(&answer.body, refs.in_bands, branch)
+        judge(&answer.body, refs.in_bands, branch, self.secret)
     }
 
     fn below(&self, what: &str) -> Url {
@@ -165,8 +170,8 @@ fn packet<'a>(rest: &mut &'a [u8]) -> Option<Option<Line<'a>>> {
     Some(Some(Line::Data(line)))
 }
 
-/// Reads what the server says of the push.
-fn judge(report: &[u8], in_bands: bool, branch: &str) -> Result<(), PushError> {
+/// Reads what the server says of the push. Where it says the secret, that is taken out.
+fn judge(report: &[u8], in_bands: bool, branch: &str, secret: Option<&Scanner>) -> Result<(), PushError> {
     let broken =
         || PushError::Remote("what it says of the push cannot be read; look whether it took it".to_owned());
     let (mut said, mut lines) = (String::new(), vec![]);
@@ -202,6 +207,11 @@ fn judge(report: &[u8], in_bands: bool, branch: &str) -> Result<(), PushError> {
     }
     let why = refused.ok_or_else(broken)?;
     let whole = if said.trim().is_empty() { why } else { format!("{why}: {}", said.trim()) };
+    // Before it is cut: half a secret is not found.
+    let whole = match secret {
+        Some(secret) => secret.clean_text(whole, &mut Found::new()),
+        None => whole,
+    };
     let shown = whole.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TOLD_CHARS_MAX).collect();
     Err(PushError::Refused(shown))
 }
@@ -220,18 +230,22 @@ mod tests {
             [lines.iter().flat_map(|text| line(text)).collect::<Vec<_>>(), b"0000".to_vec()].concat()
         };
         let fine = report(&["unpack ok\n", "ok refs/heads/main\n"]);
-        assert!(judge(&fine, false, "main").is_ok());
-        assert!(judge(&fine, false, "other").is_err(), "of another branch");
+        assert!(judge(&fine, false, "main", None).is_ok());
+        assert!(judge(&fine, false, "other", None).is_err(), "of another branch");
         let mut banded = line(&format!("\u{1}{}", String::from_utf8(fine).unwrap()));
         banded.extend(line("\u{2}remote: hello\n"));
-        assert!(judge(&banded, true, "main").is_ok());
+        assert!(judge(&banded, true, "main", None).is_ok());
         let refused = report(&["unpack ok\n", "ng refs/heads/main protected branch hook declined\n"]);
         let mut banded = line(&format!("\u{1}{}", String::from_utf8(refused).unwrap()));
         banded.extend(line("\u{2}ask \u{1b}[31mAnn\n"));
-        let Err(PushError::Refused(why)) = judge(&banded, true, "main") else { panic!() };
+        let Err(PushError::Refused(why)) = judge(&banded, true, "main", None) else { panic!() };
         assert_eq!(why, "protected branch hook declined: ask  [31mAnn");
+        let secret = Scanner::new(&vec![("GIT".to_owned(), "s3cr3t-token".into())]).unwrap();
+        let told = report(&["unpack ok\n", &format!("ng refs/heads/main {}s3cr3t-token\n", "x".repeat(995))]);
+        let Err(PushError::Refused(why)) = judge(&told, false, "main", Some(&secret)) else { panic!() };
+        assert!(!why.contains("s3cr3t") && why.ends_with("{{sec"), "{why}");
         for broken in [&b"zzzz"[..], b"00ff", b"0", b""] {
-            assert!(matches!(judge(broken, false, "main"), Err(PushError::Remote(_))));
+            assert!(matches!(judge(broken, false, "main", None), Err(PushError::Remote(_))));
         }
     }
 }

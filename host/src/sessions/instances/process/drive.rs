@@ -3,12 +3,16 @@
 use super::{REGISTRATION_LIFE, REGISTRATION_PREFIX, Runner, watch};
 use crate::{
     app::App,
-    grants::credential::NewToken,
+    grants::{InApp, credential::NewToken},
     guests::Place,
     router,
     runner::{GREETING_BYTES_MAX, Hello, Orders, RUNNER_COMMAND},
     sandbox::remote::{Remote, read_frame, write_frame},
-    sessions::instances::{Driver, ProvisionError, Spec, Target, store, wasm},
+    sessions::instances::{
+        Driver, ProvisionError, Spec, Target,
+        step::{Step, Steps},
+        store, wasm,
+    },
 };
 use async_trait::async_trait;
 use chrono::Duration;
@@ -22,13 +26,18 @@ use std::{
 };
 use tokio::{
     io::AsyncReadExt,
-    net::UnixStream,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     process::{Child, ChildStderr, Command},
 };
 use tower::ServiceExt;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+/// What fails where a process does not come to be what was started.
+const REGISTRATION: &str = "its registration";
 /// What a runner may say of its own fault, in bytes.
 const COMPLAINT_BYTES_MAX: usize = 4 << 10;
 
@@ -37,17 +46,32 @@ pub(in crate::sessions::instances) struct Process;
 
 #[async_trait]
 impl Driver for Process {
-    async fn provision(&self, app: &App, spec: &Spec) -> Result<Place, ProvisionError> {
-        if !app.config.session_targets.contains(&Target::Process) {
-            let text = "the target `process` is not enabled on this server any more (SESSION_TARGETS)";
-            return Err(ProvisionError(text.to_owned()));
-        }
-        // As for `wasm`: what cannot be had is said before anybody waits for it.
-        wasm::compiled(app, spec).await?;
-        let token = expect(app, spec).await.map_err(|cause| failed("its registration", &cause))?;
-        let runner = app.runners.add(spec.instance_id, spec.session_id);
+    async fn provision(&self, app: &App, spec: &Spec, steps: &Steps<'_>) -> Result<Place, ProvisionError> {
         let mut starting = Starting { app, instance_id: spec.instance_id, ready: false };
-        let remote = start(app, &runner, spec, token).await?;
+        let Launched { runner, reader, writer, complaint } =
+            steps.take(Step::Provision, Box::pin(launch(app, spec))).await?;
+        let mut greeting = Box::pin(greeting(reader));
+        let registered = async {
+            tokio::select! {
+                biased;
+                () = runner.registration.notified() => Ok(()),
+                (hello, _) = &mut greeting => Err(match hello {
+                    Ok(Some(_)) => failed(REGISTRATION, &"it is not the one that registered"),
+                    Ok(None) | Err(_) => ended(&complaint).await,
+                }),
+            }
+        };
+        steps.take(Step::Register, registered).await?;
+        let shown = async {
+            let (Ok(Some(hello)), reader) = greeting.await else { return Err(ended(&complaint).await) };
+            let channel_key = Zeroizing::new(hello.channel_key);
+            if !runner.is(&app.pepper.hash(&hello.instance_token), &channel_key) {
+                return Err(failed(REGISTRATION, &"it is not the one that registered"));
+            }
+            let remote = Remote::over(reader, writer, app.runtime.clone(), runner.gone.clone());
+            Ok(runner.remote.get_or_init(|| remote).clone())
+        };
+        let remote = steps.take(Step::Sealed, shown).await?;
         starting.ready = true;
         Ok(Place::Runner(remote))
     }
@@ -95,43 +119,54 @@ async fn expect(app: &App, spec: &Spec) -> sqlx::Result<Zeroizing<String>> {
     Ok(token)
 }
 
-/// Starts the process, and waits until it has registered and said so.
-async fn start(
-    app: &App,
-    runner: &Arc<Runner>,
-    spec: &Spec,
-    token: Zeroizing<String>,
-) -> Result<Remote, ProvisionError> {
+/// A process that was started and has its orders.
+struct Launched {
+    runner: Arc<Runner>,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    complaint: Complaint,
+}
+
+/// Starts the process.
+async fn launch(app: &App, spec: &Spec) -> Result<Launched, ProvisionError> {
+    if !app.config.session_targets.contains(&Target::Process) {
+        let text = "the target `process` is not enabled on this server any more (SESSION_TARGETS)";
+        return Err(ProvisionError(text.to_owned()));
+    }
+    // As for `wasm`: what cannot be had is said before anybody waits for it.
+    wasm::compiled(app, spec).await?;
+    let of = (spec.instance_id, spec.session_id, spec.acting.app().app_id);
+    let per_app_max = app.config.session_runners_per_app;
+    let runner = app.runners.admit(of, per_app_max).ok_or_else(|| {
+        ProvisionError(format!(
+            "{per_app_max} sessions of this app run in processes of their own on this host already; stop or delete one, \
+             or wait until one was not used for a while (SESSION_RUNNERS_PER_APP)"
+        ))
+    })?;
+    let token = expect(app, spec).await.map_err(|cause| failed(REGISTRATION, &cause))?;
     let (channel, its_channel) = pair().map_err(|cause| failed("a socket", &cause))?;
     let (api, its_api) = pair().map_err(|cause| failed("a socket", &cause))?;
     let child = spawn(app, its_channel, its_api).map_err(|cause| failed("the program", &cause))?;
-    let complaint = watch_over(app, runner, child);
-    serve_api(app, runner, api);
-    let (mut reader, mut writer) = channel.into_split();
+    let complaint = watch_over(app, &runner, child);
+    serve_api(app, &runner, api);
+    let (reader, mut writer) = channel.into_split();
     let mut orders = Orders { session_id: spec.session_id, registration_token: token.to_string() };
-    let greeted = async {
-        write_frame(&mut writer, &orders).await?;
-        read_frame::<Hello>(&mut reader, GREETING_BYTES_MAX).await
-    };
-    let greeted = greeted.await;
+    // One that has ended takes none: then it does not register.
+    drop(write_frame(&mut writer, &orders).await);
     zeroize::Zeroize::zeroize(&mut orders.registration_token);
-    let hello = match greeted {
-        Ok(Some(hello)) => hello,
-        Ok(None) | Err(_) => {
-            // It ended: what it says of that is there soon.
-            let text = complaint.text().await;
-            return Err(failed(
-                "its registration",
-                &if text.is_empty() { "it ended" } else { text.as_str() },
-            ));
-        }
-    };
-    let channel_key = Zeroizing::new(hello.channel_key);
-    if !runner.is(&app.pepper.hash(&hello.instance_token), &channel_key) {
-        return Err(failed("its registration", &"it is not the one that registered"));
-    }
-    let remote = Remote::over(reader, writer, app.runtime.clone(), runner.gone.clone());
-    Ok(runner.remote.get_or_init(|| remote).clone())
+    Ok(Launched { runner, reader, writer, complaint })
+}
+
+/// What a process says first, and where it goes on.
+async fn greeting(mut reader: OwnedReadHalf) -> (io::Result<Option<Hello>>, OwnedReadHalf) {
+    let hello = read_frame(&mut reader, GREETING_BYTES_MAX).await;
+    (hello, reader)
+}
+
+/// A process that ended before it was ready: what it says of that is there soon.
+async fn ended(complaint: &Complaint) -> ProvisionError {
+    let text = complaint.text().await;
+    failed(REGISTRATION, &if text.is_empty() { "it ended" } else { text.as_str() })
 }
 
 /// A socket of ours, and the other end of it for a child.

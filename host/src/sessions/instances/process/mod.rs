@@ -6,6 +6,8 @@
 //! turns came to ([`routes`]), with a token that is good as long as the
 //! instance is. One that ends, or is silent for [`BEATS_MISSED_MAX`] beats, is
 //! lost (`watch`): what was acknowledged stays, and the next turn gets another.
+//! Its host says now and then in the database that it is there; where that was not
+//! said for [`HOST_SILENT_MAX`], the host has died, and another says so.
 //!
 //! No key of a provider is sealed to it: models are asked by the host, as
 //! everything else its guests ask for. What is sealed is the key it shows on its
@@ -18,7 +20,7 @@ pub(crate) mod watch;
 
 pub(super) use drive::Process;
 
-use crate::sandbox::remote::Remote;
+use crate::{limits::SESSION_LEASE, sandbox::remote::Remote};
 use std::{
     collections::HashMap,
     sync::{
@@ -28,7 +30,7 @@ use std::{
     time::Duration,
 };
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -40,6 +42,9 @@ pub const REGISTRATION_LIFE: Duration = Duration::from_secs(120);
 pub const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// After so many beats that did not come a runner is lost.
 pub const BEATS_MISSED_MAX: u32 = 3;
+/// How long a host may not say of its runners that they are there before others take it for dead: as long as the lease
+/// of a turn.
+pub const HOST_SILENT_MAX: Duration = SESSION_LEASE;
 /// Guests that run in one runner at once: as many as the host admits of one app, calls by calls among them.
 pub const RUNNER_CALLS_MAX: u32 = 128;
 /// Threads that run guests in one runner, in each of two lanes: one that spins holds up no other.
@@ -60,9 +65,12 @@ pub struct Runners(Mutex<HashMap<Uuid, Arc<Runner>>>);
 pub(super) struct Runner {
     pub(super) instance_id: Uuid,
     pub(super) session_id: Uuid,
+    app_id: Uuid,
     /// Cancelled when it is to end, or has.
     pub(super) gone: CancellationToken,
     registered: OnceLock<Registered>,
+    /// Told when it has registered.
+    registration: Notify,
     remote: OnceLock<Remote>,
     /// The number of the event that comes next.
     next_seq: tokio::sync::Mutex<u64>,
@@ -78,21 +86,38 @@ struct Registered {
 }
 
 impl Runners {
+    /// Remembers a new one, where its app has room for it: so many at the most.
+    fn admit(&self, of: (Uuid, Uuid, Uuid), per_app_max: usize) -> Option<Arc<Runner>> {
+        let (_, _, app_id) = of;
+        let mut all = self.lock();
+        let count = all.values().filter(|runner| runner.app_id == app_id).count();
+        (count < per_app_max).then(|| Runners::added(&mut all, of))
+    }
+
     /// Remembers one; the one there is, where there is one of this id.
-    fn add(&self, instance_id: Uuid, session_id: Uuid) -> Arc<Runner> {
+    fn add(&self, of: (Uuid, Uuid, Uuid)) -> Arc<Runner> {
+        Runners::added(&mut self.lock(), of)
+    }
+
+    fn added(
+        all: &mut HashMap<Uuid, Arc<Runner>>,
+        (instance_id, session_id, app_id): (Uuid, Uuid, Uuid),
+    ) -> Arc<Runner> {
         let new = || {
             Arc::new(Runner {
                 instance_id,
                 session_id,
+                app_id,
                 gone: CancellationToken::new(),
                 registered: OnceLock::new(),
+                registration: Notify::new(),
                 remote: OnceLock::new(),
                 next_seq: tokio::sync::Mutex::new(1),
                 heard_at: Mutex::new(Instant::now()),
                 asking: AtomicUsize::new(0),
             })
         };
-        self.lock().entry(instance_id).or_insert_with(new).clone()
+        all.entry(instance_id).or_insert_with(new).clone()
     }
 
     fn find(&self, instance_id: Uuid) -> Option<Arc<Runner>> {

@@ -95,10 +95,11 @@ pub(super) async fn register(
     let secret = NewToken::secret(&app.entropy);
     let instance_token = Zeroizing::new(format!("{INSTANCE_PREFIX}{}", secret.expose_secret()));
     let token_hash = app.pepper.hash(&instance_token);
-    let runner = app.runners.add(expected.instance_id, expected.session_id);
+    let runner = app.runners.add((expected.instance_id, expected.session_id, expected.app_id));
     if runner.registered.set(Registered { token_hash, channel_key }).is_err() {
         return Err(RegisterError::Refused);
     }
+    runner.registration.notify_one();
     runner.heard();
     watch::listen(app, &runner);
     Ok(Given {
