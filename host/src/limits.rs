@@ -90,6 +90,10 @@ pub const DEVICE_NAME_CHARS_MAX: usize = 100;
 pub const WRONG_CODES_MAX: u32 = 5;
 /// For how long.
 pub const CODES_LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
+/// What is shown again of a code that somebody typed, in characters: one with spaces and a hyphen, and what is wrong with it.
+pub const USER_CODE_CHARS_KEPT_MAX: usize = 20;
+/// A form of one of our pages: an address, a password and a code, each byte written as three.
+pub const FORM_BYTES_MAX: usize = 8 << 10;
 /// How long a command line is let in for, unless its person says otherwise: a month without signing in again.
 pub const DEVICE_GRANT_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a platform token lives (row M004): what a copy of one is good for.

@@ -35,6 +35,7 @@ mod migrations;
 mod models;
 mod opencode;
 mod ops;
+mod pages;
 mod people;
 mod personal_tokens;
 mod points;

@@ -8,6 +8,7 @@
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account.
 //! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
+//! - [`pages`]: the same for a browser without a program in it.
 //!
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
 //! either way; signing in with an unknown address hashes a password as well.
@@ -19,6 +20,7 @@ pub mod device;
 pub mod device_routes;
 pub mod login;
 pub mod members;
+pub mod pages;
 pub mod password;
 pub mod personal_tokens;
 pub mod routes;

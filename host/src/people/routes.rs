@@ -2,7 +2,7 @@
 
 use super::{
     account::{self, AccountError, Change, Theme},
-    login::{self, LoginError},
+    login::{self, LoginError, SignedIn},
     members::{self, MemberError},
     password::{self, HashError},
     signup::{self, SignupError, Wanted},
@@ -92,17 +92,40 @@ pub async fn login(
 ) -> ApiResult<impl IntoResponse> {
     // Also a sign-in can be forged: into an account of the attacker's.
     cookie::check_origin(&headers)?;
-    app.rate_limits.login(context.ip, super::hashed_email(&app, &body.email))?;
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let password = SecretString::from(body.password);
-    let signed_in = login::login(&app, context, &body.email, password, user_agent).await?;
+    let signed_in = sign_in(&app, context, &headers, &body.email, password).await?;
+    described(&app, &signed_in).await
+}
+
+/// Counts the attempt, and signs somebody in with a password.
+///
+/// # Errors
+/// 401, 429, or 503 where too many wait.
+pub(super) async fn sign_in(
+    app: &App,
+    context: RequestContext,
+    headers: &HeaderMap,
+    email: &str,
+    password: SecretString,
+) -> ApiResult<SignedIn> {
+    app.rate_limits.login(context.ip, super::hashed_email(app, email))?;
+    Ok(login::login(app, context, email, password, user_agent(headers)).await?)
+}
+
+/// A browser's name for itself.
+fn user_agent(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok())
+}
+
+/// Who signed in, and the cookie.
+async fn described(app: &App, signed_in: &SignedIn) -> ApiResult<impl IntoResponse + use<>> {
     let answer = json!({
-        "user": super::describe(&app, signed_in.user_id).await?,
+        "user": super::describe(app, signed_in.user_id).await?,
         "session_id": signed_in.credential_id,
-        "csrf_token": cookie::csrf_token(&app, signed_in.credential_id),
+        "csrf_token": cookie::csrf_token(app, signed_in.credential_id),
         "expires_at": signed_in.expires_at,
     });
-    let cookie = cookie::set(&app, signed_in.token.expose_secret(), login::session_life());
+    let cookie = cookie::set(app, signed_in.token.expose_secret(), login::session_life());
     Ok(([(header::SET_COOKIE, cookie)], Json(answer)))
 }
 

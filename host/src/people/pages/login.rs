@@ -1,0 +1,50 @@
+//! The pages of whoever is not signed in.
+
+use super::{
+    frame,
+    markup::{Markup, markup},
+};
+use crate::{error::ApiError, grants::cookie::FORM_FIELD};
+use axum::response::Response;
+use http::StatusCode;
+
+/// What a form here keeps while somebody signs in.
+pub(super) struct Kept<'a> {
+    /// What ties it to the browser.
+    pub(super) token: &'a str,
+    /// The code of a device that was typed before.
+    pub(super) user_code: &'a str,
+    /// The address, as it was typed.
+    pub(super) email: &'a str,
+}
+
+impl Kept<'_> {
+    fn fields(&self) -> Markup {
+        markup!(
+            "<input type=\"hidden\" name=\"" {FORM_FIELD} "\" value=\"" {self.token} "\">"
+            "<input type=\"hidden\" name=\"user_code\" value=\"" {self.user_code} "\">"
+        )
+    }
+}
+
+/// Asks who it is.
+pub(super) fn sign_in(kept: &Kept<'_>, error: Option<&ApiError>) -> Response {
+    let why = match kept.user_code {
+        "" => Markup::default(),
+        _ => markup!("<p>Then you can look at what asks to be let in.</p>"),
+    };
+    let body = markup!(
+        (frame::wrong(error))
+        (why)
+        "<form method=\"post\" action=\"/login\">"
+        (kept.fields())
+        "<label for=\"email\">E-mail address</label>"
+        "<input type=\"email\" id=\"email\" name=\"email\" value=\"" {kept.email} "\" autocomplete=\"username\""
+        " maxlength=\"254\" required autofocus>"
+        "<label for=\"password\">Password</label>"
+        "<input type=\"password\" id=\"password\" name=\"password\" autocomplete=\"current-password\" required>"
+        "<button>Sign in</button>"
+        "</form>"
+    );
+    frame::page(StatusCode::OK, "Sign in", body)
+}
