@@ -84,6 +84,8 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/s/{token}" => sessions::share::routes::read, public;
     GET "/login" => people::pages::routes::get_login, page;
     POST "/login" => people::pages::routes::post_login, page;
+    POST "/login/mail" => people::pages::routes::post_mail, page;
+    POST "/login/code" => people::pages::routes::post_code, page;
     POST "/logout" => people::pages::routes::post_logout, page;
     GET "/device" => people::pages::routes::get_device, page;
     POST "/device" => people::pages::routes::post_device, page;
@@ -99,6 +101,8 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/register" => tenants::routes::register, public;
     POST "/v1/auth/signup" => people::routes::signup, public;
     POST "/v1/auth/login" => people::routes::login, public;
+    POST "/v1/auth/magic" => people::routes::ask_for_code, public;
+    POST "/v1/auth/magic/verify" => people::routes::magic_login, public;
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;

@@ -80,8 +80,8 @@ pub(super) fn decide(
         "<fieldset><legend>It may, for you</legend>"
         (Scopes::parse_known(&request.scopes).iter().map(scope).collect())
         "</fieldset>"
-        "<label for=\"app\">In</label>"
-        "<select id=\"app\" name=\"app\"><option value=\"\">all my apps</option>"
+        "<label for=\"app\">In which of your apps</label>"
+        "<select id=\"app\" name=\"app\"><option value=\"\">all of them</option>"
         (apps.iter().map(app).collect())
         "</select>"
         "<p>It stays let in for " {DEVICE_GRANT_LIFE.as_secs() / (24 * 60 * 60)} " days, or until it signs out.</p>"

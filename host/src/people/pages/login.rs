@@ -4,7 +4,7 @@ use super::{
     frame,
     markup::{Markup, markup},
 };
-use crate::{error::ApiError, grants::cookie::FORM_FIELD};
+use crate::{error::ApiError, grants::cookie::FORM_FIELD, limits::MAIL_CODE_LIFE};
 use axum::response::Response;
 use http::StatusCode;
 
@@ -28,7 +28,13 @@ impl Kept<'_> {
 }
 
 /// Asks who it is.
-pub(super) fn sign_in(kept: &Kept<'_>, error: Option<&ApiError>) -> Response {
+pub(super) fn sign_in(kept: &Kept<'_>, sends_mail: bool, error: Option<&ApiError>) -> Response {
+    let by_mail = match sends_mail {
+        true => markup!(
+            "<button class=\"second\" formaction=\"/login/mail\" formnovalidate>Mail me a code</button>"
+        ),
+        false => Markup::default(),
+    };
     let why = match kept.user_code {
         "" => Markup::default(),
         _ => markup!("<p>Then you can look at what asks to be let in.</p>"),
@@ -44,7 +50,31 @@ pub(super) fn sign_in(kept: &Kept<'_>, error: Option<&ApiError>) -> Response {
         "<label for=\"password\">Password</label>"
         "<input type=\"password\" id=\"password\" name=\"password\" autocomplete=\"current-password\" required>"
         "<button>Sign in</button>"
+        (by_mail)
         "</form>"
     );
     frame::page(StatusCode::OK, "Sign in", body)
+}
+
+/// Asks for the code that was mailed, if the address can have one.
+pub(super) fn type_code(kept: &Kept<'_>, error: Option<&ApiError>) -> Response {
+    let body = markup!(
+        (frame::wrong(error))
+        "<p>If " {kept.email} " can sign in here, a letter with a code is on its way. It is good for "
+        {MAIL_CODE_LIFE.as_secs() / 60} " minutes.</p>"
+        "<form method=\"post\" action=\"/login/code\">"
+        (kept.fields())
+        "<input type=\"hidden\" name=\"email\" value=\"" {kept.email} "\">"
+        "<label for=\"code\">Code</label>"
+        "<input type=\"text\" class=\"code\" id=\"code\" name=\"code\" inputmode=\"numeric\" maxlength=\"10\""
+        " autocomplete=\"one-time-code\" required autofocus>"
+        "<button>Sign in</button>"
+        "<button class=\"second\" formaction=\"/login/mail\" formnovalidate>Mail me another</button>"
+        "</form>"
+        "<form action=\"/login\">"
+        "<input type=\"hidden\" name=\"user_code\" value=\"" {kept.user_code} "\">"
+        "<button class=\"plain\">Use another address, or a password</button>"
+        "</form>"
+    );
+    frame::page(StatusCode::OK, "Type the code", body)
 }

@@ -69,8 +69,6 @@ pub(super) use markup;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn m065_what_is_not_ours_shows_as_text_wherever_it_stands() {
         let hostile = r#""><script>alert('&')</script>"#;

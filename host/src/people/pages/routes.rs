@@ -107,10 +107,26 @@ fn ask_who(
 ) -> Response {
     let (token, cookie) = cookie::form_token(app, headers);
     let kept = Kept { token: &token, user_code, email };
-    let mut page = entrance::sign_in(&kept, error);
+    let mut page = entrance::sign_in(&kept, app.mailer.is_some(), error);
     if let Some(cookie) = cookie {
         page.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+    again(page, error)
+}
+
+fn ask_for_code(
+    app: &App,
+    headers: &HeaderMap,
+    user_code: &str,
+    email: &str,
+    error: Option<&ApiError>,
+) -> Response {
+    let (token, _) = cookie::form_token(app, headers);
+    again(entrance::type_code(&Kept { token: &token, user_code, email }, error), error)
+}
+
+/// A page as it is, or with what was wrong.
+fn again(page: Response, error: Option<&ApiError>) -> Response {
     match error {
         Some(error) => frame::with_error(page, error),
         None => page,
@@ -135,6 +151,47 @@ async fn sign_in(app: &App, context: RequestContext, request: Request) -> ApiRes
     match routes::sign_in(app, context, &headers, email, password).await {
         Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
         Err(error) => Ok(ask_who(app, &headers, &user_code, email, Some(&error))),
+    }
+}
+
+/// `POST /login/mail`: mails a code, and asks for it.
+pub async fn post_mail(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    answer(mail(&app, context, request).await)
+}
+
+async fn mail(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
+    let headers = request.headers().clone();
+    let form = Form::read(request, FORM_BYTES_MAX).await?;
+    cookie::check_form(app, None, &headers, &form)?;
+    let (user_code, email) = (kept(&form), form.one("email").unwrap_or_default().trim());
+    Ok(match routes::mail_code(app, context, email) {
+        Ok(()) => ask_for_code(app, &headers, &user_code, email, None),
+        Err(error) => ask_who(app, &headers, &user_code, email, Some(&error)),
+    })
+}
+
+/// `POST /login/code`: signs somebody in with the code, and goes on with the code of a device they came with.
+pub async fn post_code(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    answer(sign_in_with_code(&app, context, request).await)
+}
+
+async fn sign_in_with_code(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
+    let headers = request.headers().clone();
+    let form = Form::read(request, FORM_BYTES_MAX).await?;
+    cookie::check_form(app, None, &headers, &form)?;
+    let (user_code, email) = (kept(&form), form.one("email").unwrap_or_default());
+    let code = form.one("code").unwrap_or_default();
+    match routes::sign_in_with_code(app, context, &headers, email, code).await {
+        Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
+        Err(error) => Ok(ask_for_code(app, &headers, &user_code, email, Some(&error))),
     }
 }
 
@@ -219,11 +276,7 @@ async fn show(
     match device::look(app, &allowed, user_code).await {
         Ok(request) => {
             let (_, apps) = account::read(app, &allowed).await?;
-            let page = shown::decide(&visitor.decider(), user_code, &request, &apps, error);
-            Ok(match error {
-                Some(error) => frame::with_error(page, error),
-                None => page,
-            })
+            Ok(again(shown::decide(&visitor.decider(), user_code, &request, &apps, error), error))
         }
         Err(error) => Ok(ask_again(visitor, user_code, &error.into())),
     }
