@@ -11,6 +11,7 @@ use crate::{
     },
     guests::{in_flight::InFlight, standing::Changes},
     http::rate_limit::RateLimits,
+    mail::Mailer,
     models::catalog::Catalog,
     people::{device::Guesses, password::Passwords},
     postgres::{Pools, Server},
@@ -69,6 +70,8 @@ pub struct Parts {
     pub authenticator: Authenticator,
     /// Where passwords are hashed.
     pub passwords: Passwords,
+    /// The way to the mail server, where the operator names one.
+    pub mailer: Option<Mailer>,
     /// Who typed wrong codes.
     pub guesses: Guesses,
     /// How often.

@@ -4,6 +4,7 @@
 
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
 use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, RUNNERS_PER_APP_MAX, TOOL_TIME, TURN_TIME};
+use crate::mail::{self, MailConfig};
 use crate::sessions::artifacts::{BucketConfig, parse_bucket_url};
 use crate::sessions::instances::Target;
 use crate::traces::Collector;
@@ -54,6 +55,8 @@ pub struct Config {
     pub token_pepper: Option<SecretString>,
     /// Whether anyone may create a tenant (`ALLOW_SELF_REGISTRATION`).
     pub allow_self_registration: bool,
+    /// The mail server and the sender of letters (`SMTP_URL`, `SMTP_FROM`); none: no mail is sent.
+    pub mail: Option<MailConfig>,
     /// How long a session lives after its last use (`SESSION_TTL`, default `24h`).
     pub session_ttl: Duration,
     /// How long what a session runs on is kept after its last use (`INSTANCE_IDLE_TTL`, default `15m`).
@@ -157,6 +160,8 @@ impl Config {
             ("OPG_MASTER_KEY_FILE", path(&self.master_key_file)),
             ("OPG_TOKEN_PEPPER", secret(self.token_pepper.is_some())),
             ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
+            ("SMTP_URL", secret(self.mail.is_some())),
+            ("SMTP_FROM", self.mail.as_ref().map_or("(not set)".to_owned(), |mail| mail.from.clone())),
             ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
             ("INSTANCE_IDLE_TTL", format!("{}m", self.instance_idle_ttl.as_secs() / 60)),
             (
@@ -259,6 +264,7 @@ impl Reader {
             master_key_file: self.path("OPG_MASTER_KEY_FILE"),
             token_pepper: self.secret("OPG_TOKEN_PEPPER"),
             allow_self_registration: self.flag("ALLOW_SELF_REGISTRATION", false),
+            mail: self.mail(production),
             session_ttl: self.parsed(
                 "SESSION_TTL",
                 Duration::from_secs(24 * 60 * 60),
@@ -326,6 +332,32 @@ impl Reader {
             metrics_token: self.secret("OPG_METRICS_TOKEN"),
             collector: self.collector(),
         }
+    }
+
+    /// The mail server. What is wrong with its URL is not said: a password may be in it.
+    fn mail(&mut self, production: bool) -> Option<MailConfig> {
+        let (url, from) = (self.get("SMTP_URL"), self.get("SMTP_FROM"));
+        let from = from.map(|from| from.trim().to_owned());
+        if from.as_deref().is_some_and(|from| !mail::is_sender(from)) {
+            self.errors.push("SMTP_FROM: expected an address, or `Name <address>`".to_owned());
+            return None;
+        }
+        let (url, from) = match (url, from) {
+            (Some(url), Some(from)) => (url, from),
+            (Some(_), None) => {
+                self.errors.push("SMTP_FROM: missing; SMTP_URL needs it".to_owned());
+                return None;
+            }
+            // A sender without a server sends nothing.
+            (None, _) => return None,
+        };
+        let config = mail::parse_url(url.trim(), from, production);
+        if config.is_none() {
+            let text = "expected smtps://user:password@host:port or smtp://user:password@host:port, both encrypted; \
+                        `?tls=none` after the second is for development and this machine";
+            self.errors.push(format!("SMTP_URL: {text}"));
+        }
+        config
     }
 
     /// Where artifacts go besides the data directory. Values are not said where they are wrong: a key may be in one.
@@ -559,6 +591,25 @@ mod tests {
         ]);
         let secret = from_file.unwrap().artifacts_bucket.unwrap().secret_access_key;
         assert_eq!(secret.expose_secret(), "s3cr3t");
+    }
+
+    #[test]
+    fn m071_a_mail_server_needs_a_sender_and_its_password_is_shown_nowhere() {
+        assert!(read(&[("SMTP_FROM", "a@b.example")]).unwrap().mail.is_none());
+        let config =
+            read(&[("OPG_SMTP_URL", "smtps://u:canary@h"), ("SMTP_FROM", "OPG <a@b.example>")]).unwrap();
+        assert_eq!(config.mail.as_ref().unwrap().host, "h");
+        assert!(!format!("{config:?} {:?}", config.describe()).contains("canary"));
+        for (url, from, wrong) in [
+            ("smtps://u:canary@h", "", "SMTP_FROM: missing"),
+            ("smtps://u:canary@h", "OPG", "SMTP_FROM"),
+            ("https://u:canary@h", "a@b.example", "SMTP_URL"),
+            ("smtp://u:canary@h?tls=none", "a@b.example", "SMTP_URL"),
+        ] {
+            let vars = [("SMTP_URL", url), ("SMTP_FROM", from), ("OPG_ENV", "production")];
+            let error = read(&vars).unwrap_err().to_string();
+            assert!(error.contains(wrong) && !error.contains("canary"), "{error}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod hardening;
 pub mod http;
 pub mod keys;
 pub mod limits;
+pub mod mail;
 pub mod models;
 pub mod opencode;
 pub mod ops;

@@ -80,6 +80,21 @@ pub const ENDED_CREDENTIALS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 
 /// Members of one app.
 pub const MEMBERS_PER_APP_MAX: i64 = 100;
 
+/// How long a code that was mailed is good: a letter may take some minutes (row M071).
+pub const MAIL_CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How often one is tried: of a million codes, five are nothing to guess with (row M071).
+pub const MAIL_CODE_TRIES_MAX: i32 = 5;
+/// Codes per hour to one person's address: with five tries each, an hour's guesses find one in 40,000; and nobody's mailbox is filled.
+pub const MAIL_CODES_PER_MAILBOX_PER_HOUR: u32 = 5;
+/// Codes per hour that are asked for from one network address, to whomever: an office on a Monday.
+pub const MAIL_CODES_PER_ADDRESS_PER_HOUR: u32 = 30;
+/// How long the mail server may take for a letter, from the first byte: some look at each for a while.
+pub const LETTER_TIME_MAX: Duration = Duration::from_secs(30);
+/// Letters on their way at once: each is a connection.
+pub const LETTERS_AT_ONCE: usize = 4;
+/// Letters that are on their way or wait; what is more is not sent.
+pub const LETTERS_WAITING_MAX: usize = 200;
+
 /// Requests of command lines to be let in per minute from one address (row M063).
 pub const DEVICE_REQUESTS_PER_MINUTE: u32 = 20;
 /// How long such a request waits for its person: to find a browser and sign in (row M063).
@@ -92,6 +107,10 @@ pub const DEVICE_NAME_CHARS_MAX: usize = 100;
 pub const WRONG_CODES_MAX: u32 = 5;
 /// For how long.
 pub const CODES_LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
+/// What is shown again of a code that somebody typed, in characters: one with spaces and a hyphen, and what is wrong with it.
+pub const USER_CODE_CHARS_KEPT_MAX: usize = 20;
+/// A form of one of our pages: an address, a password and a code, each byte written as three.
+pub const FORM_BYTES_MAX: usize = 8 << 10;
 /// How long a command line is let in for, unless its person says otherwise: a month without signing in again.
 pub const DEVICE_GRANT_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a platform token lives (row M004): what a copy of one is good for.

@@ -1,7 +1,8 @@
 //! Every route, on one page.
 //!
 //! A line is a method, a path, the handler, and the action its caller must be
-//! allowed; `public` asks for no credential, `runner` for a runner's own token, which the gate does not judge.
+//! allowed; `public` asks for no credential, `runner` for a runner's own token, which the gate does not judge,
+//! and `page` is shown to a browser, whose cookie it looks at by itself.
 //! [`all_routes`] is the same list as
 //! data: the test that no route answers the unauthorised is made from it.
 //! Routes of an app stand under `/v1`, where the credential names the app, and
@@ -67,9 +68,11 @@ macro_rules! routes {
     (@action public) => { None };
     (@action any) => { None };
     (@action runner) => { None };
+    (@action page) => { None };
     (@action $action:ident) => { Some(Action::$action) };
     (@public public) => { true };
     (@public runner) => { true };
+    (@public page) => { true };
     (@public $action:ident) => { false };
 }
 
@@ -79,6 +82,17 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/version" => ops::version, public;
     GET "/metrics" => ops::metrics, public;
     GET "/s/{token}" => sessions::share::routes::read, public;
+    GET "/login" => people::pages::routes::get_login, page;
+    POST "/login" => people::pages::routes::post_login, page;
+    POST "/login/mail" => people::pages::routes::post_mail, page;
+    POST "/login/code" => people::pages::routes::post_code, page;
+    POST "/logout" => people::pages::routes::post_logout, page;
+    GET "/device" => people::pages::routes::get_device, page;
+    POST "/device" => people::pages::routes::post_device, page;
+    POST "/device/approve" => people::pages::routes::post_approve, page;
+    POST "/device/deny" => people::pages::routes::post_deny, page;
+    GET "/device/approved" => people::pages::routes::get_approved, page;
+    GET "/device/denied" => people::pages::routes::get_denied, page;
     GET "/platform/v1/whoami" => grants::routes::whoami, any;
     POST "/internal/register" => sessions::instances::process::routes::register, runner;
     POST "/internal/heartbeat" => sessions::instances::process::routes::heartbeat, runner;
@@ -87,6 +101,8 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/register" => tenants::routes::register, public;
     POST "/v1/auth/signup" => people::routes::signup, public;
     POST "/v1/auth/login" => people::routes::login, public;
+    POST "/v1/auth/magic" => people::routes::ask_for_code, public;
+    POST "/v1/auth/magic/verify" => people::routes::magic_login, public;
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;

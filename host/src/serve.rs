@@ -14,6 +14,7 @@ use crate::{
     hardening,
     http::rate_limit::RateLimits,
     limits::DRAIN_TIME_MAX,
+    mail::{self, Mailer},
     people::{device::Guesses, password::Passwords},
     postgres::{
         self, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, Pools,
@@ -95,6 +96,9 @@ pub enum StartError {
     /// The artifacts.
     #[error("{0}")]
     Artifacts(#[from] sessions::artifacts::FilesError),
+    /// The mail server.
+    #[error("{0}")]
+    Mail(#[from] mail::OpenError),
     /// This program's own file, which compiles components.
     #[error("cannot find the program that runs: {0}")]
     Program(io::Error),
@@ -277,6 +281,7 @@ async fn assemble(
         )?,
         authenticator: Authenticator::new(&config.admin_tokens),
         passwords: Passwords::default(),
+        mailer: config.mail.as_ref().map(Mailer::open).transpose()?,
         guesses: Guesses::default(),
         rate_limits: RateLimits::new(config.rate_limit_per_minute),
         guest_egress: egress(config.allow_private_guest_http, vec![])?,

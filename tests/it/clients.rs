@@ -1,12 +1,13 @@
 //! Clients of PyPI and npm, unmodified, by base URL and token alone (row M262): `openai`, `anthropic`,
 //! `langchain-openai`, Vercel's AI SDK, Codex and Claude Code; and OPG before `@copilotkit/aimock`, a mock of
-//! the providers that nobody here wrote. Before another, moto, OPG is the client ([`s3`]).
+//! the providers that nobody here wrote. Before others, moto and aiosmtpd, OPG is the client ([`s3`], [`smtp`]).
 //!
 //! They are installed once, from their registries, by the lock files in `tests/clients`. Where there is no
 //! Python or no Node, the test says so and passes, and `./dev test` says `skipped`; where they cannot be
 //! installed, it fails.
 
 mod s3;
+mod smtp;
 
 use opg_tests::{
     app::{Client, TestApp, UPSTREAM_KEY},

@@ -1,7 +1,8 @@
 //! `opg login`, `whoami` and `logout`: the real binary, and a person who types the code.
 
 use opg_tests::{
-    app::{Client, TestApp},
+    app::{Client, PASSWORD, TestApp},
+    browser::Browser,
     process::binary,
 };
 use serde_json::{Value, json};
@@ -123,6 +124,33 @@ async fn m401_m402_a_person_signs_in_at_the_command_line_works_there_and_signs_o
     let live = "select count(*)::text from credentials where family_id is not null and revoked_at is null";
     assert_eq!(app.sql(live).await, ["0"], "on the server it is over as well");
     assert_eq!(ann.get("/v1/me").await.status, 200, "and the person's browser is none of that");
+}
+
+#[tokio::test]
+async fn m065_m401_the_page_that_is_printed_is_where_the_code_is_typed() {
+    let app = TestApp::open_to_people().await;
+    app.sign_up(EMAIL).await;
+    let shell = Shell::of(&app);
+    let mut child = shell.command(&["login"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut printed = async |before: &str| {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it says more");
+            if let Some(said) = line.strip_prefix(before) {
+                return said.to_owned();
+            }
+        }
+    };
+    let (page, code) = (printed("Open ").await, printed("and type the code ").await);
+    let mut browser = Browser::at(&app);
+    let page = browser.open(page.strip_prefix(&app.base_url()).unwrap()).await;
+    let page = browser.submit(&page, "/login", &[("email", EMAIL), ("password", PASSWORD)]).await;
+    let page = browser.submit(&page, "/device", &[("user_code", &code)]).await;
+    assert!(page.text().contains("<dd>opg</dd>"), "{}", page.text());
+    let page = browser.submit(&page, "/device/approve", &[]).await;
+    assert_eq!(page.path, "/device/approved", "{}", page.text());
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    assert_eq!(shell.opg(&["whoami"]).await.0, Some(0));
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod model_limits;
 mod models;
 mod opencode;
 mod ops;
+mod pages;
 mod people;
 mod personal_tokens;
 mod points;

@@ -3,6 +3,7 @@
 use opg_host::limits::{CONSOLE_SESSION_LIFE, LOGINS_PER_MINUTE, SIGNUP_ANSWER_TIME};
 use opg_tests::{
     app::{Answer, Client, PASSWORD, TestApp, logs, send},
+    browser::Browser,
     routes::fresh_ip,
 };
 use serde_json::{Value, json};
@@ -204,6 +205,30 @@ async fn m070_an_address_tries_one_password_ten_times_a_minute() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() <= 6);
     assert_eq!(attempt("192.0.2.1", "bob@example.com", "wrong password").await.status, 401);
     assert_eq!(attempt("192.0.2.2", EMAIL, PASSWORD).await.status, 200, "nobody is locked out by another");
+}
+
+#[tokio::test]
+async fn m071_without_a_mail_server_a_code_is_a_409_that_says_what_to_do() {
+    let app = TestApp::open_to_people().await;
+    app.sign_up(EMAIL).await;
+    for (path, body) in [
+        ("/v1/auth/magic", json!({ "email": EMAIL })),
+        ("/v1/auth/magic/verify", json!({ "email": EMAIL, "code": "123456" })),
+    ] {
+        let post = || app.anonymous().request("POST", path).header("x-forwarded-for", fresh_ip()).json(&body);
+        let answer = send(post()).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("no_mail")), "{}", answer.text());
+        assert!(answer.text().contains("SMTP_URL"), "{}", answer.text());
+        let foreign = send(post().header("sec-fetch-site", "cross-site")).await;
+        assert_eq!((foreign.status, &foreign.json()["code"]), (403, &json!("cross_origin")));
+    }
+    let mut browser = Browser::at(&app);
+    let page = browser.open("/login").await;
+    assert!(!page.text().contains("/login/mail"), "{}", page.text());
+    let token = page.held("/login").into_iter().find(|(name, _)| name == "csrf_token").unwrap().1;
+    let asked = browser.post("/login/mail", &[("csrf_token", &token), ("email", EMAIL)]).await;
+    assert_eq!((asked.answer.status, asked.heading().as_str()), (409, "Sign in"), "{}", asked.text());
+    assert_eq!(app.sql("select 'x' from sign_in_codes").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod app;
+pub mod browser;
 pub mod hang_up;
 pub mod hostile;
 pub mod paid;

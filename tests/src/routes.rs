@@ -82,12 +82,18 @@ impl Case {
         ];
         let mut is_command = commands.iter().any(|end| self.template.ends_with(end));
         is_command |= self.is_opencodes() && self.template.ends_with("/share");
-        [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) && !is_command && !self.is_file()
+        let takes_one = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        takes_one && !is_command && !self.is_file() && !self.is_page()
     }
 
     /// Whether its body is JSON, or may be. An upload is not, nor a form.
     pub fn takes_json(&self) -> bool {
         self.takes_body() && !self.is_upload() && !self.is_form()
+    }
+
+    /// Whether it is a page, or takes a form of one: for browsers, which are told in HTML what is wrong.
+    pub fn is_page(&self) -> bool {
+        ["/login", "/logout", "/device"].iter().any(|page| self.template.starts_with(page))
     }
 
     /// Whether its body is a form with a file.

@@ -13,7 +13,9 @@ use super::{
     credential::{Token, basic_password, bearer},
     store::{self, FoundCredential, FoundPerson, Membership},
 };
-use crate::{app::App, http::RequestContext, router, tenants::ServiceTx, traces::TraceContext};
+use crate::{
+    app::App, error::ApiError, http::RequestContext, router, tenants::ServiceTx, traces::TraceContext,
+};
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -134,6 +136,29 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
         app.rate_limits.describe(response.headers_mut());
     }
     response
+}
+
+/// Who looks at a page, as the browser's cookie says; counted as every other request of theirs is. A page is shown to
+/// whoever asks, and whatever else was sent counts for nothing there.
+///
+/// # Errors
+/// 429, and 503 where the database does not answer.
+pub(crate) async fn visitor(
+    app: &App,
+    context: &RequestContext,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, ApiError> {
+    let Some(token) = cookie::read(app, headers) else { return Ok(None) };
+    let sent = Sent { token, surface: Surface::Console };
+    match identify(app, &sent, None, Some(context.clone())).await {
+        Credential::Valid(caller) => {
+            app.rate_limits.request(caller.credential_id, caller.app().map(|app| app.app_id))?;
+            Ok(Some(*caller))
+        }
+        Credential::Invalid => app.rate_limits.auth_failure(context.ip).map(|()| None),
+        Credential::Absent => Ok(None),
+        Credential::Unreachable => Err(ApiError::unavailable(UNREACHABLE)),
+    }
 }
 
 fn is_public(request: &Request) -> bool {

@@ -5,9 +5,12 @@
 //! (`Sec-Fetch-Site`, or `Origin` where it sends no such header), and it carries the session's CSRF token in
 //! `X-CSRF-Token`, which only a page that could read an answer of ours knows. The token is made of the session's id
 //! with the installation's pepper: nothing is stored, and it ends with the session.
+//!
+//! A form of a page of ours cannot send a header: it has the token in a hidden field. Before somebody is signed in the
+//! token is made of a random value in a cookie of its own, so that a form counts in the browser it was shown in alone.
 
 use super::Caller;
-use crate::{app::App, error::ApiError};
+use crate::{app::App, error::ApiError, http::Form};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -24,29 +27,38 @@ fn name(app: &App) -> &'static str {
     if app.config.is_production() { "__Host-opg_session" } else { "opg_session" }
 }
 
+/// The name of the cookie that a form is tied to while nobody is signed in.
+fn form_name(app: &App) -> &'static str {
+    if app.config.is_production() { "__Host-opg_form" } else { "opg_form" }
+}
+
 /// The session's token in the cookies of a request. Two of the name are none that is valid.
 pub(crate) fn read(app: &App, headers: &HeaderMap) -> Option<String> {
+    find(name(app), headers)
+}
+
+fn find(name: &str, headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter();
     let pairs = cookies.flat_map(|value| value.to_str().unwrap_or_default().split(';'));
-    let mut found =
-        pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(found, _)| *found == name(app));
+    let mut found = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(found, _)| *found == name);
     let (_, token) = found.next()?;
     Some(if found.next().is_some() { String::new() } else { token.to_owned() })
 }
 
 /// Sets the session's cookie.
 pub(crate) fn set(app: &App, token: &str, life: Duration) -> HeaderValue {
-    write(app, token, life.num_seconds())
+    write(app, name(app), token, Some(life.num_seconds()))
 }
 
 /// Removes it.
 pub(crate) fn clear(app: &App) -> HeaderValue {
-    write(app, "", 0)
+    write(app, name(app), "", Some(0))
 }
 
-fn write(app: &App, token: &str, max_age_s: i64) -> HeaderValue {
+fn write(app: &App, name: &str, token: &str, max_age_s: Option<i64>) -> HeaderValue {
     let secure = if app.config.is_production() { "; Secure" } else { "" };
-    let text = format!("{}={token}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}", name(app));
+    let max_age = max_age_s.map(|seconds| format!(" Max-Age={seconds};")).unwrap_or_default();
+    let text = format!("{name}={token}; Path=/;{max_age} HttpOnly; SameSite=Lax{secure}");
     let mut value = HeaderValue::from_str(&text).expect("a token and numbers are plain text");
     value.set_sensitive(true);
     value
@@ -55,6 +67,57 @@ fn write(app: &App, token: &str, max_age_s: i64) -> HeaderValue {
 /// The CSRF token of a session.
 pub(crate) fn csrf_token(app: &App, credential_id: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(app.pepper.derive("csrf", credential_id.as_bytes()))
+}
+
+/// The field of a form that has its token.
+pub(crate) const FORM_FIELD: &str = "csrf_token";
+
+/// What ties a form to a browser in which nobody is signed in: what stands in it, and the cookie to set where there is
+/// none yet.
+pub(crate) fn form_token(app: &App, headers: &HeaderMap) -> (String, Option<HeaderValue>) {
+    if let Some(value) = find(form_name(app), headers).filter(|value| !value.is_empty()) {
+        return (token_of_form(app, &value), None);
+    }
+    let value = URL_SAFE_NO_PAD.encode(app.entropy.bytes::<32>());
+    (token_of_form(app, &value), Some(write(app, form_name(app), &value, None)))
+}
+
+fn token_of_form(app: &App, value: &str) -> String {
+    URL_SAFE_NO_PAD.encode(app.pepper.derive("form", value.as_bytes()))
+}
+
+/// Whether a form was shown by a page of ours, in this browser: to whoever is signed in, or before anybody was.
+///
+/// # Errors
+/// 403
+pub(crate) fn check_form(
+    app: &App,
+    caller: Option<&Caller>,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<(), ApiError> {
+    // Our pages send no referrer, for which a browser calls the origin of their forms `null`. One that does not say
+    // better, because the connection is not encrypted, is known by the token alone.
+    let says_nothing = headers.get(SEC_FETCH_SITE).is_none()
+        && headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes() == b"null");
+    if !says_nothing {
+        check_origin(headers)?;
+    }
+    let expected = match caller {
+        Some(caller) => caller.credential_id.map(|id| csrf_token(app, id)),
+        None => find(form_name(app), headers)
+            .filter(|value| !value.is_empty())
+            .map(|value| token_of_form(app, &value)),
+    };
+    let (expected, sent) = (expected.unwrap_or_default(), form.one(FORM_FIELD).unwrap_or_default());
+    if !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(sent.as_bytes())) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "csrf_failed",
+        "this form is not one that was shown in this browser, or its time is over, and nothing was done; open the \
+         page again and send it from there, with cookies allowed",
+    ))
 }
 
 /// Whether a page of ours meant a request that came by cookie.

@@ -86,6 +86,44 @@ pub async fn read(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     }
 }
 
+/// The fields of a form or of a query, in their order.
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads the form that one of our pages sent.
+    ///
+    /// # Errors
+    /// 415 for another content type, 413 over the limit, 400 where it holds what no form of ours does.
+    pub async fn read(request: Request, bytes_max: usize) -> Result<Form, ApiError> {
+        const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+        if media_type(request.headers()).as_deref() != Some(MEDIA_TYPE) {
+            return Err(ApiError::wrong_content_type(MEDIA_TYPE));
+        }
+        let bytes = read(request.into_body(), bytes_max).await?;
+        let form = Form::of(&bytes);
+        if form.0.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(ApiError::bad_request("bad_form", "the form holds U+0000; leave it out"));
+        }
+        Ok(form)
+    }
+
+    /// What is written as forms and queries are.
+    pub fn of(text: &[u8]) -> Form {
+        Form(url::form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// The value of a field; none where it is not there, or more than once: which of two is meant, nobody can tell.
+    pub fn one(&self, name: &str) -> Option<&str> {
+        let mut all = self.all(name);
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    /// All values of a field.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// The media type of a request, lower case, without parameters.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;

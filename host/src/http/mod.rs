@@ -11,7 +11,7 @@ pub mod page;
 pub mod rate_limit;
 pub mod render;
 
-pub use body::{Json, NoContent};
+pub use body::{Form, Json, NoContent};
 pub use context::RequestContext;
 pub(crate) use context::own_origin;
 pub use extract::Params;

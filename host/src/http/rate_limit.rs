@@ -1,6 +1,6 @@
 //! How often: a bucket for each credential, for each app, for each address that fails to sign
-//! in, for each address that registers or tries a person's password (rows M050, M070, M234), for each plugin that asks for secrets, and
-//! for each session that is prompted.
+//! in, for each address that registers, tries a person's password or asks for a code by mail (rows M050, M070, M071,
+//! M234), for each plugin that asks for secrets, and for each session that is prompted.
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
 //! the ledger's affair.
@@ -9,8 +9,8 @@ use crate::{
     error::ApiError,
     limits::{
         APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE, LOGINS_PER_ADDRESS_PER_MINUTE,
-        LOGINS_PER_MINUTE, PROMPTS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE,
-        SHARED_READS_PER_MINUTE,
+        LOGINS_PER_MINUTE, MAIL_CODES_PER_ADDRESS_PER_HOUR, MAIL_CODES_PER_MAILBOX_PER_HOUR,
+        PROMPTS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE, SHARED_READS_PER_MINUTE,
     },
     registry::PluginName,
 };
@@ -28,6 +28,8 @@ pub struct RateLimits {
     registrations: DefaultKeyedRateLimiter<Option<IpAddr>>,
     logins: DefaultKeyedRateLimiter<(Option<IpAddr>, [u8; 32])>,
     login_addresses: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    mail_codes: DefaultKeyedRateLimiter<[u8; 32]>,
+    mail_code_addresses: DefaultKeyedRateLimiter<Option<IpAddr>>,
     device_requests: DefaultKeyedRateLimiter<Option<IpAddr>>,
     secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
     shared_reads: DefaultKeyedRateLimiter<Option<IpAddr>>,
@@ -46,6 +48,10 @@ impl RateLimits {
             registrations: RateLimiter::keyed(Quota::per_hour(at_least_one(REGISTRATIONS_PER_HOUR))),
             login_addresses: RateLimiter::keyed(Quota::per_minute(at_least_one(
                 LOGINS_PER_ADDRESS_PER_MINUTE,
+            ))),
+            mail_codes: RateLimiter::keyed(Quota::per_hour(at_least_one(MAIL_CODES_PER_MAILBOX_PER_HOUR))),
+            mail_code_addresses: RateLimiter::keyed(Quota::per_hour(at_least_one(
+                MAIL_CODES_PER_ADDRESS_PER_HOUR,
             ))),
             device_requests: RateLimiter::keyed(Quota::per_minute(at_least_one(DEVICE_REQUESTS_PER_MINUTE))),
             logins: RateLimiter::keyed(Quota::per_minute(at_least_one(LOGINS_PER_MINUTE))),
@@ -155,6 +161,18 @@ impl RateLimits {
         take(&self.logins, &(None, whose)).map_err(too_many_logins)
     }
 
+    /// Takes one code by mail from an address's bucket, and from that of whoever it is for, who stands there as a hash.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn mail_code(&self, ip: Option<IpAddr>, whose: [u8; 32]) -> Result<(), ApiError> {
+        let taken = take(&self.mail_code_addresses, &ip).and_then(|()| take(&self.mail_codes, &whose));
+        taken.map_err(|wait| {
+            let text = "too many codes were asked for; use the last one, or wait";
+            ApiError::rate_limited("too_many_codes", text, whole_seconds(wait))
+        })
+    }
+
     /// Takes one request of a command line to be let in from an address's bucket.
     ///
     /// # Errors
@@ -175,6 +193,8 @@ impl RateLimits {
         self.registrations.retain_recent();
         self.logins.retain_recent();
         self.login_addresses.retain_recent();
+        self.mail_codes.retain_recent();
+        self.mail_code_addresses.retain_recent();
         self.device_requests.retain_recent();
         self.secret_questions.retain_recent();
         self.shared_reads.retain_recent();

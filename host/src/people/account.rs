@@ -113,14 +113,15 @@ pub async fn change(app: &App, allowed: &Allowed<may::MeWrite>, change: Change) 
     Ok(tx.commit().await?)
 }
 
-/// Changes the caller's password. Every other session and every command line of theirs has to sign in again.
+/// Changes the caller's password, or sets one where there is none. Every other session and every command line of theirs
+/// has to sign in again.
 ///
 /// # Errors
 /// [`AccountError`]
 pub async fn change_password(
     app: &App,
     allowed: &Allowed<may::MeWrite>,
-    current: SecretString,
+    current: Option<SecretString>,
     new: SecretString,
 ) -> Result<(), AccountError> {
     if let Some(wrong) = password::check("/new_password", &new) {
@@ -131,7 +132,12 @@ pub async fn change_password(
         store::password_hash(&mut tx, allowed.me()).await?
     };
     let target = format!("user/{}", allowed.me());
-    if !app.passwords.verify(current, stored.clone()).await? {
+    let known = match (current, &stored) {
+        (_, None) => true,
+        (Some(current), Some(_)) => app.passwords.verify(current, stored.clone()).await?,
+        (None, Some(_)) => false,
+    };
+    if !known {
         let entry = audit::Entry::ok("me.password", target).result(audit::Outcome::Failed);
         let mut tx = app.person_tx(allowed).await?;
         audit::write_own(app, &mut tx, allowed, entry).await?;

@@ -116,6 +116,11 @@ fn typed(text: &str) -> Option<String> {
     fits.then_some(code)
 }
 
+/// A code as the program shows it, however it was typed; none where it is none.
+pub(super) fn as_shown(text: &str) -> Option<String> {
+    typed(text).map(|code| shown(&code))
+}
+
 /// Wrong codes, by person.
 #[derive(Default)]
 pub struct Guesses(Mutex<HashMap<Uuid, (u32, DateTime<Utc>)>>);

@@ -89,7 +89,8 @@ async fn refused(app: &App, context: RequestContext, email: &str, user_id: Optio
     tx.commit().await
 }
 
-async fn begin_session(
+/// Begins a session of somebody's who proved who they are.
+pub(super) async fn begin_session(
     app: &App,
     by: Caller,
     user_id: Uuid,

@@ -1,24 +1,28 @@
 //! People: they sign up, sign in, and act for the apps they are members of.
 //!
-//! A person has an e-mail address, which nothing proves yet, and a password. Signing up makes their own app, of which
+//! A person has an e-mail address and a password. A code that is mailed there and comes back proves the address; until
+//! one did, it may be anybody's. Signing up makes their own app, of which
 //! they are the owner. Signing in makes a *console session*, a credential like any other, which a browser holds in a
 //! cookie. In an app a person may do what their role there allows; that is read with every request.
 //!
 //! - [`password`]: hashing, off the threads that serve, and bounded.
-//! - [`signup`], [`login`], [`account`]: what a person does with their own account.
+//! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
 //! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
+//! - [`pages`]: the same for a browser without a program in it.
 //!
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
-//! either way; signing in with an unknown address hashes a password as well.
+//! either way; signing in with an unknown address hashes a password as well; and a code by mail is promised to all.
 //!
-//! Deliberately absent: codes and links by mail, passkeys, signing in with another provider.
+//! Deliberately absent: links by mail, passkeys, signing in with another provider.
 
 pub mod account;
 pub mod device;
 pub mod device_routes;
 pub mod login;
+pub mod magic;
 pub mod members;
+pub mod pages;
 pub mod password;
 pub mod personal_tokens;
 pub mod routes;

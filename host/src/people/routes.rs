@@ -2,7 +2,8 @@
 
 use super::{
     account::{self, AccountError, Change, Theme},
-    login::{self, LoginError},
+    login::{self, LoginError, SignedIn},
+    magic::{self, MagicError},
     members::{self, MemberError},
     password::{self, HashError},
     signup::{self, SignupError, Wanted},
@@ -13,7 +14,7 @@ use crate::{
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, AsMyself, CredentialKind, Role, action::may, cookie},
     http::{Json, NoContent, Page, Paged, Params, RequestContext, body},
-    limits::JSON_BYTES_MAX,
+    limits::{JSON_BYTES_MAX, MAIL_CODE_LIFE},
     tenants::routes::is_email,
 };
 use axum::{
@@ -34,7 +35,7 @@ use uuid::Uuid;
 pub struct Signup {
     /// Where to write to, and what to sign in with.
     email: String,
-    /// What to sign in with; without mail there is no other way yet.
+    /// What to sign in with; who wants none asks for a code by mail instead.
     password: String,
     /// How they are called.
     name: Option<String>,
@@ -92,17 +93,119 @@ pub async fn login(
 ) -> ApiResult<impl IntoResponse> {
     // Also a sign-in can be forged: into an account of the attacker's.
     cookie::check_origin(&headers)?;
-    app.rate_limits.login(context.ip, super::hashed_email(&app, &body.email))?;
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let password = SecretString::from(body.password);
-    let signed_in = login::login(&app, context, &body.email, password, user_agent).await?;
+    let signed_in = sign_in(&app, context, &headers, &body.email, password).await?;
+    described(&app, &signed_in).await
+}
+
+/// Counts the attempt, and signs somebody in with a password.
+///
+/// # Errors
+/// 401, 429, or 503 where too many wait.
+pub(super) async fn sign_in(
+    app: &App,
+    context: RequestContext,
+    headers: &HeaderMap,
+    email: &str,
+    password: SecretString,
+) -> ApiResult<SignedIn> {
+    app.rate_limits.login(context.ip, super::hashed_email(app, email))?;
+    Ok(login::login(app, context, email, password, user_agent(headers)).await?)
+}
+
+/// `POST /v1/auth/magic`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskForCode {
+    /// Where to send it.
+    email: String,
+}
+
+/// Mails a code to sign in with. The answer is the same where the address has no account.
+pub async fn ask_for_code(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    Json(body): Json<AskForCode>,
+) -> ApiResult<impl IntoResponse> {
+    cookie::check_origin(&headers)?;
+    mail_code(&app, context, &body.email)?;
+    let next = "sign in with POST /v1/auth/magic/verify and the code, if the address can have one";
+    let answer = json!({ "next": next, "expires_in": MAIL_CODE_LIFE.as_secs() });
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// Counts the request, and mails a code to an address that can have one.
+///
+/// # Errors
+/// 409 where there is no mail server, 422 for what is no address, 429.
+pub(super) fn mail_code(app: &App, context: RequestContext, email: &str) -> ApiResult<()> {
+    sends_mail(app)?;
+    if !is_email(email.trim()) {
+        return Err(ApiError::invalid(vec![FieldError::new("/email", "expected an e-mail address")]));
+    }
+    app.rate_limits.mail_code(context.ip, super::hashed_email(app, email))?;
+    magic::ask(app, context, email.to_owned());
+    Ok(())
+}
+
+fn sends_mail(app: &App) -> ApiResult<()> {
+    let text =
+        "this server sends no mail; sign in with a password, or have its operator set SMTP_URL and SMTP_FROM";
+    if app.mailer.is_some() { Ok(()) } else { Err(ApiError::conflict("no_mail", text)) }
+}
+
+/// `POST /v1/auth/magic/verify`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInWithCode {
+    email: String,
+    /// The code that was mailed there.
+    code: String,
+}
+
+/// Signs somebody in with a code that was mailed to them.
+pub async fn magic_login(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    Json(body): Json<SignInWithCode>,
+) -> ApiResult<impl IntoResponse> {
+    cookie::check_origin(&headers)?;
+    let signed_in = sign_in_with_code(&app, context, &headers, &body.email, &body.code).await?;
+    described(&app, &signed_in).await
+}
+
+/// Counts the attempt, and signs somebody in with a code.
+///
+/// # Errors
+/// 401, 409 where there is no mail server, 429.
+pub(super) async fn sign_in_with_code(
+    app: &App,
+    context: RequestContext,
+    headers: &HeaderMap,
+    email: &str,
+    code: &str,
+) -> ApiResult<SignedIn> {
+    sends_mail(app)?;
+    app.rate_limits.login(context.ip, super::hashed_email(app, email))?;
+    Ok(magic::sign_in(app, context, email, code, user_agent(headers)).await?)
+}
+
+/// A browser's name for itself.
+fn user_agent(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok())
+}
+
+/// Who signed in, and the cookie.
+async fn described(app: &App, signed_in: &SignedIn) -> ApiResult<impl IntoResponse + use<>> {
     let answer = json!({
-        "user": super::describe(&app, signed_in.user_id).await?,
+        "user": super::describe(app, signed_in.user_id).await?,
         "session_id": signed_in.credential_id,
-        "csrf_token": cookie::csrf_token(&app, signed_in.credential_id),
+        "csrf_token": cookie::csrf_token(app, signed_in.credential_id),
         "expires_at": signed_in.expires_at,
     });
-    let cookie = cookie::set(&app, signed_in.token.expose_secret(), login::session_life());
+    let cookie = cookie::set(app, signed_in.token.expose_secret(), login::session_life());
     Ok(([(header::SET_COOKIE, cookie)], Json(answer)))
 }
 
@@ -151,6 +254,7 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
         "locale": profile.locale,
         "theme": profile.theme,
         "created_at": profile.created_at,
+        "email_proved_at": profile.email_proved_at,
         "apps": apps,
         "session_id": session,
         "csrf_token": session.map(|id| cookie::csrf_token(app, id)),
@@ -161,8 +265,8 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
-    /// The one of now.
-    current_password: String,
+    /// The one of now, where there is one.
+    current_password: Option<String>,
     /// The one from now on.
     new_password: String,
 }
@@ -175,7 +279,8 @@ pub async fn change_password(
 ) -> ApiResult<NoContent> {
     // Whoever took a session must not guess the password with it.
     app.rate_limits.password(app.pepper.derive("password of", allowed.me().as_bytes()))?;
-    let (current, new) = (SecretString::from(body.current_password), SecretString::from(body.new_password));
+    let (current, new) =
+        (body.current_password.map(SecretString::from), SecretString::from(body.new_password));
     account::change_password(&app, &allowed, current, new).await?;
     Ok(NoContent)
 }
@@ -317,6 +422,18 @@ impl From<LoginError> for ApiError {
             }
             LoginError::Password(cause) => cause.into(),
             LoginError::Db(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<MagicError> for ApiError {
+    fn from(error: MagicError) -> ApiError {
+        match error {
+            MagicError::Refused => ApiError::new(StatusCode::UNAUTHORIZED, "code_refused", error.to_string()),
+            MagicError::TooMany(error) => error,
+            MagicError::Signup(cause) => cause.into(),
+            MagicError::Login(cause) => cause.into(),
+            MagicError::Db(cause) => cause.into(),
         }
     }
 }

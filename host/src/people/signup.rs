@@ -10,6 +10,7 @@ use crate::{
 };
 use secrecy::SecretString;
 use std::time::Instant;
+use uuid::Uuid;
 
 /// Who signs up.
 pub struct Wanted {
@@ -62,25 +63,43 @@ pub async fn signup(app: &App, context: RequestContext, wanted: Wanted) -> Resul
 
 async fn make(app: &App, context: RequestContext, wanted: Wanted) -> Result<(), SignupError> {
     let password_hash = app.passwords.hash(&app.entropy, wanted.password).await?;
-    let user_id = app.new_id();
-    let mut tx = app.service_tx().await?;
     let new = store::NewPerson {
-        user_id,
+        user_id: app.new_id(),
         email: wanted.email.trim(),
         name: &wanted.name,
-        password_hash: &password_hash,
+        password_hash: Some(&password_hash),
+        proved: false,
         now: app.now(),
     };
-    if !store::insert_person(&mut tx, &new).await? {
-        return Ok(());
+    insert(app, context, &new).await.map(drop)
+}
+
+/// Makes an account without a password, for whoever proved that the address is theirs; none where it has one by now.
+pub(super) async fn by_code(
+    app: &App,
+    context: &RequestContext,
+    email: &str,
+) -> Result<Option<Uuid>, SignupError> {
+    let user_id = app.new_id();
+    let (email, now) = (email.trim(), app.now());
+    let new = store::NewPerson { user_id, email, name: "", password_hash: None, proved: true, now };
+    Ok(insert(app, context.clone(), &new).await?.then_some(user_id))
+}
+
+/// An account and its app; false where the address has one.
+async fn insert(app: &App, context: RequestContext, new: &store::NewPerson<'_>) -> Result<bool, SignupError> {
+    let user_id = new.user_id;
+    let mut tx = app.service_tx().await?;
+    if !store::insert_person(&mut tx, new).await? {
+        return Ok(false);
     }
     let by = Caller::without_credential(CredentialKind::Registration, context, Some(user_id));
-    let own = create::personal(app, &mut tx, &by, &local_part(&wanted.email)).await?;
-    store::insert_member(tx.conn(), own.app_id, user_id, Role::Owner, app.now()).await?;
+    let own = create::personal(app, &mut tx, &by, &local_part(new.email)).await?;
+    store::insert_member(tx.conn(), own.app_id, user_id, Role::Owner, new.now).await?;
     let entry = audit::Entry::ok("auth.signup", format!("user/{user_id}"));
     audit::write_platform(app, &mut tx, &by, None, entry).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(true)
 }
 
 /// What the personal app is called after: as much of the address as a name has room for.

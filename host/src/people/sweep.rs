@@ -1,4 +1,5 @@
-//! Removing people's credentials that ended long ago, and requests of command lines that nobody decided.
+//! Removing people's credentials that ended long ago, requests of command lines that nobody decided, and codes that
+//! nobody typed.
 
 use super::store;
 use crate::{
@@ -21,6 +22,7 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     let mut tx = app.service_tx().await?;
     let answered = Duration::from_std(DEVICE_REQUEST_LIFE).unwrap_or_default();
     store::delete_device_requests(&mut tx, app.now() - answered).await?;
+    store::delete_codes(&mut tx, app.now()).await?;
     tx.commit().await
 }
 

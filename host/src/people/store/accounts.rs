@@ -11,14 +11,18 @@ pub(in crate::people) struct NewPerson<'a> {
     pub(in crate::people) user_id: Uuid,
     pub(in crate::people) email: &'a str,
     pub(in crate::people) name: &'a str,
-    pub(in crate::people) password_hash: &'a str,
+    /// None for who signs in with codes alone.
+    pub(in crate::people) password_hash: Option<&'a str>,
+    /// Whether a code that was mailed to the address came back.
+    pub(in crate::people) proved: bool,
     pub(in crate::people) now: DateTime<Utc>,
 }
 
 /// Inserts a person; false where the address has an account.
 pub(in crate::people) async fn insert_person(tx: &mut ServiceTx, new: &NewPerson<'_>) -> sqlx::Result<bool> {
     sqlx::query(
-        "insert into users (user_id, email, name, password_hash, created_at) values ($1, $2, $3, $4, $5)
+        "insert into users (user_id, email, name, password_hash, created_at, email_proved_at)
+         values ($1, $2, $3, $4, $5, case when $6 then $5 end)
          on conflict (lower(email)) where email is not null do nothing",
     )
     .bind(new.user_id)
@@ -26,6 +30,7 @@ pub(in crate::people) async fn insert_person(tx: &mut ServiceTx, new: &NewPerson
     .bind(new.name)
     .bind(new.password_hash)
     .bind(new.now)
+    .bind(new.proved)
     .execute(tx.conn())
     .await
     .map(|done| done.rows_affected() == 1)
@@ -105,11 +110,13 @@ pub(in crate::people) struct Profile {
     pub(in crate::people) locale: Option<String>,
     pub(in crate::people) theme: Option<String>,
     pub(in crate::people) created_at: DateTime<Utc>,
+    pub(in crate::people) email_proved_at: Option<DateTime<Utc>>,
 }
 
 pub(in crate::people) async fn profile(tx: &mut PersonTx) -> sqlx::Result<Profile> {
     sqlx::query_as(
-        "select user_id, email, name, locale, theme, created_at from users where user_id = current_user_id()",
+        "select user_id, email, name, locale, theme, created_at, email_proved_at from users
+         where user_id = current_user_id()",
     )
     .fetch_one(tx.conn())
     .await
