@@ -5,6 +5,7 @@ use opg_host::{
     config::Config,
     grants::{CapabilityKind, Scope},
     router,
+    sessions::log::Kind,
 };
 use std::{
     collections::BTreeSet,
@@ -122,6 +123,31 @@ fn every_hostile_guest_has_its_row_and_every_row_its_guest() {
         .collect();
     let rows = rows("docs/hostile-guests.md").into_iter().filter(|row| row[0].parse::<u32>().is_ok());
     assert_same("docs/hostile-guests.md", &rows.map(|row| row.join(" | ")).collect(), &guests);
+}
+
+#[test]
+fn m353_every_event_of_a_session_is_in_the_table_of_events_and_in_a_test() {
+    let known: BTreeSet<String> = Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    let first = rows("docs/sessions.md").into_iter().map(|row| row[0].clone());
+    let named =
+        first.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    assert_same("docs/sessions.md", &named.filter(|name| name.contains('.')).collect(), &known);
+    let sources = sources();
+    let tested = |name: &str| {
+        let quoted = format!("\"{name}\"");
+        sources.iter().any(|(path, text)| path.starts_with(root().join("tests/it")) && text.contains(&quoted))
+    };
+    let untested: Vec<_> = known.iter().filter(|name| !tested(name)).collect();
+    assert!(untested.is_empty(), "no test is told {untested:?}");
+}
+
+#[test]
+fn m369_the_engine_is_the_release_with_long_support_that_the_pinned_compiler_builds() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"wasmtime\"\nversion = \"48.0."), "wasmtime 48.0.x");
+    assert_eq!(lock.matches("name = \"wasmtime\"\n").count(), 1, "one engine");
+    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
+    assert!(toolchain.contains("channel = \"1.95."), "{toolchain}");
 }
 
 #[test]

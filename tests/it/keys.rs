@@ -69,7 +69,7 @@ async fn m018_m279_a_persons_own_key_comes_before_the_apps_and_is_theirs_alone()
 }
 
 #[tokio::test]
-async fn m279_m280_a_key_goes_in_is_used_replaced_and_removed_and_never_comes_out() {
+async fn m279_m280_m299_a_key_goes_in_is_used_replaced_and_removed_and_never_comes_out() {
     let (app, upstream, acme) = start().await;
     assert_eq!(keys(&acme).await, Vec::<Value>::new(), "a provider without a key has none");
     assert_eq!(put(&acme, "mine", json!({ "key": KEY })).await.status, 204);

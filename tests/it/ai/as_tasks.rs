@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn m106_a_picture_may_be_asked_for_as_a_task_and_fetched_when_it_is_done() {
+async fn m106_m130_a_picture_may_be_asked_for_as_a_task_and_fetched_when_it_is_done() {
     let scene = Scene::start().await;
     let begun = scene.draw_later(json!({ "n": 2, "response_format": "b64_json" })).await;
     assert_eq!(begun.status, 202, "{}", begun.text());

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 const SESSIONS: usize = 50;
 
 #[tokio::test]
-async fn m325_after_a_kill_every_session_is_whole_and_every_reader_goes_on_without_a_gap() {
+async fn m303_m325_after_a_kill_every_session_is_whole_and_every_reader_goes_on_without_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     let opg = OpgProcess::start(dir.path()).await;
     let acme = opg.tenant("acme").await;

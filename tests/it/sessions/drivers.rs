@@ -53,7 +53,7 @@ macro_rules! on_every_driver {
 }
 
 on_every_driver! {
-    m324_it_is_made_ready_shown_stopped_and_woken;
+    m324_m326_it_is_made_ready_shown_stopped_and_woken;
     m317_a_step_that_fails_is_told_with_why_and_the_session_says_so;
     m324_a_prompt_runs_an_agent_whose_tools_are_told_as_they_run;
     m324_what_it_asks_waits_for_an_answer;
@@ -62,11 +62,11 @@ on_every_driver! {
     m324_files_are_changed_and_told;
     m324_an_agent_tells_what_it_likes_within_its_bounds;
     m324_an_agent_hands_a_task_on;
-    m324_a_guest_that_crashes_spins_or_is_refused_ends_its_turn_and_nothing_else;
+    m022_m324_a_guest_that_crashes_spins_or_is_refused_ends_its_turn_and_nothing_else;
     m324_a_chat_request_goes_on_in_the_session;
 }
 
-async fn m324_it_is_made_ready_shown_stopped_and_woken(target: &str) {
+async fn m324_m326_it_is_made_ready_shown_stopped_and_woken(target: &str) {
     let scene = scene().await;
     let id = ready(&scene.acme, target, json!({})).await;
     let shown = async || scene.acme.get(&format!("/v1/sessions/{id}")).await.json();
@@ -325,7 +325,7 @@ async fn m324_an_agent_hands_a_task_on(target: &str) {
     assert_eq!(streamed_text(&told), "Violets are blue.", "{:?}", told.last());
 }
 
-async fn m324_a_guest_that_crashes_spins_or_is_refused_ends_its_turn_and_nothing_else(target: &str) {
+async fn m022_m324_a_guest_that_crashes_spins_or_is_refused_ends_its_turn_and_nothing_else(target: &str) {
     let scene = scene().await;
     scene.acme.install_agent("spin", guests::AGENT_SPIN).await;
     scene.acme.install_tool("trap", guests::TRAP).await;

@@ -25,7 +25,7 @@ fn unpack(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[tokio::test]
-async fn m283_all_files_come_in_an_archive_with_names_that_lead_nowhere() {
+async fn m283_m323_all_files_come_in_an_archive_with_names_that_lead_nowhere() {
     let (app, _upstream, acme) = start().await;
     let id = new_session(&acme).await;
     let empty = acme.get(&at(&id, "export.zip")).await;

@@ -13,7 +13,7 @@ fn errors(answers: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn m356_workspace_a_tool_works_on_the_files_of_its_session() {
+async fn m321_m356_workspace_a_tool_works_on_the_files_of_its_session() {
     let (_app, _upstream, acme) = start().await;
     let id = worker(&acme).await;
     let steps = json!([

@@ -60,7 +60,7 @@ async fn m263_what_a_session_cannot_be_is_refused_and_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn m264_sessions_are_listed_by_state_in_pages_and_to_their_own_app_alone() {
+async fn m264_m331_sessions_are_listed_by_state_in_pages_and_to_their_own_app_alone() {
     let (app, _upstream, acme) = start().await;
     let rival = app.tenant("rival").await;
     let (one, two) = (new_session(&acme).await, new_session(&acme).await);

@@ -101,7 +101,7 @@ async fn the_stream_in_the_events_of_ag_ui_keeps_the_order_of_that_protocol() {
 }
 
 #[tokio::test]
-async fn m270_m329_a_reader_is_told_all_of_a_turn_in_order_and_without_a_gap() {
+async fn m270_m318_m329_a_reader_is_told_all_of_a_turn_in_order_and_without_a_gap() {
     let (_app, upstream, acme) = start().await;
     let id = new_session(&acme).await;
     upstream.script(vec![Step::Reasoning("hm".into()), Step::text("Hello, "), Step::text("world")]);
@@ -367,7 +367,7 @@ async fn m035_a_chat_request_in_a_session_is_in_its_log_with_the_same_words() {
 }
 
 #[tokio::test]
-async fn m289_what_a_session_used_is_summed_up() {
+async fn m289_m342_what_a_session_used_is_summed_up() {
     let (_app, _upstream, acme) = start().await;
     acme.install_tool("word-count", guests::WORD_COUNT).await;
     let id = new_session(&acme).await;

@@ -25,7 +25,7 @@ async fn next_ask(watch: &mut Watch) -> Value {
 }
 
 #[tokio::test]
-async fn m275_m276_m327_a_tool_waits_until_somebody_allows_it() {
+async fn m275_m276_m300_m327_a_tool_waits_until_somebody_allows_it() {
     let (_app, _upstream, acme) = start().await;
     acme.install_tool("word-count", guests::WORD_COUNT).await;
     let id = asking(&acme, json!({ "mode": "ask" })).await;
