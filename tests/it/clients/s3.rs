@@ -255,7 +255,7 @@ async fn m352_what_a_bucket_missed_to_remove_is_removed_by_the_next_start() {
         turn(&acme, &id, count).await;
     }
     turn(&acme, &deleted, 1).await;
-    server.has(4).await;
+    let before = server.has(4).await;
     server.open.store(false, Ordering::Relaxed);
     // The fourth takes the place of the first, which is there still, as is a session that is deleted.
     turn(&acme, &id, 3).await;
@@ -275,7 +275,12 @@ async fn m352_what_a_bucket_missed_to_remove_is_removed_by_the_next_start() {
     let app = app.restart().await;
     artifacts::tidy(&app.running.app).await.unwrap();
     has_both(&app).await;
-    assert_eq!(server.objects().len(), 4, "what does not answer is not asked to remove");
+    // The door may let a request through whose answer it keeps: there can be more, and nothing is gone.
+    let there = server.objects();
+    assert!(
+        before.keys().all(|key| there.contains_key(key)),
+        "what does not answer is not asked to remove: {there:?}"
+    );
 
     server.open.store(true, Ordering::Relaxed);
     artifacts::tidy(&app.running.app).await.unwrap();

@@ -374,6 +374,13 @@ async fn m025_the_same_prompts_tell_the_same_whichever_driver_runs_them() {
         let mut log = log["data"].as_array().unwrap().clone();
         // How an answer is cut into pieces is a matter of time; it comes whole as well.
         log.retain(|event| event["type"] != "message.append" || event["role"] == "user");
+        // How it is made ready is the driver's own, and told before all else.
+        let taken: Vec<_> = of_kind(&log, "session.step")
+            .iter()
+            .map(|event| event["step"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(taken, all_steps(target));
+        log.retain(|event| event["type"] != "session.step");
         for event in &mut log {
             without_names(event);
         }
