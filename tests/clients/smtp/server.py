@@ -56,7 +56,7 @@ if words & {"starttls", "tls"}:
     else:
         options |= {"tls_context": context, "require_starttls": True}
 if "login" in words:
-    options |= {"authenticator": authenticator, "auth_required": True, "auth_require_tls": authority is not None}
+    options |= {"authenticator": authenticator, "auth_required": True, "auth_require_tls": "starttls" in words}
 
 
 async def serve():
