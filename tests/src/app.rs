@@ -136,7 +136,7 @@ impl TestApp {
         if !setup.own_database && !setup.managed {
             copy_template(&names).await;
         }
-        TestApp::open(config, names, dir, setup).await
+        Box::pin(TestApp::open(config, names, dir, setup)).await
     }
 
     /// One whose clock the test moves.
@@ -186,7 +186,7 @@ impl TestApp {
             compiler: self.compiler,
             javascript: self.javascript,
         };
-        TestApp::open(self.config, self.names, self.dir, setup).await
+        Box::pin(TestApp::open(self.config, self.names, self.dir, setup)).await
     }
 
     /// Stops it and starts another on the same data with another configuration.
@@ -211,7 +211,7 @@ impl TestApp {
             javascript: self.javascript,
         };
         let unused = tempfile::tempdir().expect("a temporary directory can be made");
-        TestApp::open(self.config.clone(), self.names.clone(), unused, setup).await
+        Box::pin(TestApp::open(self.config.clone(), self.names.clone(), unused, setup)).await
     }
 
     /// The same, which starts this program where it would start itself once more.

@@ -140,7 +140,7 @@ fn whole(answer: &Answer) -> (u16, Vec<String>, String) {
 
 /// Another code of six digits.
 fn wrong(code: &str) -> String {
-    let last = code.ends_with('0').then_some("1").unwrap_or("0");
+    let last = if code.ends_with('0') { "1" } else { "0" };
     format!("{}{last}", &code[..5])
 }
 
