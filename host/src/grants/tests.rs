@@ -243,6 +243,10 @@ fn a_target_follows_its_kinds_grammar() {
         cap(Kv, "all"),
         cap(Model, "gpt"),
         cap(Model, "openai/g*"),
+        // Found by the fuzzer: reads as another model than it is.
+        cap(Model, "openai/\u{202e}4-tpg"),
+        cap(Model, "openai/gpt\u{200b}"),
+        cap(Model, "openai/gрt"),
         cap(Tool, "a b"),
         cap(Tool, ""),
         cap(Http, "get api.example.com"),

@@ -56,7 +56,8 @@ fn is_pattern(target: &str) -> bool {
             && !model.is_empty()
             && model.len() <= 200
             && (model == "*" || !model.contains('*'))
-            && !model.chars().any(|c| c.is_whitespace() || c.is_control())
+            // What reads as it is: a character that turns the writing round would show a reviewer another model.
+            && model.bytes().all(|b| b.is_ascii_graphic())
     })
 }
 
