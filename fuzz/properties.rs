@@ -44,7 +44,9 @@ pub(crate) fn capability(data: &[u8]) {
         let canonical = |target: &str| Capability::new(kind, target).canonical();
         let Ok(granted) = canonical(granted) else { continue };
         assert_eq!(canonical(&granted.target).as_ref(), Ok(&granted), "what is canonical stays as it is");
-        let reads_as_it_is = |c: char| !c.is_control() && (c == ' ' || !c.is_whitespace()) && c != '\u{202e}';
+        let turns_or_hides = |c: char| matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        let reads_as_it_is =
+            |c: char| !c.is_control() && (c == ' ' || !c.is_whitespace()) && !turns_or_hides(c);
         assert!(granted.target.chars().all(reads_as_it_is), "{granted}");
         assert!(granted.within(&granted), "{granted}");
         let Ok(requested) = canonical(requested) else { continue };

@@ -47,6 +47,7 @@ pub mod tenants;
 pub mod tools;
 pub mod traces;
 pub mod typescript;
+mod unseen;
 pub mod upkeep;
 pub mod usage;
 pub mod workspace;

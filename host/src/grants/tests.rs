@@ -275,6 +275,8 @@ fn a_target_follows_its_kinds_grammar() {
         cap(Kv, "read:x"),
         cap(Kv, "read:*"),
         cap(Kv, "delete:x*"),
+        cap(Kv, "read:\u{202e}x*"),
+        cap(Kv, "write:x\u{200b}*"),
         cap(Model, "openai/gpt tokens=0"),
         cap(Model, "openai/gpt tokens=01"),
         cap(Model, "openai/gpt usd=1"),

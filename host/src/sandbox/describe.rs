@@ -11,7 +11,8 @@ use super::limits::{
     CAPABILITIES_MAX, CAPABILITY_REASON_BYTES_MAX, CAPABILITY_TARGET_BYTES_MAX, DESCRIPTION_BYTES_MAX,
     SCHEMA_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_MAX,
 };
-use super::text::{clean, is_invisible, is_reordering};
+use super::text::clean;
+use crate::unseen::{is_invisible, is_reordering};
 use std::collections::HashMap;
 
 /// One tool of a plugin.

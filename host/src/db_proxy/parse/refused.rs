@@ -1,6 +1,7 @@
 //! Why a text is refused, in words that say what to write instead.
 
 use super::limits::ECHO_CHARS_MAX;
+use crate::unseen::{is_invisible, is_reordering};
 use std::fmt::Write as _;
 
 /// A text the guard does not let through.
@@ -97,5 +98,8 @@ pub(super) fn echo(text: &str) -> String {
 fn is_plain(c: char) -> bool {
     !c.is_control()
         && c != '`'
-        && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        && !is_reordering(c)
+        && !is_invisible(c)
+        // What joins letters hides as well, in a name.
+        && !matches!(c, '\u{200c}' | '\u{200d}')
 }

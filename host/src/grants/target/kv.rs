@@ -1,6 +1,8 @@
 //! The key-value store: `read`, `write`, or of the keys that start with a prefix `read:prefix*`, `write:prefix*`.
 //! Writing includes reading.
 
+use crate::unseen::{is_invisible, is_reordering};
+
 /// What a `kv` target means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KvTarget<'a> {
@@ -18,7 +20,9 @@ impl<'a> KvTarget<'a> {
             None => (target, ""),
         };
         let plain = prefix.len() <= PREFIX_BYTES_MAX
-            && !prefix.chars().any(|c| c == '*' || c.is_whitespace() || c.is_control());
+            && !prefix.chars().any(|c| {
+                c == '*' || c.is_whitespace() || c.is_control() || is_reordering(c) || is_invisible(c)
+            });
         let writes = match access {
             "read" => false,
             "write" => true,
