@@ -133,6 +133,15 @@ fn again(page: Response, error: Option<&ApiError>) -> Response {
     }
 }
 
+/// A form of whoever is not signed in, and the code of a device that is kept in it.
+async fn entered(app: &App, request: Request) -> ApiResult<(HeaderMap, Form, String)> {
+    let headers = request.headers().clone();
+    let form = Form::read(request, FORM_BYTES_MAX).await?;
+    cookie::check_form(app, None, &headers, &form)?;
+    let user_code = kept(&form);
+    Ok((headers, form, user_code))
+}
+
 /// `POST /login`: signs somebody in, and goes on with the code they came with.
 pub async fn post_login(
     State(app): State<App>,
@@ -143,10 +152,8 @@ pub async fn post_login(
 }
 
 async fn sign_in(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let headers = request.headers().clone();
-    let form = Form::read(request, FORM_BYTES_MAX).await?;
-    cookie::check_form(app, None, &headers, &form)?;
-    let (user_code, email) = (kept(&form), form.one("email").unwrap_or_default());
+    let (headers, form, user_code) = entered(app, request).await?;
+    let email = form.one("email").unwrap_or_default();
     let password = SecretString::from(form.one("password").unwrap_or_default());
     match routes::sign_in(app, context, &headers, email, password).await {
         Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
@@ -164,10 +171,8 @@ pub async fn post_mail(
 }
 
 async fn mail(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let headers = request.headers().clone();
-    let form = Form::read(request, FORM_BYTES_MAX).await?;
-    cookie::check_form(app, None, &headers, &form)?;
-    let (user_code, email) = (kept(&form), form.one("email").unwrap_or_default().trim());
+    let (headers, form, user_code) = entered(app, request).await?;
+    let email = form.one("email").unwrap_or_default().trim();
     Ok(match routes::mail_code(app, context, email) {
         Ok(()) => ask_for_code(app, &headers, &user_code, email, None),
         Err(error) => ask_who(app, &headers, &user_code, email, Some(&error)),
@@ -184,10 +189,8 @@ pub async fn post_code(
 }
 
 async fn sign_in_with_code(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let headers = request.headers().clone();
-    let form = Form::read(request, FORM_BYTES_MAX).await?;
-    cookie::check_form(app, None, &headers, &form)?;
-    let (user_code, email) = (kept(&form), form.one("email").unwrap_or_default());
+    let (headers, form, user_code) = entered(app, request).await?;
+    let email = form.one("email").unwrap_or_default();
     let code = form.one("code").unwrap_or_default();
     match routes::sign_in_with_code(app, context, &headers, email, code).await {
         Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
