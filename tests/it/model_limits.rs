@@ -250,6 +250,9 @@ async fn m182_a_minute_has_so_many_tokens_as_requests_used_that_were_let_in() {
     until("what was reckoned is let go", async || ask(&scene.rival).await.status == 200).await;
 }
 
+/// A request whose answer is not waited for yet.
+struct Sent(tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>);
+
 #[tokio::test]
 async fn m182_so_many_requests_at_once_and_each_makes_room_however_it_ends() {
     let scene = Scene::start(json!({ "concurrent_requests": 2 })).await;
@@ -259,10 +262,10 @@ async fn m182_so_many_requests_at_once_and_each_makes_room_however_it_ends() {
         let streamed = with(five("plat/large"), json!({ "stream": true, "max_tokens": 40 }));
         let sent = tokio::spawn(client.request("POST", CHAT).json(&streamed).send());
         scene.upstream.wait_until(|received| received.len() == before + 1).await;
-        sent
+        Sent(sent)
     };
     let silent = stall(&scene.acme, vec![]).await;
-    let speaking = stall(&scene.rival, vec![Step::text("one two three")]).await.await.unwrap().unwrap();
+    let speaking = stall(&scene.rival, vec![Step::text("one two three")]).await.0.await.unwrap().unwrap();
     for client in [&scene.acme, &scene.rival] {
         let refused = ask(client).await;
         assert_eq!(wait_of(&refused), 1);
@@ -270,14 +273,14 @@ async fn m182_so_many_requests_at_once_and_each_makes_room_however_it_ends() {
     }
     assert_eq!(scene.asked(), 2);
 
-    silent.abort();
+    silent.0.abort();
     until("who hangs up before the first word makes room", async || ask(&scene.acme).await.status == 200)
         .await;
     let again = stall(&scene.acme, vec![]).await;
     wait_of(&ask(&scene.acme).await);
     drop(speaking);
     until("and who does in the middle", async || ask(&scene.acme).await.status == 200).await;
-    again.abort();
+    again.0.abort();
     until("all are gone", async || {
         let stalled = scene.upstream.received();
         stalled.iter().all(|received| received.hung_up || received.completed)

@@ -119,7 +119,7 @@ async fn m363_what_minisign_itself_signed_is_taken_and_what_it_signed_in_its_old
     assert_eq!((taken.status, &taken.json()["signed_by"]), (201, &json!(ann)), "{}", taken.text());
     let crlf = fixture!("hi.ts.minisig").replace('\n', "\r\n");
     assert_ne!(put(&crlf).await.status, 500);
-    trust(&acme, &[bob.clone()]).await;
+    trust(&acme, std::slice::from_ref(&bob)).await;
     let taken = put(fixture!("hi.ts.by-bob.minisig")).await;
     assert_eq!(
         (&taken.json()["signed_by"], &taken.json()["version"], &taken.json()["status"]),
