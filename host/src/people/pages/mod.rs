@@ -8,8 +8,8 @@
 //! A form counts in the browser it was shown in (`grants::cookie`). A code is looked up when a form with it was sent,
 //! and a program is let in by a second form, which shows what it asks for: no link does either.
 //!
-//! - [`markup`]: HTML in which what is not ours is escaped. [`frame`]: what all pages have in common.
-//! - [`login`], [`device`]: the pages. [`routes`]: their HTTP.
+//! - `markup`: HTML in which what is not ours is escaped. `frame`: what all pages have in common.
+//! - `login`, `device`: the pages. [`routes`]: their HTTP.
 //!
 //! Deliberately absent: signing up, and everything else of an account: that is the console's.
 
