@@ -30,7 +30,7 @@ pub struct MailConfig {
 pub enum Encryption {
     /// Encrypted from the first byte.
     Tls,
-    /// Encrypted after a word in the clear, and not at all where the server does not offer it.
+    /// Encrypted after a word in the clear; where the server does not offer it, no letter is sent.
     StartTls,
     /// In the clear.
     None,
