@@ -58,6 +58,25 @@ fn thread_cpu() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// How many pages the kernel has given this thread so far.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the standard library does not know what a thread was given")]
+pub(super) fn pages_given() -> u32 {
+    // SAFETY: it is made of numbers, of which zero is one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid place for the call to write to, and is not kept.
+    let failed = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    debug_assert_eq!(failed, 0, "Linux counts by thread");
+    // Only differences are of interest: it may begin anew.
+    usage.ru_minflt as u32
+}
+
+/// Elsewhere they are counted for the whole process.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn pages_given() -> u32 {
+    0
+}
+
 /// Lets the threads of the host, of short calls and of the database go before this one.
 ///
 /// Where the system refuses, guests run as before: limits do not depend on it.
@@ -85,6 +104,19 @@ mod tests {
         assert!(worked >= Duration::from_millis(4), "{worked:?}");
         std::thread::sleep(Duration::from_millis(50));
         assert!(stopwatch.elapsed() < worked + Duration::from_millis(10), "{:?}", stopwatch.elapsed());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_page_counts_once_it_is_touched() {
+        const PAGES: usize = 1_000;
+        let before = pages_given();
+        let mut memory: Vec<u8> = Vec::with_capacity(PAGES * 4096);
+        assert!(pages_given() - before < 100, "they are promised, and not given");
+        memory.resize(PAGES * 4096, 1);
+        std::hint::black_box(&memory);
+        // Where the system gives huge pages unasked, each is 512.
+        assert!(pages_given() - before >= 1, "of {PAGES}");
     }
 
     #[test]

@@ -68,8 +68,19 @@ pub(super) const PERSON_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 pub(super) const CLOCK_STEP: Duration = Duration::from_micros(100);
 
 /// CPU time after which a call counts as one that computes, and changes to the long lane: some ticks, far more
-/// than a call takes that waits for others most of the time.
+/// than a call takes that waits for others most of the time. All calls of an app have it together.
 pub(super) const LONG_CALL_CPU: Duration = Duration::from_millis(20);
+
+/// What an app's guests compute is forgotten after so many times as long: over time they have the tenth of a core
+/// ahead of others that those who stand back have beside them.
+pub(super) const SHARE_OF_CORE: u32 = 10;
+
+/// What a page costs an app whose guests stand back: a pause of so long, what the kernel may take of each other core
+/// for it (two to five microseconds, measured). An app has 200,000 a second at the most, 800 MiB.
+pub(super) const PAGE_TIME: Duration = Duration::from_micros(5);
+
+/// Pages an app is given without a pause: 4 MiB, what a slot keeps in memory between calls as well.
+pub(super) const PAGES_AT_ONCE: u32 = 1_024;
 
 /// How far the threads of the long lane stand back behind others, as `nice` has it: with 10 a guest that
 /// computes gets a tenth of a core that the host, the database or a short call wants as well, and all of one

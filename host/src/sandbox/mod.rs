@@ -39,6 +39,7 @@ mod limits;
 pub mod remote;
 #[doc(hidden)]
 pub mod seams;
+mod share;
 mod shared_code;
 mod state;
 mod text;
@@ -68,6 +69,7 @@ use engine::Ticker;
 use first_slice::{Place, Places};
 use lanes::Lanes;
 use limits::{CALL_QUEUE_WAIT, ERROR_TEXT_BYTES_MAX};
+use share::{Share, Shares};
 use shared_code::SharedCode;
 use state::GuestState;
 use std::io;
@@ -222,6 +224,8 @@ struct Inner {
     host: Handle,
     /// Threads of the host that are lent for first slices.
     places: Places,
+    /// What guests computed lately, by app.
+    shares: Shares,
     slots: Arc<Semaphore>,
     calls_in_flight_max: u32,
     calls: AtomicU64,
@@ -281,6 +285,7 @@ impl Sandbox {
             shared_code,
             places: Places::on(&host),
             host,
+            shares: Shares::default(),
             slots: Arc::new(Semaphore::new(calls_in_flight_max as usize)),
             calls_in_flight_max,
             calls: 0.into(),
@@ -372,10 +377,10 @@ impl Sandbox {
         context: CallContext,
     ) -> Called<Result<String, ToolError>> {
         let Export::Tool(tool) = component.export() else { return Called::refused(not_a("tool")) };
-        let limits = limits.clamped();
+        let (limits, share) = (limits.clamped(), self.0.shares.of(&context.app));
         let call =
             CallTool { tool: tool.clone(), name: name.to_owned(), input, context: context.into_wit(&limits) };
-        self.run(door, limits, call).await.and_then(|output| match output {
+        self.run(door, limits, share, call).await.and_then(|output| match output {
             Ok(output) if output.len() > limits.output_bytes_max => Err(CallError::OutputTooLarge),
             Ok(output) => Ok(Ok(output)),
             Err(error) => Ok(Err(error.into())),
@@ -391,9 +396,9 @@ impl Sandbox {
         turn: Turn,
     ) -> Called<Result<Outcome, AgentError>> {
         let Export::Agent(pre) = component.export() else { return Called::refused(not_a("agent")) };
-        let limits = limits.clamped();
+        let (limits, share) = (limits.clamped(), self.0.shares.of(&turn.context.app));
         let call = RunAgent { pre: pre.clone(), turn: turn.into_wit(&limits) };
-        self.run(door, limits, call).await.and_then(|outcome| match outcome {
+        self.run(door, limits, share, call).await.and_then(|outcome| match outcome {
             Ok(outcome) if outcome.messages.len() + outcome.finish_reason.len() > limits.output_bytes_max => {
                 Err(CallError::OutputTooLarge)
             }
@@ -439,13 +444,14 @@ impl Sandbox {
     }
 
     async fn describe<E: call::Export>(&self, export: E) -> Result<E::Output, CallError> {
-        self.run(Arc::new(ClosedDoor), CallLimits::DESCRIBE, export).await.result
+        self.run(Arc::new(ClosedDoor), CallLimits::DESCRIBE, self.0.shares.of(""), export).await.result
     }
 
     async fn run<E: call::Export>(
         &self,
         door: Arc<dyn Door>,
         limits: CallLimits,
+        share: Share,
         export: E,
     ) -> Called<E::Output> {
         let inner = &self.0;
@@ -465,8 +471,8 @@ impl Sandbox {
         let call = call::run(inner.engine.clone(), slot, limits, state, export);
         let call = Box::pin(call);
         let called = match place {
-            Some(place) => inner.begin_here(place, call).await,
-            None => inner.guests().run(call).await,
+            Some(place) => inner.begin_here(place, share, call).await,
+            None => inner.guests().run(share, call).await,
         };
         let called = called
             .unwrap_or_else(|| Called::refused(CallError::Engine("it stopped unexpectedly".to_owned())));
@@ -482,6 +488,7 @@ impl Inner {
     async fn begin_here<T: Send + 'static>(
         &self,
         place: Place<'_>,
+        share: Share,
         mut call: Pin<Box<impl Future<Output = T> + Send + 'static>>,
     ) -> Option<T> {
         match first_slice::poll_here(self.guests().fresh(), place, call.as_mut()).await.ok()? {
@@ -489,7 +496,7 @@ impl Inner {
             Poll::Pending => {
                 // Whoever asked may be gone by now: then it gets no second slice.
                 yield_now().await;
-                self.guests().run(call).await
+                self.guests().run(share, call).await
             }
         }
     }

@@ -34,7 +34,8 @@ async fn without_its_clock_the_sandbox_is_not_healthy() {
             Ok(())
         }
     }
-    let called = sandbox.run(Arc::new(ClosedDoor), CallLimits::default(), Nothing).await;
+    let called =
+        sandbox.run(Arc::new(ClosedDoor), CallLimits::default(), sandbox.0.shares.of(""), Nothing).await;
     assert!(matches!(called.result, Err(CallError::Engine(text)) if text.contains("clock")));
 }
 

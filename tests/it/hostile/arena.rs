@@ -42,6 +42,8 @@ pub(super) struct Arena {
     pub(super) app: TestApp,
     pub(super) site: Site,
     pub(super) neighbour: Client,
+    /// A tenant who may leave something for the attacker to find. Not the neighbour, who does nothing but its own calls.
+    pub(super) other: Client,
     tool_time: Duration,
 }
 
@@ -67,7 +69,8 @@ impl Arena {
         .await;
         let neighbour = app.tenant("neighbour").await;
         neighbour.install_tool("word-count", guests::WORD_COUNT).await;
-        Arc::new(Arena { app, site: Site::start().await, neighbour, tool_time })
+        let other = app.tenant("other").await;
+        Arc::new(Arena { app, site: Site::start().await, neighbour, other, tool_time })
     }
 
     /// A tenant who does nothing wrong, and does it all the time.

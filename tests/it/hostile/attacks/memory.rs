@@ -38,6 +38,13 @@ pub(in crate::hostile) async fn table_grow(mallory: &Mallory) {
     mallory.stopped(json!({}), "tool_oom").await;
 }
 
+pub(in crate::hostile) async fn page_storm(mallory: &Mallory) {
+    mallory.install().await;
+    let answer = mallory.invoke(json!({})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(mallory.audited("tool.run").await["result"], "ok");
+}
+
 pub(in crate::hostile) async fn handles(mallory: &Mallory) {
     mallory.install().await;
     mallory.stopped(json!({}), "tool_trap").await;
@@ -58,10 +65,10 @@ pub(in crate::hostile) async fn giant_argument(mallory: &Mallory) {
 
 pub(in crate::hostile) async fn residue(mallory: &Mallory) {
     mallory.install().await;
-    let neighbour = Mallory { client: mallory.arena.neighbour.clone(), ..mallory.clone() };
-    neighbour.install().await;
+    let other = Mallory { client: mallory.arena.other.clone(), ..mallory.clone() };
+    other.install().await;
     for _ in 0..2 {
-        assert_eq!(neighbour.invoke(json!({ "mode": 0 })).await.status, 200);
+        assert_eq!(other.invoke(json!({ "mode": 0 })).await.status, 200);
         let found = mallory.invoke(json!({ "mode": 1 })).await;
         assert_eq!(found.json()["output"], 0, "{}", found.text());
     }
