@@ -123,6 +123,8 @@ pub(super) fn digest(wasm: &[u8]) -> String {
 pub(super) struct Loader {
     work: Arc<Work>,
     host: Handle,
+    /// Where work that others need not wait for stands back behind theirs.
+    behind: Handle,
     loaded: Mutex<Loaded>,
 }
 
@@ -170,7 +172,12 @@ impl Loader {
             compiled: 0.into(),
             from_cache: 0.into(),
         };
-        Ok(Self { work: Arc::new(work), host, loaded: Mutex::default() })
+        Ok(Self { work: Arc::new(work), behind: host.clone(), host, loaded: Mutex::default() })
+    }
+
+    /// With threads that stand back, for what others need not wait for.
+    pub(super) fn with_threads_behind(self, behind: Handle) -> Self {
+        Self { behind, ..self }
     }
 
     /// Components that were compiled, and that came from the cache on disk.
@@ -222,7 +229,11 @@ impl Loader {
 
     async fn load_now(&self, digest: &str, wasm: Bytes) -> Result<Component, LoadError> {
         let (work, key) = (self.work.clone(), digest.to_owned());
-        let found = self.blocking(move || work.find_or_verify(&key, wasm)).await??;
+        let kept = self.blocking(move || work.cache.as_ref().and_then(|cache| cache.read(&key))).await?;
+        // What nobody has compiled yet will have to wait anyway, and may be anything: others go before it.
+        let threads = if kept.is_some() { &self.host } else { &self.behind };
+        let (work, key) = (self.work.clone(), digest.to_owned());
+        let found = blocking_on(threads, move || work.verify_and_link(&key, wasm, kept)).await??;
         let (interface, wasm) = match found {
             Found::Ready(component) => return Ok(component),
             Found::Verified(interface, wasm) => (interface, wasm),
@@ -248,12 +259,20 @@ impl Loader {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LoadError> {
-        AbortOnDrop(self.host.spawn_blocking(work)).await.map_err(|_| stopped())
+        blocking_on(&self.host, work).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does what takes a while on one of these threads; given up with whoever waits.
+async fn blocking_on<T: Send + 'static>(
+    threads: &Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, LoadError> {
+    AbortOnDrop(threads.spawn_blocking(work)).await.map_err(|_| stopped())
 }
 
 /// One load of a component: leaves nothing behind when it fails or is given up.
@@ -288,10 +307,9 @@ fn stopped() -> LoadError {
 }
 
 impl Work {
-    fn find_or_verify(&self, digest: &str, wasm: Bytes) -> Result<Found, LoadError> {
+    fn verify_and_link(&self, digest: &str, wasm: Bytes, kept: Option<Vec<u8>>) -> Result<Found, LoadError> {
         // Also what comes from the cache: the rules may have become stricter since.
         let interface = verify(&wasm)?;
-        let kept = self.cache.as_ref().and_then(|cache| cache.read(digest));
         let Some(code) = kept else { return Ok(Found::Verified(interface, wasm)) };
         match self.link(digest, &interface, &code) {
             Ok(component) => {

@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Instant;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// Both lanes, each with a thread for each core.
 pub(super) struct Lanes {
@@ -45,6 +45,11 @@ impl Lanes {
     /// Where calls begin, and where their timers are.
     pub(super) fn fresh(&self) -> &Runtime {
         &self.fresh
+    }
+
+    /// Threads that stand back, for other work of the kind.
+    pub(super) fn behind(&self) -> &Handle {
+        self.long.handle()
     }
 
     /// Runs a call to its end, at its app's expense; `None` where it panicked.

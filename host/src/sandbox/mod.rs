@@ -277,10 +277,12 @@ impl Sandbox {
         calls_in_flight_max: u32,
         host: Handle,
     ) -> Result<Self, StartError> {
+        let ticker = Ticker::start(&engine).map_err(StartError::Threads)?;
+        let guests = Lanes::start(worker_threads).map_err(StartError::Threads)?;
         let inner = Inner {
-            loader,
-            ticker: Ticker::start(&engine).map_err(StartError::Threads)?,
-            guests: Some(Lanes::start(worker_threads).map_err(StartError::Threads)?),
+            loader: loader.with_threads_behind(guests.behind().clone()),
+            ticker,
+            guests: Some(guests),
             engine,
             shared_code,
             places: Places::on(&host),
