@@ -79,6 +79,16 @@ pub(super) const SHARE_OF_CORE: u32 = 10;
 /// for it (two to five microseconds, measured). An app has 200,000 a second at the most, 800 MiB.
 pub(super) const PAGE_TIME: Duration = Duration::from_micros(5);
 
+/// What it costs an app that one of its guests asks the host for something: a pause of so long. An app asks 10,000 times
+/// a second at the most; what comes of a database or a network takes longer anyway.
+pub(super) const ASK_TIME: Duration = Duration::from_micros(100);
+
+/// What an app's guests ask without a pause: more than most calls of a tool ask in all.
+pub(super) const ASKS_AT_ONCE: u32 = 256;
+
+/// As how many a refusal counts: a tool has no reason to hear a thousand a second.
+pub(super) const ASKS_PER_REFUSAL: u32 = 10;
+
 /// Pages an app is given without a pause: 4 MiB, what a slot keeps in memory between calls as well.
 pub(super) const PAGES_AT_ONCE: u32 = 1_024;
 

@@ -468,7 +468,8 @@ impl Sandbox {
         };
         inner.calls.fetch_add(1, Ordering::Relaxed);
         let host = inner.host.clone();
-        let state = move |deadline| GuestState::new(door, host, limits.memory_bytes_max, deadline);
+        let (memory, asking) = (limits.memory_bytes_max, share.clone());
+        let state = move |deadline| GuestState::new(door, host, asking, memory, deadline);
         let place = export.habit().filter(|habit| habit.is_short()).and_then(|_| inner.places.take());
         let call = call::run(inner.engine.clone(), slot, limits, state, export);
         let call = Box::pin(call);

@@ -1,4 +1,5 @@
-//! What the guests of each app take from others, besides memory: time to compute ahead of them, and pages.
+//! What the guests of each app take from others, besides memory: time to compute ahead of them, pages, and the host's
+//! answers.
 //!
 //! Ahead of others they compute as much as one long call does before it stands back, and over time a fraction of a core.
 //! So many calls that end before they are long take no more from a neighbour than one that goes on.
@@ -7,9 +8,12 @@
 //! that reads each of its pages and then writes it does that hundreds of thousands of times a second, and no priority
 //! keeps it from that. So who was given more pages than a call usually wants pauses for each.
 //!
-//! Both are leaky buckets, kept as the time at which they are empty again (GCRA, ITU-T I.371).
+//! What a guest asks of the host is done by threads that stand back behind nobody, also where the answer is no: so who
+//! asks more often than a tool has reason to pauses for that as well.
+//!
+//! All are leaky buckets, kept as the time at which they are empty again (GCRA, ITU-T I.371).
 
-use super::limits::{LONG_CALL_CPU, PAGE_TIME, PAGES_AT_ONCE, SHARE_OF_CORE};
+use super::limits::{ASK_TIME, ASKS_AT_ONCE, LONG_CALL_CPU, PAGE_TIME, PAGES_AT_ONCE, SHARE_OF_CORE};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,6 +32,7 @@ pub(super) struct Shares(Arc<Mutex<HashMap<Box<str>, Taken>>>);
 struct Taken {
     time: Instant,
     pages: Instant,
+    asks: Instant,
 }
 
 /// One app's share.
@@ -70,12 +75,23 @@ impl Share {
         })
     }
 
+    /// Counts things that one of its guests asks of the host; until when it is to pause, if there were many.
+    pub(super) fn charge_asks(&self, asks: u32, now: Instant) -> Option<Instant> {
+        self.charge(now, |taken| {
+            taken.asks = taken.asks.max(now) + ASK_TIME * asks;
+            (taken.asks > now + ASK_TIME * ASKS_AT_ONCE).then_some(taken.asks)
+        })
+    }
+
     fn charge<T>(&self, now: Instant, charge: impl FnOnce(&mut Taken) -> T) -> T {
         let mut shares = self.shares.lock();
-        if shares.len() >= KEPT_MAX && !shares.contains_key(&self.app) {
-            shares.retain(|_, taken| taken.time > now || taken.pages > now);
+        if let Some(taken) = shares.get_mut(&self.app) {
+            return charge(taken);
         }
-        charge(shares.entry(self.app.clone()).or_insert(Taken { time: now, pages: now }))
+        if shares.len() >= KEPT_MAX {
+            shares.retain(|_, taken| taken.time.max(taken.pages).max(taken.asks) > now);
+        }
+        charge(shares.entry(self.app.clone()).or_insert(Taken { time: now, pages: now, asks: now }))
     }
 }
 
@@ -128,6 +144,17 @@ mod tests {
         assert!(!shares.of("busy").is_used_up(now), "it has not computed");
         let later = now + PAGE_TIME * PAGES_AT_ONCE * 2;
         assert_eq!(shares.of("busy").charge_pages(1, later), None);
+    }
+
+    #[test]
+    fn an_app_that_asks_more_often_than_a_tool_has_reason_to_pauses_and_then_asks_on() {
+        let (shares, now) = (Shares::default(), Instant::now());
+        for _ in 0..ASKS_AT_ONCE {
+            assert_eq!(shares.of("busy").charge_asks(1, now), None);
+        }
+        assert_eq!(shares.of("busy").charge_asks(1, now), Some(now + ASK_TIME * (ASKS_AT_ONCE + 1)));
+        assert_eq!(shares.of("neighbour").charge_asks(1, now), None);
+        assert_eq!(shares.of("busy").charge_asks(1, now + ASK_TIME * 2), None);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use super::door::{Door, DoorError, LogLevel};
 use super::extism::Kernel;
 use super::imports::Requests;
 use super::limits::{
-    CORE_INSTANCES_PER_CALL_MAX, HOST_CALLS_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX,
-    MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
+    ASKS_PER_REFUSAL, CORE_INSTANCES_PER_CALL_MAX, HOST_CALLS_MAX, HOST_RESOURCES_MAX, LOG_LINE_BYTES_MAX,
+    LOG_LINES_MAX, MEMORIES_PER_CALL_MAX, TABLE_ELEMENTS_MAX, TABLES_PER_CALL_MAX,
 };
+use super::share::Share;
 use super::text::clean;
 use super::wasi::{self, Unfinished};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use wasmtime::ResourceLimiter;
@@ -40,12 +41,14 @@ impl GuestState {
     pub(super) fn new(
         door: Arc<dyn Door>,
         host: Handle,
+        share: Share,
         memory_bytes_max: usize,
         deadline: Deadline,
     ) -> Self {
         let host = Arc::new(HostSide {
             door,
             host,
+            share,
             unfinished: Unfinished::default(),
             log: Log::default(),
             deadline,
@@ -192,6 +195,7 @@ impl ResourceLimiter for MemoryBudget {
 pub(super) struct HostSide {
     pub(super) door: Arc<dyn Door>,
     pub(super) host: Handle,
+    pub(super) share: Share,
     pub(super) unfinished: Unfinished,
     pub(super) log: Log,
     pub(super) deadline: Deadline,
@@ -203,12 +207,22 @@ impl HostSide {
         self.deadline.time_left()
     }
 
-    /// Does `work` on the host's runtime, and stops it when the guest stops waiting.
+    /// Does `work` on the host's runtime, in the turn of its app, and stops it when the guest stops waiting.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, DoorError>> + Send + 'static,
     ) -> Result<T, DoorError> {
-        AbortOnDrop(self.host.spawn(work)).await.unwrap_or_else(|_| Err(host_failed()))
+        if let Some(until) = self.share.charge_asks(1, Instant::now()) {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        let answer = AbortOnDrop(self.host.spawn(work)).await.unwrap_or_else(|_| Err(host_failed()));
+        self.refused(u32::from(answer.is_err()));
+        answer
+    }
+
+    /// Counts what the guest was refused: it pauses before it asks again, if that was much.
+    pub(super) fn refused(&self, times: u32) {
+        self.share.charge_asks(times.saturating_mul(ASKS_PER_REFUSAL), Instant::now());
     }
 
     /// Logs one line: cut, escaped, counted.

@@ -15,6 +15,8 @@ impl Host for GuestState {
         let (door, time_left, count) = (self.host.door.clone(), self.host.time_left(), calls.len());
         let calls = calls.into_iter().map(ToolInvocation::from).collect();
         let answers = self.host.ask(async move { Ok(door.call_tools(calls, time_left).await) }).await;
+        let refused = answers.iter().flatten().filter(|answer| answer.is_err()).count();
+        self.host.refused(u32::try_from(refused).unwrap_or(u32::MAX));
         Ok(one_answer_each(answers, count).into_iter().map(|answer| answer.map_err(Error::from)).collect())
     }
 }
