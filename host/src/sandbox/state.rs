@@ -212,7 +212,16 @@ impl HostSide {
         &self,
         work: impl Future<Output = Result<T, DoorError>> + Send + 'static,
     ) -> Result<T, DoorError> {
-        if let Some(until) = self.share.charge_asks(1, Instant::now()) {
+        self.share.charge_asks(1, Instant::now());
+        self.tell(work).await
+    }
+
+    /// The same for what costs no turn, because whoever listens sets the pace: each word of an answer.
+    pub(super) async fn tell<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, DoorError>> + Send + 'static,
+    ) -> Result<T, DoorError> {
+        if let Some(until) = self.share.charge_asks(0, Instant::now()) {
             tokio::time::sleep_until(until.into()).await;
         }
         let answer = AbortOnDrop(self.host.spawn(work)).await.unwrap_or_else(|_| Err(host_failed()));

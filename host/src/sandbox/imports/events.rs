@@ -6,6 +6,6 @@ use crate::sandbox::state::GuestState;
 impl Host for GuestState {
     async fn emit(&mut self, event: String) -> wasmtime::Result<Result<(), Error>> {
         let door = self.host.door.clone();
-        Ok(self.host.ask(async move { door.emit(event).await }).await.map_err(Error::from))
+        Ok(self.host.tell(async move { door.emit(event).await }).await.map_err(Error::from))
     }
 }
