@@ -13,7 +13,7 @@ use crate::{
     http::rate_limit::RateLimits,
     mail::Mailer,
     models::catalog::Catalog,
-    people::{device::Guesses, password::Passwords},
+    people::{device::Guesses, oauth::Oauth, password::Passwords},
     postgres::{Pools, Server},
     registry::{blobs::Blobs, compiling::Turns, predefined::Predefined},
     remembered::Remembered,
@@ -72,6 +72,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// The way to the mail server, where the operator names one.
     pub mailer: Option<Mailer>,
+    /// The way to other providers of accounts, where the operator registered with any.
+    pub oauth: Option<Oauth>,
     /// Who typed wrong codes.
     pub guesses: Guesses,
     /// How often.

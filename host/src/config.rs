@@ -5,6 +5,7 @@
 use crate::db_proxy::limits::{APP_BYTES, APP_TABLES};
 use crate::limits::{ARTIFACTS_RETENTION, CALL_TIME_MAX, RUNNERS_PER_APP_MAX, TOOL_TIME, TURN_TIME};
 use crate::mail::{self, MailConfig};
+use crate::people::oauth::{Provider, ProviderConfig, config::is_client_id};
 use crate::sessions::artifacts::{BucketConfig, parse_bucket_url};
 use crate::sessions::instances::Target;
 use crate::traces::Collector;
@@ -57,6 +58,10 @@ pub struct Config {
     pub allow_self_registration: bool,
     /// The mail server and the sender of letters (`SMTP_URL`, `SMTP_FROM`); none: no mail is sent.
     pub mail: Option<MailConfig>,
+    /// How browsers reach this server, without a slash at the end (`BASE_URL`); none: as each of them says.
+    pub base_url: Option<String>,
+    /// Whose accounts people may sign in with (`OAUTH_GITHUB_…`, `OAUTH_GOOGLE_…`).
+    pub oauth: Vec<ProviderConfig>,
     /// How long a session lives after its last use (`SESSION_TTL`, default `24h`).
     pub session_ttl: Duration,
     /// How long what a session runs on is kept after its last use (`INSTANCE_IDLE_TTL`, default `15m`).
@@ -162,6 +167,13 @@ impl Config {
             ("ALLOW_SELF_REGISTRATION", self.allow_self_registration.to_string()),
             ("SMTP_URL", secret(self.mail.is_some())),
             ("SMTP_FROM", self.mail.as_ref().map_or("(not set)".to_owned(), |mail| mail.from.clone())),
+            ("BASE_URL", self.base_url.clone().unwrap_or_else(|| "(as browsers say)".to_owned())),
+            ("OAUTH_GITHUB_CLIENT_ID", self.oauth_client(Provider::GitHub)),
+            ("OAUTH_GITHUB_CLIENT_SECRET", secret(self.provider(Provider::GitHub).is_some())),
+            ("OAUTH_GITHUB_URL", self.oauth_url(Provider::GitHub)),
+            ("OAUTH_GOOGLE_CLIENT_ID", self.oauth_client(Provider::Google)),
+            ("OAUTH_GOOGLE_CLIENT_SECRET", secret(self.provider(Provider::Google).is_some())),
+            ("OAUTH_GOOGLE_URL", self.oauth_url(Provider::Google)),
             ("SESSION_TTL", format!("{}m", self.session_ttl.as_secs() / 60)),
             ("INSTANCE_IDLE_TTL", format!("{}m", self.instance_idle_ttl.as_secs() / 60)),
             (
@@ -217,6 +229,19 @@ impl Config {
         ]
     }
 
+    fn provider(&self, provider: Provider) -> Option<&ProviderConfig> {
+        self.oauth.iter().find(|config| config.provider == provider)
+    }
+
+    fn oauth_client(&self, provider: Provider) -> String {
+        self.provider(provider).map_or("(not set)".to_owned(), |config| config.client_id.clone())
+    }
+
+    fn oauth_url(&self, provider: Provider) -> String {
+        let url = self.provider(provider).and_then(|config| config.url.as_ref());
+        url.map_or("(not set)".to_owned(), Url::to_string)
+    }
+
     /// Whether this is for others.
     pub fn is_production(&self) -> bool {
         self.environment == Environment::Production
@@ -265,6 +290,8 @@ impl Reader {
             token_pepper: self.secret("OPG_TOKEN_PEPPER"),
             allow_self_registration: self.flag("ALLOW_SELF_REGISTRATION", false),
             mail: self.mail(production),
+            base_url: self.base_url(production),
+            oauth: Provider::ALL.into_iter().filter_map(|one| self.oauth(one, production)).collect(),
             session_ttl: self.parsed(
                 "SESSION_TTL",
                 Duration::from_secs(24 * 60 * 60),
@@ -360,6 +387,41 @@ impl Reader {
         config
     }
 
+    /// How browsers reach us: a scheme, a host and a port.
+    fn base_url(&mut self, production: bool) -> Option<String> {
+        let text = self.get("BASE_URL")?;
+        let url = server(&text, production).filter(|url| url.path() == "/");
+        if url.is_none() {
+            let text = "expected a scheme and a host, such as https://opg.example.com; `http` is for development \
+                        and this machine";
+            self.errors.push(format!("BASE_URL: {text}"));
+        }
+        url.map(|url| url.origin().ascii_serialization())
+    }
+
+    /// A provider of accounts. Values are not said where they are wrong: the secret may stand in the wrong place.
+    fn oauth(&mut self, provider: Provider, production: bool) -> Option<ProviderConfig> {
+        let [id, secret, url] =
+            ["CLIENT_ID", "CLIENT_SECRET", "URL"].map(|end| format!("{}_{end}", provider.variables()));
+        let at = self.get(&url).map(|text| server(&text, production));
+        if at == Some(None) {
+            let text =
+                "expected a URL such as https://git.example.com; `http` is for development and this machine";
+            self.errors.push(format!("{url}: {text}"));
+        }
+        let Some(client_id) = self.get(&id).map(|text| text.trim().to_owned()) else {
+            if self.get(&secret).or_else(|| self.get(&format!("{secret}_FILE"))).is_some() {
+                self.errors.push(format!("{id}: missing; {secret} needs it"));
+            }
+            return None;
+        };
+        if !is_client_id(&client_id) {
+            self.errors.push(format!("{id}: expected what the provider calls this server, without spaces"));
+        }
+        let client_secret = self.needed_secret(&secret, &id)?;
+        Some(ProviderConfig { provider, client_id, client_secret, url: at.flatten() })
+    }
+
     /// Where artifacts go besides the data directory. Values are not said where they are wrong: a key may be in one.
     fn bucket(&mut self, production: bool) -> Option<BucketConfig> {
         let url = self.get("ARTIFACTS_URL")?;
@@ -367,25 +429,15 @@ impl Reader {
         if place.is_none() {
             self.errors.push("ARTIFACTS_URL: expected `s3://bucket` or `s3://bucket/prefix`".to_owned());
         }
-        let endpoint = self.get("ARTIFACTS_S3_ENDPOINT").map(|text| {
-            let url = Url::parse(text.trim()).ok()?;
-            let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-            let is_here = match url.host()? {
-                url::Host::Ipv4(ip) => ip.is_loopback(),
-                url::Host::Ipv6(ip) => ip.is_loopback(),
-                url::Host::Domain(name) => name == "localhost",
-            };
-            let is_safe = url.scheme() == "https" || (url.scheme() == "http" && (!production || is_here));
-            (is_bare && is_safe && url.fragment().is_none()).then_some(url)
-        });
+        let endpoint = self.get("ARTIFACTS_S3_ENDPOINT").map(|text| server(&text, production));
         if endpoint == Some(None) {
             let text =
                 "expected a URL such as https://s3.example.com; `http` is for development and this machine";
             self.errors.push(format!("ARTIFACTS_S3_ENDPOINT: {text}"));
         }
         let region = self.get("ARTIFACTS_S3_REGION").unwrap_or_else(|| "us-east-1".to_owned());
-        let access_key_id = self.needed_secret("ARTIFACTS_S3_ACCESS_KEY_ID");
-        let secret_access_key = self.needed_secret("ARTIFACTS_S3_SECRET_ACCESS_KEY");
+        let access_key_id = self.needed_secret("ARTIFACTS_S3_ACCESS_KEY_ID", "ARTIFACTS_URL");
+        let secret_access_key = self.needed_secret("ARTIFACTS_S3_SECRET_ACCESS_KEY", "ARTIFACTS_URL");
         let (bucket, prefix) = place?;
         Some(BucketConfig {
             bucket,
@@ -398,7 +450,7 @@ impl Reader {
     }
 
     /// A secret that must be there: in the variable, or in the file that the variable with `_FILE` after it names.
-    fn needed_secret(&mut self, name: &str) -> Option<SecretString> {
+    fn needed_secret(&mut self, name: &str, needed_by: &str) -> Option<SecretString> {
         let in_file = format!("{name}_FILE");
         let read = match (self.get(name), self.get(&in_file)) {
             (Some(value), None) => Ok(value),
@@ -409,7 +461,7 @@ impl Reader {
                     |text| if text.is_empty() { Err(format!("{in_file}: is empty")) } else { Ok(text) },
                 ),
             (Some(_), Some(_)) => Err(format!("{name}: set this or {in_file}, not both")),
-            (None, None) => Err(format!("{name}: missing; ARTIFACTS_URL needs it, or {in_file}")),
+            (None, None) => Err(format!("{name}: missing; {needed_by} needs it, or {in_file}")),
         };
         read.map(|text| SecretString::from(text.trim().to_owned()))
             .map_err(|error| self.errors.push(error))
@@ -521,6 +573,19 @@ impl Reader {
     }
 }
 
+/// Another server's URL, with nothing secret in it: encrypted, or in development, or on this machine.
+fn server(text: &str, production: bool) -> Option<Url> {
+    let url = Url::parse(text.trim()).ok()?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let is_here = match url.host()? {
+        url::Host::Ipv4(ip) => ip.is_loopback(),
+        url::Host::Ipv6(ip) => ip.is_loopback(),
+        url::Host::Domain(name) => name == "localhost",
+    };
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && (!production || is_here));
+    (is_bare && is_safe && url.fragment().is_none()).then_some(url)
+}
+
 /// `30m`, `24h`, `7d` (row M247). Zero, other units and bare numbers are refused.
 fn parse_ttl(text: &str) -> Option<Duration> {
     let unit_s = match text.chars().last()? {
@@ -608,6 +673,29 @@ mod tests {
         ] {
             let vars = [("SMTP_URL", url), ("SMTP_FROM", from), ("OPG_ENV", "production")];
             let error = read(&vars).unwrap_err().to_string();
+            assert!(error.contains(wrong) && !error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn m073_a_provider_needs_an_id_and_a_secret_which_is_shown_nowhere() {
+        assert!(read(&[("OAUTH_GITHUB_URL", "https://git.example")]).unwrap().oauth.is_empty());
+        let id = ("OAUTH_GITHUB_CLIENT_ID", "Iv1.us");
+        let secret = ("OPG_OAUTH_GITHUB_CLIENT_SECRET", "canary");
+        let config = read(&[id, secret, ("BASE_URL", "https://opg.example:8443/")]).unwrap();
+        assert_eq!((config.oauth.len(), config.oauth[0].provider), (1, Provider::GitHub));
+        assert_eq!(config.base_url.as_deref(), Some("https://opg.example:8443"));
+        assert!(!format!("{config:?} {:?}", config.describe()).contains("canary"));
+        for (vars, wrong) in [
+            (&[id][..], "OAUTH_GITHUB_CLIENT_SECRET: missing; OAUTH_GITHUB_CLIENT_ID needs it"),
+            (&[secret], "OAUTH_GITHUB_CLIENT_ID: missing"),
+            (&[("OAUTH_GITHUB_CLIENT_ID", "canary two"), secret], "OAUTH_GITHUB_CLIENT_ID: expected"),
+            (&[id, secret, ("OAUTH_GITHUB_URL", "https://u:canary@git.example")], "OAUTH_GITHUB_URL"),
+            (&[id, secret, ("OAUTH_GITHUB_URL", "http://git.example"), ("OPG_ENV", "production")], "_URL"),
+            (&[("BASE_URL", "https://opg.example/path")], "BASE_URL"),
+            (&[("BASE_URL", "opg.example")], "BASE_URL"),
+        ] {
+            let error = read(vars).unwrap_err().to_string();
             assert!(error.contains(wrong) && !error.contains("canary"), "{error}");
         }
     }

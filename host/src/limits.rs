@@ -51,7 +51,8 @@ pub const REGISTRATIONS_PER_HOUR: u32 = 3;
 
 /// Attempts at one person's password per minute from one address (row M070).
 pub const LOGINS_PER_MINUTE: u32 = 10;
-/// Attempts to sign in per minute from one address, at whatever accounts: an office, and no dictionary.
+/// Attempts to sign in per minute from one address, at whatever accounts, here or at another provider: an office, and no
+/// dictionary.
 pub const LOGINS_PER_ADDRESS_PER_MINUTE: u32 = 30;
 
 /// The shortest password: length is what makes one hard to guess, whatever is in it.
@@ -94,6 +95,21 @@ pub const LETTER_TIME_MAX: Duration = Duration::from_secs(30);
 pub const LETTERS_AT_ONCE: usize = 4;
 /// Letters that are on their way or wait; what is more is not sent.
 pub const LETTERS_WAITING_MAX: usize = 200;
+
+/// How long somebody may take to sign in at another provider: to find a password and a second factor there (row M073).
+pub const OAUTH_SIGN_IN_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How long a provider may take for one answer: there are three at the most, and somebody waits.
+pub const OAUTH_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// One answer of a provider, in bytes: a token and an account have a few thousand.
+pub const OAUTH_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// The code that a provider sends somebody back with, in bytes: theirs have less than 200.
+pub const OAUTH_CODE_BYTES_MAX: usize = 2 << 10;
+/// Where to go on after it, in bytes: a page and what stands in its query.
+pub const OAUTH_NEXT_BYTES_MAX: usize = 512;
+/// How far a provider's clock may be behind ours.
+pub const OAUTH_CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Accounts at other providers that are linked to one person's: two providers, and some that were left behind.
+pub const IDENTITIES_PER_USER_MAX: i64 = 20;
 
 /// Requests of command lines to be let in per minute from one address (row M063).
 pub const DEVICE_REQUESTS_PER_MINUTE: u32 = 20;

@@ -103,6 +103,8 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/auth/login" => people::routes::login, public;
     POST "/v1/auth/magic" => people::routes::ask_for_code, public;
     POST "/v1/auth/magic/verify" => people::routes::magic_login, public;
+    GET "/v1/auth/oauth/{provider}" => people::pages::oauth::get_start, page;
+    GET "/v1/auth/oauth/{provider}/callback" => people::pages::oauth::get_callback, page;
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;
@@ -121,6 +123,7 @@ routes! { process_routes, PROCESS_ROUTES:
     GET "/v1/me/sessions" => people::routes::list_sessions, MeRead;
     DELETE "/v1/me/sessions" => people::routes::delete_other_sessions, MeWrite;
     DELETE "/v1/me/sessions/{id}" => people::routes::delete_session, MeWrite;
+    DELETE "/v1/me/identities/{id}" => people::routes::unlink, MeWrite;
     DELETE "/v1/me/apps/{id}" => people::routes::leave_app, MeWrite;
     POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
     GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;

@@ -15,7 +15,7 @@ use crate::{
     http::rate_limit::RateLimits,
     limits::DRAIN_TIME_MAX,
     mail::{self, Mailer},
-    people::{device::Guesses, password::Passwords},
+    people::{device::Guesses, oauth::Oauth, password::Passwords},
     postgres::{
         self, EmbeddedConfig, Location, MIGRATOR, MIGRATOR_APPS, MigrateError, MigrationStatus, Pools,
         PostgresConfig, Server,
@@ -282,6 +282,7 @@ async fn assemble(
         authenticator: Authenticator::new(&config.admin_tokens),
         passwords: Passwords::default(),
         mailer: config.mail.as_ref().map(Mailer::open).transpose()?,
+        oauth: Oauth::open(&config.oauth)?,
         guesses: Guesses::default(),
         rate_limits: RateLimits::new(config.rate_limit_per_minute),
         guest_egress: egress(config.allow_private_guest_http, vec![])?,

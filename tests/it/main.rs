@@ -34,6 +34,7 @@ mod members;
 mod migrations;
 mod model_limits;
 mod models;
+mod oauth;
 mod opencode;
 mod ops;
 mod pages;

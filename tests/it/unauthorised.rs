@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 const AGENT: &str = "---\ndescription: Says little\n---\nYou are terse.";
 const A_FILE: &str = "0190a000-0000-7000-8000-00000000000f";
 const A_TASK: &str = "0190a000-0000-7000-8000-00000000000a";
+const AN_IDENTITY: &str = "0190a000-0000-7000-8000-00000000001d";
 const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
 
 /// Each request may come from another address, as a proxy says: failures are limited by address.
@@ -344,6 +345,13 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
          from apps where slug = 'tenant-a'"
     );
     sqlx::query(sqlx::AssertSqlSafe(task)).execute(&mut app.owner().await).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "insert into user_identities select '{AN_IDENTITY}', user_id, 'github', 'x', '7', email, now() from users
+         where email = 'ann@example.com'"
+    )))
+    .execute(&mut app.owner().await)
+    .await
+    .unwrap();
     let configured = a
         .put(
             "/v1/tenant",
@@ -417,7 +425,7 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     assert_eq!(a.get(&format!("/v1/tasks/{A_TASK}")).await.json()["status"], "running");
     assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
     assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
-    assert_eq!(ann.get("/v1/me").await.status, 200);
+    assert_eq!(ann.get("/v1/me").await.json()["identities"][0]["id"], AN_IDENTITY);
     assert_eq!(ann.get("/platform/v1/tokens").await.json()["data"][0]["name"], "ci");
 }
 
@@ -442,6 +450,7 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         ("/platform/v1/tokens/", vec![pair(&people.token_id, NEVER_WAS)]),
         ("/v1/me/apps/", vec![pair("ann", "nna"), pair("tenant-a", "tenant-z")]),
         ("/v1/me/sessions/", vec![pair(&people.session_id, NEVER_WAS)]),
+        ("/v1/me/identities/", vec![pair(AN_IDENTITY, NEVER_WAS)]),
         ("/v1/tenant/commands/", vec![pair("command-one", "command-nil")]),
         ("/v1/tenant/budgets/", vec![pair("budget-one", "budget-nil")]),
         ("/platform/v1/ai/prices/", vec![pair("prov/some", "nope/some")]),

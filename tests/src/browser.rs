@@ -47,6 +47,19 @@ impl Browser {
         self.arrive(path, answer).await
     }
 
+    /// Follows a link one step: what comes back, wherever it leads.
+    pub async fn follow(&mut self, path: &str, site: &str) -> Answer {
+        let answer = send(self.request("GET", path).header("sec-fetch-site", site)).await;
+        self.keep_cookies(&answer);
+        answer
+    }
+
+    /// Opens a page that another site led to, and what it leads to.
+    pub async fn come_back(&mut self, path: &str) -> Page {
+        let answer = send(self.request("GET", path).header("sec-fetch-site", "cross-site")).await;
+        self.arrive(path, answer).await
+    }
+
     /// Sends a form, and opens what it leads to.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();

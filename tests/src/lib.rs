@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod accounts;
 pub mod app;
 pub mod browser;
 pub mod hang_up;

@@ -50,6 +50,7 @@ impl Case {
             .replace("{*id}", name)
             .replace("{*path}", name)
             .replace("{message}", name)
+            .replace("{provider}", name)
             .replace("{permission}", "0190f3c4-bbbb-7000-8000-000000000000")
     }
 
@@ -93,7 +94,7 @@ impl Case {
 
     /// Whether it is a page, or takes a form of one: for browsers, which are told in HTML what is wrong.
     pub fn is_page(&self) -> bool {
-        ["/login", "/logout", "/device"].iter().any(|page| self.template.starts_with(page))
+        ["/login", "/logout", "/device", "/v1/auth/oauth/"].iter().any(|page| self.template.starts_with(page))
     }
 
     /// Whether its body is a form with a file.

@@ -32,6 +32,11 @@ fn form_name(app: &App) -> &'static str {
     if app.config.is_production() { "__Host-opg_form" } else { "opg_form" }
 }
 
+/// The name of the cookie that a sign-in at another provider is tied to while it is there.
+fn oauth_name(app: &App) -> &'static str {
+    if app.config.is_production() { "__Host-opg_oauth" } else { "opg_oauth" }
+}
+
 /// The session's token in the cookies of a request. Two of the name are none that is valid.
 pub(crate) fn read(app: &App, headers: &HeaderMap) -> Option<String> {
     find(name(app), headers)
@@ -53,6 +58,21 @@ pub(crate) fn set(app: &App, token: &str, life: Duration) -> HeaderValue {
 /// Removes it.
 pub(crate) fn clear(app: &App) -> HeaderValue {
     write(app, name(app), "", Some(0))
+}
+
+/// What a browser keeps of a sign-in at another provider.
+pub(crate) fn read_oauth(app: &App, headers: &HeaderMap) -> Option<String> {
+    find(oauth_name(app), headers)
+}
+
+/// Has a browser keep it. `SameSite=Lax` lets it come along when the provider sends the browser back.
+pub(crate) fn set_oauth(app: &App, kept: &str, life: Duration) -> HeaderValue {
+    write(app, oauth_name(app), kept, Some(life.num_seconds()))
+}
+
+/// Has it forget that.
+pub(crate) fn clear_oauth(app: &App) -> HeaderValue {
+    write(app, oauth_name(app), "", Some(0))
 }
 
 fn write(app: &App, name: &str, token: &str, max_age_s: Option<i64>) -> HeaderValue {
@@ -162,6 +182,12 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::forbidden("cross_origin", "this is for pages of this server's own origin"))
+}
+
+/// Whether a browser says that another site's page led it here.
+pub(crate) fn is_led_by_another_site(headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
+    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 fn is_origin_of(origin: &str, host: Option<&str>) -> bool {

@@ -67,8 +67,11 @@ pub async fn name_request(State(app): State<App>, mut request: Request, next: Ne
     response
 }
 
-/// How the client reaches us, as it says itself: what is written to it, nobody else reads.
+/// How the client reaches us: as the operator says, or as it says itself. What is written to it, nobody else reads.
 pub(crate) fn own_origin(app: &App, headers: &HeaderMap) -> String {
+    if let Some(origin) = &app.config.base_url {
+        return origin.clone();
+    }
     let scheme = if app.config.is_production() { "https" } else { "http" };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| {

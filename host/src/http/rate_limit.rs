@@ -153,6 +153,14 @@ impl RateLimits {
             .map_err(too_many_logins)
     }
 
+    /// Takes one sign-in at another provider from an address's bucket: who it will be, nobody knows yet.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn login_elsewhere(&self, ip: Option<IpAddr>) -> Result<(), ApiError> {
+        take(&self.login_addresses, &ip).map_err(too_many_logins)
+    }
+
     /// Takes one attempt at the password of somebody who is signed in, who stands there as a hash.
     ///
     /// # Errors

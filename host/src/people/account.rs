@@ -59,6 +59,14 @@ pub enum AccountError {
     /// There is none, or it is somebody else's.
     #[error("no such session")]
     NoSuchSession,
+    /// There is none, or it is somebody else's.
+    #[error("no such identity")]
+    NoSuchIdentity,
+    /// Without it they could not sign in any more.
+    #[error(
+        "this is the only way you sign in; set a password with POST /v1/me/password before you unlink it"
+    )]
+    LastWayIn,
     /// The password could not be hashed.
     #[error("{0}")]
     Password(#[from] HashError),
@@ -91,6 +99,34 @@ pub(super) async fn read(
     let mut tx = app.person_tx(allowed).await?;
     let profile = store::profile(&mut tx).await?;
     Ok((profile, store::my_apps(&mut tx).await?))
+}
+
+/// The caller's accounts at other providers.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn identities(app: &App, allowed: &impl AsMyself) -> sqlx::Result<Vec<store::Identity>> {
+    store::my_identities(&mut app.person_tx(allowed).await?).await
+}
+
+/// Unlinks one of the caller's accounts at other providers.
+///
+/// # Errors
+/// [`AccountError`]
+pub async fn unlink(app: &App, allowed: &Allowed<may::MeWrite>, id: &str) -> Result<(), AccountError> {
+    let identity_id = Uuid::parse_str(id).map_err(|_| AccountError::NoSuchIdentity)?;
+    let mut tx = app.service_tx().await?;
+    let has_password = store::lock_account(&mut tx, allowed.me()).await?;
+    if !store::delete_identity(&mut tx, allowed.me(), identity_id).await? {
+        return Err(AccountError::NoSuchIdentity);
+    }
+    let others = store::count_identities(&mut tx, allowed.me()).await?;
+    if !has_password && app.mailer.is_none() && others == 0 {
+        return Err(AccountError::LastWayIn);
+    }
+    let entry = audit::Entry::ok("me.identities.unlink", format!("identity/{identity_id}"));
+    audit::write_platform(app, &mut tx, allowed.credential(), None, entry).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Changes the caller's profile.

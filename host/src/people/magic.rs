@@ -25,6 +25,7 @@ use crate::{
     http::RequestContext,
     limits::{MAIL_CODE_LIFE, MAIL_CODE_TRIES_MAX},
     mail::Letter,
+    tenants::ServiceTx,
 };
 use chrono::Duration;
 use serde_json::json;
@@ -186,21 +187,14 @@ pub async fn sign_in(
     store::delete_code(&mut tx, &email_hash).await?;
     let user_id = match found.user_id {
         Some(user_id) => {
-            let first = store::prove_email(&mut tx, user_id, now).await?;
-            if first == Some(true) {
-                store::revoke_all(&mut tx, user_id, now).await?;
-                let by =
-                    Caller::without_credential(CredentialKind::Anonymous, context.clone(), Some(user_id));
-                let entry = audit::Entry::ok("auth.email_proved", format!("user/{user_id}"));
-                audit::write_platform(app, &mut tx, &by, None, entry).await?;
-            }
+            let may = prove(app, &mut tx, &context, user_id).await?;
             tx.commit().await?;
-            first.is_some().then_some(user_id)
+            may.then_some(user_id)
         }
         None if app.config.allow_self_registration => {
             app.rate_limits.registration(context.ip).map_err(MagicError::TooMany)?;
             tx.commit().await?;
-            signup::by_code(app, &context, email).await?
+            signup::by_proof(app, &context, email).await?
         }
         None => {
             tx.commit().await?;
@@ -210,6 +204,24 @@ pub async fn sign_in(
     let user_id = user_id.ok_or(MagicError::Refused)?;
     let by = Caller::without_credential(CredentialKind::ConsoleSession, context, Some(user_id));
     Ok(login::begin_session(app, by, user_id, user_agent).await?)
+}
+
+/// Takes for proved that a person's address is theirs, and the first time ends what was set before; false where they may
+/// not sign in.
+pub(super) async fn prove(
+    app: &App,
+    tx: &mut ServiceTx,
+    context: &RequestContext,
+    user_id: Uuid,
+) -> sqlx::Result<bool> {
+    let first = store::prove_email(tx, user_id, app.now()).await?;
+    if first == Some(true) {
+        store::revoke_all(tx, user_id, app.now()).await?;
+        let by = Caller::without_credential(CredentialKind::Anonymous, context.clone(), Some(user_id));
+        let entry = audit::Entry::ok("auth.email_proved", format!("user/{user_id}"));
+        audit::write_platform(app, tx, &by, None, entry).await?;
+    }
+    Ok(first.is_some())
 }
 
 #[cfg(test)]

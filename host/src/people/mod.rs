@@ -7,6 +7,7 @@
 //!
 //! - [`password`]: hashing, off the threads that serve, and bounded.
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
+//!   [`oauth`]: signing in with an account at GitHub or Google.
 //! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
 //! - [`pages`]: the same for a browser without a program in it.
@@ -14,7 +15,7 @@
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
 //! either way; signing in with an unknown address hashes a password as well; and a code by mail is promised to all.
 //!
-//! Deliberately absent: links by mail, passkeys, signing in with another provider.
+//! Deliberately absent: links by mail, passkeys.
 
 pub mod account;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod device_routes;
 pub mod login;
 pub mod magic;
 pub mod members;
+pub mod oauth;
 pub mod pages;
 pub mod password;
 pub mod personal_tokens;

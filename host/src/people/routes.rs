@@ -193,7 +193,7 @@ pub(super) async fn sign_in_with_code(
 }
 
 /// A browser's name for itself.
-fn user_agent(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok())
 }
 
@@ -245,6 +245,7 @@ pub async fn patch_me(
 
 async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
     let (profile, apps) = account::read(app, allowed).await?;
+    let identities = account::identities(app, allowed).await?;
     let caller = allowed.credential();
     let session = caller.credential_id.filter(|_| caller.kind == CredentialKind::ConsoleSession);
     Ok(json!({
@@ -256,6 +257,7 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
         "created_at": profile.created_at,
         "email_proved_at": profile.email_proved_at,
         "apps": apps,
+        "identities": identities,
         "session_id": session,
         "csrf_token": session.map(|id| cookie::csrf_token(app, id)),
     }))
@@ -319,6 +321,16 @@ pub async fn delete_other_sessions(
     allowed: Allowed<may::MeWrite>,
 ) -> ApiResult<NoContent> {
     account::end_other_sessions(&app, &allowed).await?;
+    Ok(NoContent)
+}
+
+/// Unlinks one of the caller's accounts at other providers.
+pub async fn unlink(
+    State(app): State<App>,
+    allowed: Allowed<may::MeWrite>,
+    Params(path): Params<IdPath>,
+) -> ApiResult<NoContent> {
+    account::unlink(&app, &allowed, &path.id).await?;
     Ok(NoContent)
 }
 
@@ -444,6 +456,8 @@ impl From<AccountError> for ApiError {
             AccountError::Invalid(fields) => ApiError::invalid(fields),
             AccountError::WrongPassword => ApiError::forbidden("wrong_password", error.to_string()),
             AccountError::NoSuchSession => ApiError::not_found("session"),
+            AccountError::NoSuchIdentity => ApiError::not_found("identity"),
+            AccountError::LastWayIn => ApiError::conflict("last_way_in", error.to_string()),
             AccountError::Password(cause) => cause.into(),
             AccountError::Db(cause) => cause.into(),
         }

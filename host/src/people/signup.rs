@@ -75,7 +75,7 @@ async fn make(app: &App, context: RequestContext, wanted: Wanted) -> Result<(), 
 }
 
 /// Makes an account without a password, for whoever proved that the address is theirs; none where it has one by now.
-pub(super) async fn by_code(
+pub(super) async fn by_proof(
     app: &App,
     context: &RequestContext,
     email: &str,

@@ -1,5 +1,5 @@
-//! Removing people's credentials that ended long ago, requests of command lines that nobody decided, and codes that
-//! nobody typed.
+//! Removing people's credentials that ended long ago, requests of command lines that nobody decided, codes that nobody
+//! typed, and sign-ins that did not come back from their provider.
 
 use super::store;
 use crate::{
@@ -23,6 +23,7 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     let answered = Duration::from_std(DEVICE_REQUEST_LIFE).unwrap_or_default();
     store::delete_device_requests(&mut tx, app.now() - answered).await?;
     store::delete_codes(&mut tx, app.now()).await?;
+    store::delete_oauth_sign_ins(&mut tx, app.now()).await?;
     tx.commit().await
 }
 

@@ -21,9 +21,9 @@ label{display:block;margin:0 0 .25rem;font-weight:600}\
 input[type=text],input[type=email],input[type=password],select{width:100%;min-height:2.75rem;margin:0 0 1rem;padding:.5rem .75rem;border:1px solid var(--line);border-radius:.5rem;background:var(--paper);color:var(--ink);font:inherit}\
 .code{font:600 1.5rem/1.4 ui-monospace,monospace;letter-spacing:.15em}\
 input.code{text-transform:uppercase}\
-button{width:100%;min-height:2.75rem;margin:0 0 .75rem;padding:.5rem 1rem;border:1px solid var(--key);border-radius:.5rem;background:var(--key);color:var(--on-key);font:inherit;font-weight:600;cursor:pointer}\
-button.second{background:transparent;color:var(--key)}\
-button.plain{width:auto;min-height:0;margin:0;padding:0;border:0;background:none;color:var(--key);font-weight:400;text-decoration:underline}\
+button,.button{display:block;width:100%;min-height:2.75rem;margin:0 0 .75rem;padding:.5rem 1rem;border:1px solid var(--key);border-radius:.5rem;background:var(--key);color:var(--on-key);font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}\
+.second{background:transparent;color:var(--key)}\
+button.plain{display:inline;width:auto;min-height:0;margin:0;padding:0;border:0;background:none;color:var(--key);font-weight:400;text-decoration:underline}\
 :focus-visible{outline:3px solid var(--key);outline-offset:2px}\
 dl{margin:0 0 1rem}dt{color:var(--soft)}dd{margin:0 0 .5rem}\
 fieldset{margin:0 0 1rem;padding:.75rem 1rem;border:1px solid var(--line);border-radius:.5rem}\

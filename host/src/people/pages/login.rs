@@ -3,8 +3,9 @@
 use super::{
     frame,
     markup::{Markup, markup},
+    oauth,
 };
-use crate::{error::ApiError, grants::cookie::FORM_FIELD, limits::MAIL_CODE_LIFE};
+use crate::{error::ApiError, grants::cookie::FORM_FIELD, limits::MAIL_CODE_LIFE, people::oauth::Provider};
 use axum::response::Response;
 use http::StatusCode;
 
@@ -27,9 +28,25 @@ impl Kept<'_> {
     }
 }
 
+/// How somebody may sign in besides with a password.
+pub(super) struct Ways {
+    /// With a code that is mailed.
+    pub(super) mail: bool,
+    /// With an account at one of these.
+    pub(super) providers: Vec<Provider>,
+}
+
+/// A link, and no form: what a form leads to is bound by the page's policy, and this leads elsewhere.
+fn elsewhere(provider: Provider, user_code: &str) -> Markup {
+    markup!(
+        "<a class=\"button second\" href=\"" {oauth::link(provider, user_code)} "\">Continue with "
+        {provider.title()} "</a>"
+    )
+}
+
 /// Asks who it is.
-pub(super) fn sign_in(kept: &Kept<'_>, sends_mail: bool, error: Option<&ApiError>) -> Response {
-    let by_mail = match sends_mail {
+pub(super) fn sign_in(kept: &Kept<'_>, ways: &Ways, error: Option<&ApiError>) -> Response {
+    let by_mail = match ways.mail {
         true => markup!(
             "<button class=\"second\" formaction=\"/login/mail\" formnovalidate>Mail me a code</button>"
         ),
@@ -52,6 +69,7 @@ pub(super) fn sign_in(kept: &Kept<'_>, sends_mail: bool, error: Option<&ApiError
         "<button>Sign in</button>"
         (by_mail)
         "</form>"
+        (ways.providers.iter().map(|provider| elsewhere(*provider, kept.user_code)).collect())
     );
     frame::page(StatusCode::OK, "Sign in", body)
 }

@@ -9,7 +9,7 @@
 //! and a program is let in by a second form, which shows what it asks for: no link does either.
 //!
 //! - `markup`: HTML in which what is not ours is escaped. `frame`: what all pages have in common.
-//! - `login`, `device`: the pages. [`routes`]: their HTTP.
+//! - `login`, `device`: the pages. [`routes`]: their HTTP. [`oauth`]: to another provider of accounts and back.
 //!
 //! Deliberately absent: signing up, and everything else of an account: that is the console's.
 
@@ -17,4 +17,5 @@ mod device;
 mod frame;
 mod login;
 mod markup;
+pub mod oauth;
 pub mod routes;

@@ -5,7 +5,7 @@
 use super::{
     device::{self as shown, Decider},
     frame,
-    login::{self as entrance, Kept},
+    login::{self as entrance, Kept, Ways},
 };
 use crate::{
     app::App,
@@ -17,6 +17,7 @@ use crate::{
         account,
         device::{self, Approval},
         login::{self, SignedIn},
+        oauth::Oauth,
         routes, store,
     },
 };
@@ -56,23 +57,23 @@ impl Visitor {
 }
 
 /// A page, or what there is instead of it.
-fn answer(made: ApiResult<Response>) -> Response {
+pub(super) fn answer(made: ApiResult<Response>) -> Response {
     made.unwrap_or_else(|error| frame::trouble(&error))
 }
 
 /// As much of a code as is worth showing again.
-fn kept(form: &Form) -> String {
+pub(super) fn kept(form: &Form) -> String {
     let typed = form.one("user_code").unwrap_or_default().trim();
     let plain = typed.chars().filter(|c| !c.is_control()).take(USER_CODE_CHARS_KEPT_MAX);
     device::as_shown(typed).unwrap_or_else(|| plain.collect())
 }
 
-fn query(uri: &Uri) -> Form {
+pub(super) fn query(uri: &Uri) -> Form {
     Form::of(uri.query().unwrap_or_default().as_bytes())
 }
 
 /// To another page, which is asked for anew: whoever reloads it sends no form a second time.
-fn to(page: &'static str, user_code: &str) -> Response {
+pub(super) fn to(page: &'static str, user_code: &str) -> Response {
     let mut location = page.to_owned();
     if !user_code.is_empty() {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -98,7 +99,8 @@ pub async fn get_login(
     })
 }
 
-fn ask_who(
+/// The page to sign in, with what was wrong.
+pub(super) fn ask_who(
     app: &App,
     headers: &HeaderMap,
     user_code: &str,
@@ -107,7 +109,9 @@ fn ask_who(
 ) -> Response {
     let (token, cookie) = cookie::form_token(app, headers);
     let kept = Kept { token: &token, user_code, email };
-    let mut page = entrance::sign_in(&kept, app.mailer.is_some(), error);
+    let providers = app.oauth.iter().flat_map(Oauth::offered).collect();
+    let ways = Ways { mail: app.mailer.is_some(), providers };
+    let mut page = entrance::sign_in(&kept, &ways, error);
     if let Some(cookie) = cookie {
         page.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -199,7 +203,11 @@ async fn sign_in_with_code(app: &App, context: RequestContext, request: Request)
 }
 
 fn signed_in_to(app: &App, signed_in: &SignedIn, user_code: &str) -> Response {
-    let mut next = to("/device", user_code);
+    begun_with(app, signed_in, to("/device", user_code))
+}
+
+/// An answer that begins a session in the browser it goes to.
+pub(super) fn begun_with(app: &App, signed_in: &SignedIn, mut next: Response) -> Response {
     let cookie = cookie::set(app, signed_in.token.expose_secret(), login::session_life());
     next.headers_mut().insert(header::SET_COOKIE, cookie);
     next

@@ -4,7 +4,10 @@ mod accounts;
 mod codes;
 mod credentials;
 mod devices;
+mod identities;
 mod members;
 mod personal_tokens;
 
-pub(super) use self::{accounts::*, codes::*, credentials::*, devices::*, members::*, personal_tokens::*};
+pub(super) use self::{
+    accounts::*, codes::*, credentials::*, devices::*, identities::*, members::*, personal_tokens::*,
+};
