@@ -16,7 +16,7 @@ const SHARED: &[&str] = &["model_prices"];
 const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources", "ai_source_proxies"];
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
-const SERVICES: &[&str] = &["device_requests", "platform_version", "sign_in_codes"];
+const SERVICES: &[&str] = &["device_requests", "idempotency_keys", "platform_version", "sign_in_codes"];
 
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
     let rows =
