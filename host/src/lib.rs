@@ -23,6 +23,7 @@ pub mod grants;
 pub mod guests;
 pub mod hardening;
 pub mod http;
+pub mod idempotency;
 pub mod keys;
 pub mod limits;
 pub mod mail;

@@ -35,6 +35,21 @@ pub const CREDENTIAL_LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 /// How long a client may take to send its body: 16 MiB on a slow line; longer is a client that holds a slot for nothing.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// The longest `Idempotency-Key`, in characters (row M049).
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// How long the first answer to one is given again.
+pub const IDEMPOTENCY_KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long one is held by a process that says nothing: then it has died, and the key is free.
+pub const IDEMPOTENCY_LEASE: Duration = Duration::from_secs(60);
+/// A request with one: it is held whole, to know it again; as much as a chat request has.
+pub const IDEMPOTENT_REQUEST_BYTES_MAX: usize = 8 << 20;
+/// What is kept of an answer: a few pictures as text. What is larger is given once.
+pub const IDEMPOTENT_ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Keys of one credential in one app; the oldest go. Who sends something again does it within minutes.
+pub const IDEMPOTENCY_KEYS_PER_CREDENTIAL_MAX: i64 = 10_000;
+/// Their answers together; the oldest go.
+pub const IDEMPOTENCY_BYTES_PER_CREDENTIAL_MAX: i64 = 64 << 20;
+
 /// How many rows a page has unless told (row M048).
 pub const PAGE_ROWS_DEFAULT: u32 = 20;
 /// How many rows a page may have.

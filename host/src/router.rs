@@ -18,7 +18,7 @@ use crate::{
     error::ApiError,
     grants::{self, Action, authenticate},
     http::{context, render},
-    keys, opencode, ops, people, prices,
+    idempotency, keys, opencode, ops, people, prices,
     registry::{
         self,
         routes::{Agents, Tools},
@@ -337,6 +337,18 @@ pub fn all_routes() -> Vec<(Route, String)> {
     process.chain(app).chain(opencode).collect()
 }
 
+/// What the caller of a route must be allowed; none: it is no route, or asks for nothing that the gate knows.
+pub fn action_of(method: &Method, template: &str) -> Option<Action> {
+    let (path, mut routes) = match template.strip_prefix(OPENCODE) {
+        Some(path) => (path, OPENCODE_ROUTES.iter().chain(&[])),
+        None => {
+            let path = template.strip_prefix("/{app}").unwrap_or(template);
+            (path, PROCESS_ROUTES.iter().chain(APP_ROUTES))
+        }
+    };
+    routes.find(|route| route.path == path && route.method == *method)?.action
+}
+
 /// Whether this route asks for no credential.
 pub fn is_public(method: &Method, path: &str) -> bool {
     let method = if method == Method::HEAD { &Method::GET } else { method };
@@ -364,8 +376,10 @@ pub fn router(app: App) -> Router {
             )
         })
         // From the inside out: a panic becomes an error, an error gets its body,
-        // a caller is known before any handler runs, and every answer has its id.
+        // what was done with a key is not done again, a caller is known before any handler runs, and every answer
+        // has its id.
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), idempotency::layer::answer_once))
         .layer(from_fn_with_state(app.clone(), authenticate::authenticate))
         .layer(from_fn_with_state(app.clone(), render::render_errors))
         .layer(from_fn_with_state(app.clone(), context::name_request))

@@ -1,7 +1,8 @@
 //! What has to be done every now and then, until the process stops.
 
 use crate::{
-    ai, app::App, budgets, db_proxy, people, secrets::rotate, sessions, tasks, telemetry::Metrics, workspace,
+    ai, app::App, budgets, db_proxy, idempotency, people, secrets::rotate, sessions, tasks,
+    telemetry::Metrics, workspace,
 };
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -22,6 +23,9 @@ pub async fn run(app: App) {
     }
     if let Err(cause) = tasks::sweep::at_start(&app).await {
         tracing::error!(%cause, "tasks of a dead process could not be ended");
+    }
+    if let Err(cause) = idempotency::sweep::at_start(&app).await {
+        tracing::error!(%cause, "idempotency keys of a dead process could not be made free");
     }
     let mut keeping: Option<JoinHandle<()>> = None;
     let mut leases = tokio::time::interval(LEASES_EVERY);
@@ -65,6 +69,9 @@ pub async fn run(app: App) {
                 }
                 if let Err(cause) = people::sweep::all(&app).await {
                     tracing::error!(%cause, "what ended of people's sign-ins could not be removed");
+                }
+                if let Err(cause) = idempotency::sweep::all(&app).await {
+                    tracing::error!(%cause, "idempotency keys whose time is over could not be removed");
                 }
                 if let Err(cause) = ai::files::sweep(&app).await {
                     tracing::error!(%cause, "pictures whose time is over could not be removed");

@@ -26,6 +26,7 @@ mod exfil;
 mod extism;
 mod fuzz;
 mod hostile;
+mod idempotency;
 mod keys;
 mod list_plans;
 mod login_command;

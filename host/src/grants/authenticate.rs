@@ -183,14 +183,15 @@ struct Sent {
 }
 
 fn sent(app: &App, request: &Request) -> Option<Sent> {
-    match token_of(request) {
+    match token_of(request.headers()) {
         Some(token) => Some(Sent { token, surface: Surface::Rest }),
         None => cookie::read(app, request.headers()).map(|token| Sent { token, surface: Surface::Console }),
     }
 }
 
-fn token_of(request: &Request) -> Option<String> {
-    let sent = |name| request.headers().get_all(name).iter();
+/// The token that a header holds.
+pub(crate) fn token_of(headers: &HeaderMap) -> Option<String> {
+    let sent = |name| headers.get_all(name).iter();
     let with_scheme = sent(header::AUTHORIZATION).map(|value| (value, true));
     let mut all = with_scheme.chain(sent(X_API_KEY).map(|value| (value, false)));
     let (value, has_scheme) = all.next()?;

@@ -54,10 +54,7 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let path_app = match path_app(parts, app).await {
-            Some(named) => Some(named),
-            None => header_app(&parts.headers).map(Some),
-        };
+        let path_app = named_app(parts, app).await;
         let caller: Option<&Caller> = match parts.extensions.get::<Credential>() {
             Some(Credential::Valid(caller)) => Some(caller),
             Some(Credential::Unreachable) => {
@@ -73,6 +70,14 @@ impl<A: Permission> FromRequestParts<App> for Allowed<A> {
             }
             judged => judged.map_err(ApiError::from),
         }
+    }
+}
+
+/// The app a request names, by its path or by `X-OPG-App`; `Some(None)`: one that is nobody's.
+pub(crate) async fn named_app(parts: &mut Parts, app: &App) -> Option<Option<String>> {
+    match path_app(parts, app).await {
+        Some(named) => Some(named),
+        None => header_app(&parts.headers).map(Some),
     }
 }
 

@@ -17,9 +17,7 @@ pub async fn render_errors(State(app): State<crate::app::App>, request: Request,
     let request_id =
         request.extensions().get::<RequestContext>().map(|c| c.request_id.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        write(&mut response, &error, shape, &request_id);
-    }
+    write_error(&mut response, shape, &request_id);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -34,6 +32,13 @@ pub async fn render_errors(State(app): State<crate::app::App>, request: Request,
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     response
+}
+
+/// Writes the body of the [`ApiError`] that an answer is, if it is one.
+pub(crate) fn write_error(response: &mut Response, shape: Shape, request_id: &str) {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        write(response, &error, shape, request_id);
+    }
 }
 
 fn write(response: &mut Response, error: &ApiError, shape: Shape, request_id: &str) {

@@ -23,6 +23,7 @@ use crate::app::App;
 use envelope::{Aad, OpenError, SealError, Sealed};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// Where random bytes come from: `&getrandom::fill`, or a test's own.
 pub type Random<'a> = &'a dyn Fn(&mut [u8]) -> Result<(), getrandom::Error>;
@@ -138,11 +139,19 @@ impl App {
     /// # Errors
     /// None in practice: where there is no randomness or far too much text.
     pub(crate) fn seal(&self, place: Place, row_id: Uuid, text: &SecretString) -> Result<Sealed, SealError> {
+        self.seal_bytes(place, row_id, text.expose_secret().as_bytes())
+    }
+
+    /// Seals what may be no text for one row.
+    ///
+    /// # Errors
+    /// As [`App::seal`].
+    pub(crate) fn seal_bytes(&self, place: Place, row_id: Uuid, bytes: &[u8]) -> Result<Sealed, SealError> {
         let random = |buffer: &mut [u8]| {
             self.entropy.fill(buffer);
             Ok(())
         };
-        self.keyring.seal(&place.of(&row_id), text.expose_secret().as_bytes(), &random)
+        self.keyring.seal(&place.of(&row_id), bytes, &random)
     }
 
     /// Opens what was sealed for that row.
@@ -155,8 +164,21 @@ impl App {
         row_id: Uuid,
         sealed: &Sealed,
     ) -> Result<SecretString, OpenError> {
-        let bytes = self.keyring.open(&place.of(&row_id), sealed)?;
+        let bytes = self.open_sealed_bytes(place, row_id, sealed)?;
         Ok(SecretString::from(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Opens what was sealed for that row and may be no text.
+    ///
+    /// # Errors
+    /// As [`App::open_sealed`].
+    pub(crate) fn open_sealed_bytes(
+        &self,
+        place: Place,
+        row_id: Uuid,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        self.keyring.open(&place.of(&row_id), sealed)
     }
 }
 

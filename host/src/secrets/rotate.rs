@@ -32,6 +32,7 @@ pub async fn rotate(app: &App) -> sqlx::Result<Rotated> {
         crate::sources::PLACE,
         crate::sources::PROXY_PLACE,
         crate::db_proxy::provision::PLACE,
+        crate::idempotency::PLACE,
     ] {
         rotate_table(app, place, &mut done).await?;
     }
