@@ -129,7 +129,7 @@ impl Claim {
         match kept {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!("an idempotency key was taken by another before its request was done")
+                tracing::warn!("an idempotency key was taken by another before its request was done");
             }
             Err(cause) => tracing::error!(cause, "an answer could not be kept for its idempotency key"),
         }
