@@ -245,6 +245,9 @@ mod linux {
         // A thread, no process. What asks for one by `clone3`, whose arguments cannot be looked at, tries this next.
         let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
         rules.insert(libc::SYS_clone, vec![where_argument(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+        // How many pages a thread was given: guests pause for them.
+        let thread = u64::from(libc::RUSAGE_THREAD.unsigned_abs());
+        rules.insert(libc::SYS_getrusage, vec![where_argument(0, SeccompCmpOp::Eq, thread)?]);
         // Its own threads, to end where it crashes.
         let own = u64::from(std::process::id());
         rules.insert(libc::SYS_tgkill, vec![where_argument(0, SeccompCmpOp::Eq, own)?]);
