@@ -6,7 +6,7 @@
 //! - it stands for one request: its method, its path and query, its body. With another one it is refused;
 //! - of two at once one is done, and the other is told to come back;
 //! - what says nothing about the request is not kept, and the key is free again: our faults, too often, too slow, no
-//!   credit, not allowed, and whatever says when to come back ([`is_kept`]);
+//!   credit, not allowed, and whatever says when to come back (`is_kept`);
 //! - a write is carried through also where its client goes away: it may have been done when nobody could be told any
 //!   more, and who comes back with the key is to hear of it. What asks models is given up with its client, as without
 //!   a key, and its key is free again;
