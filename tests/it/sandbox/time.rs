@@ -143,3 +143,26 @@ async fn without_a_free_slot_a_call_is_refused_soon() {
     assert_eq!(bench.sandbox.stats().calls_refused, 1);
     assert_eq!(output(&bench.call(&counter, "counter", json!({})).await), json!(1), "the slot is free again");
 }
+
+/// Only what it takes at the least is asserted: how much longer depends on the machine.
+#[tokio::test]
+async fn whoever_asks_the_host_too_often_pauses_and_soonest_where_it_is_refused() {
+    let asking = async |door: Option<Arc<TestDoor>>, times: u32| {
+        let bench = Bench::new();
+        let component = bench.load(guests::EXFIL).await;
+        let input = json!({"steps": [{"do": "ask_often", "name": "KEY", "times": times}]});
+        let called = match door {
+            Some(door) => bench.call_with(&component, door, CallLimits::default(), "exfil", input).await,
+            None => bench.call(&component, "exfil", input).await,
+        };
+        (output(&called)[0]["ok"].clone(), called.spent.wall)
+    };
+    // 256 at once, and then one each 100 microseconds.
+    let (answers, took) = asking(Some(Arc::default()), 256 + 1_000).await;
+    assert_eq!(answers, json!({"ok": 1_256}));
+    assert!(took >= Duration::from_millis(100), "{took:?}");
+    // Each that is refused counts for ten more.
+    let (answers, took) = asking(None, 126).await;
+    assert_eq!(answers, json!({"denied": 126}));
+    assert!(took >= Duration::from_millis(100), "{took:?}");
+}
