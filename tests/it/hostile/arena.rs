@@ -180,6 +180,18 @@ impl Mallory {
         answer
     }
 
+    /// A call that ends by itself. Beside all the others it may be its time that ends it: one that computed long stands
+    /// back behind each of them.
+    pub(super) async fn ended(&self, input: Value) {
+        let answer = self.invoke(input).await;
+        let (text, result) = (answer.text(), self.audited("tool.run").await["result"].clone());
+        if self.arena.tool_time > ALONE && answer.json()["code"] == "tool_timeout" {
+            assert_eq!((answer.status, result), (504, json!("failed")), "{text}");
+        } else {
+            assert_eq!((answer.status, result), (200, json!("ok")), "{text}");
+        }
+    }
+
     /// Goes away from a call before its answer comes, and waits until that is written down. Who goes before the call
     /// began leaves nothing to write down: then it is made again, with more time to begin.
     pub(super) async fn leave(&self, tool: &str, mut after: Duration) {

@@ -40,9 +40,7 @@ pub(in crate::hostile) async fn table_grow(mallory: &Mallory) {
 
 pub(in crate::hostile) async fn page_storm(mallory: &Mallory) {
     mallory.install().await;
-    let answer = mallory.invoke(json!({})).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(mallory.audited("tool.run").await["result"], "ok");
+    mallory.ended(json!({})).await;
 }
 
 pub(in crate::hostile) async fn handles(mallory: &Mallory) {
