@@ -126,6 +126,14 @@ pub const OAUTH_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Accounts at other providers that are linked to one person's: two providers, and some that were left behind.
 pub const IDENTITIES_PER_USER_MAX: i64 = 20;
 
+/// How long somebody may take to find their key and its PIN: five minutes are what Web Authentication recommends where
+/// they are verified (Level 3, §15.1; row M072).
+pub const PASSKEY_CEREMONY_LIFE: Duration = Duration::from_secs(5 * 60);
+/// How long what a passkey is called may be, in characters.
+pub const PASSKEY_NAME_CHARS_MAX: usize = 100;
+/// Passkeys of one person: one for each thing they own, and some they lost.
+pub const PASSKEYS_PER_USER_MAX: i64 = 20;
+
 /// Requests of command lines to be let in per minute from one address (row M063).
 pub const DEVICE_REQUESTS_PER_MINUTE: u32 = 20;
 /// How long such a request waits for its person: to find a browser and sign in (row M063).

@@ -105,6 +105,10 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/auth/magic/verify" => people::routes::magic_login, public;
     GET "/v1/auth/oauth/{provider}" => people::pages::oauth::get_start, page;
     GET "/v1/auth/oauth/{provider}/callback" => people::pages::oauth::get_callback, page;
+    POST "/v1/auth/passkey/register/start" => people::passkeys::routes::begin_making, MeWrite;
+    POST "/v1/auth/passkey/register/finish" => people::passkeys::routes::finish_making, MeWrite;
+    POST "/v1/auth/passkey/login/start" => people::passkeys::routes::begin_login, public;
+    POST "/v1/auth/passkey/login/finish" => people::passkeys::routes::finish_login, public;
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;
@@ -124,6 +128,7 @@ routes! { process_routes, PROCESS_ROUTES:
     DELETE "/v1/me/sessions" => people::routes::delete_other_sessions, MeWrite;
     DELETE "/v1/me/sessions/{id}" => people::routes::delete_session, MeWrite;
     DELETE "/v1/me/identities/{id}" => people::routes::unlink, MeWrite;
+    DELETE "/v1/me/passkeys/{id}" => people::passkeys::routes::remove, MeWrite;
     DELETE "/v1/me/apps/{id}" => people::routes::leave_app, MeWrite;
     POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
     GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;

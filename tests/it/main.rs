@@ -39,6 +39,7 @@ mod oauth;
 mod opencode;
 mod ops;
 mod pages;
+mod passkeys;
 mod people;
 mod personal_tokens;
 mod points;

@@ -16,13 +16,21 @@ const SHARED: &[&str] = &["model_prices"];
 const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources", "ai_source_proxies"];
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
-const SERVICES: &[&str] =
-    &["device_requests", "idempotency_keys", "oauth_sign_ins", "platform_version", "sign_in_codes"];
+const SERVICES: &[&str] = &[
+    "device_requests",
+    "idempotency_keys",
+    "oauth_sign_ins",
+    "passkey_ceremonies",
+    "platform_version",
+    "sign_in_codes",
+];
 /// What a person's transaction reads their own rows of, and no tenant's any.
-const PERSONS: &[&str] = &["user_identities"];
+const PERSONS: &[&str] = &["user_identities", "user_passkeys"];
 /// One for each person.
 const IDENTITIES: &str = "insert into user_identities
   select gen_random_uuid(), user_id, 'github', 'https://github.com', user_id::text, email, now() from users";
+const PASSKEYS: &str = "insert into user_passkeys
+  select gen_random_uuid(), user_id, 'x', user_id::text::bytea, 'x', '{}', now() from users";
 
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
     let rows =
@@ -172,6 +180,7 @@ async fn m309_a_tenants_transaction_sees_its_own_rows_and_without_a_tenant_none(
     sqlx::raw_sql("insert into users select gen_random_uuid(), slug || '@example.com', '', now() from apps;
                    insert into app_members select app_id, user_id, 'owner', now() from apps join users on email = slug || '@example.com';
                    insert into user_identities select gen_random_uuid(), user_id, 'google', 'x', email, email, now() from users;
+                   insert into user_passkeys select gen_random_uuid(), user_id, 'y', email::bytea, 'x', '{}', now() from users;
                    insert into tool_runs (run_id, app_id, plugin_name, tool, occurred_at, duration_us, status, logs, request_id)
                      select gen_random_uuid(), app_id, 'x', 'x', now(), 1, 'ok', '[]', 'r' from apps;
                    insert into ai_files select gen_random_uuid(), app_id, 'image/png', '', now() from apps;
@@ -338,18 +347,19 @@ async fn a_persons_transaction_sees_what_is_their_own_and_no_apps_rows() {
     let (ann, bob) = (id(ann.get("/v1/me").await.json()), id(bob.get("/v1/me").await.json()));
     let mut conn = app.owner().await;
     sqlx::raw_sql(IDENTITIES).execute(&mut conn).await.unwrap();
+    sqlx::raw_sql(PASSKEYS).execute(&mut conn).await.unwrap();
     let anns_app = texts(&mut conn, "select app_id::text from apps where slug = 'ann'").await.remove(0);
     let of_ann = format!("set local role opg_app; set local opg.user_id = '{ann}';");
     let in_app = format!("{of_ann} set local opg.app_id = '{anns_app}';");
     let denied = |table: &String| [SERVICES, OPERATORS].concat().contains(&table.as_str());
     for table in tables(&mut conn).await.into_iter().filter(|table| !denied(table)) {
         let seen = with_settings(&mut conn, &of_ann, &format!("select 1 from {table}")).await.unwrap();
-        let own =
-            ["apps", "users", "app_members", "credentials", "user_identities"].contains(&table.as_str());
+        let own = ["apps", "users", "app_members", "credentials", "user_identities", "user_passkeys"]
+            .contains(&table.as_str());
         assert_eq!(seen, u64::from(own), "{table}: one row, where it is a person's own");
     }
     // In an app, what is the person's own is out of sight: lists of the app's hold the app's.
-    for table in ["credentials", "users", "apps", "app_members", "user_identities"] {
+    for table in ["credentials", "users", "apps", "app_members", "user_identities", "user_passkeys"] {
         let count = format!("select 1 from {table}");
         let with_person = with_settings(&mut conn, &in_app, &count).await.unwrap();
         let without = as_role(&mut conn, "opg_app", Some(&anns_app), &count).await.unwrap();
@@ -365,6 +375,9 @@ async fn a_persons_transaction_sees_what_is_their_own_and_no_apps_rows() {
         "select secret_hash from credentials".to_owned(),
         "select subject from user_identities".to_owned(),
         "delete from user_identities".to_owned(),
+        "select passkey from user_passkeys".to_owned(),
+        "select credential_id from user_passkeys".to_owned(),
+        "delete from user_passkeys".to_owned(),
         "update apps set name = 'x'".to_owned(),
         "update app_members set role = 'owner'".to_owned(),
         "delete from app_members".to_owned(),

@@ -21,6 +21,7 @@ const AGENT: &str = "---\ndescription: Says little\n---\nYou are terse.";
 const A_FILE: &str = "0190a000-0000-7000-8000-00000000000f";
 const A_TASK: &str = "0190a000-0000-7000-8000-00000000000a";
 const AN_IDENTITY: &str = "0190a000-0000-7000-8000-00000000001d";
+const A_PASSKEY: &str = "0190a000-0000-7000-8000-00000000001e";
 const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
 
 /// Each request may come from another address, as a proxy says: failures are limited by address.
@@ -352,6 +353,13 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     .execute(&mut app.owner().await)
     .await
     .unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "insert into user_passkeys select '{A_PASSKEY}', user_id, 'x', '\\x07', 'x', '{{}}', now() from users
+         where email = 'ann@example.com'"
+    )))
+    .execute(&mut app.owner().await)
+    .await
+    .unwrap();
     let configured = a
         .put(
             "/v1/tenant",
@@ -426,6 +434,7 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     assert_eq!(a.delete(&format!("/v1/sessions/{session_id}")).await.status, 204);
     assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
     assert_eq!(ann.get("/v1/me").await.json()["identities"][0]["id"], AN_IDENTITY);
+    assert_eq!(ann.get("/v1/me").await.json()["passkeys"][0]["id"], A_PASSKEY);
     assert_eq!(ann.get("/platform/v1/tokens").await.json()["data"][0]["name"], "ci");
 }
 
@@ -451,6 +460,7 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
         ("/v1/me/apps/", vec![pair("ann", "nna"), pair("tenant-a", "tenant-z")]),
         ("/v1/me/sessions/", vec![pair(&people.session_id, NEVER_WAS)]),
         ("/v1/me/identities/", vec![pair(AN_IDENTITY, NEVER_WAS)]),
+        ("/v1/me/passkeys/", vec![pair(A_PASSKEY, NEVER_WAS)]),
         ("/v1/tenant/commands/", vec![pair("command-one", "command-nil")]),
         ("/v1/tenant/budgets/", vec![pair("budget-one", "budget-nil")]),
         ("/platform/v1/ai/prices/", vec![pair("prov/some", "nope/some")]),

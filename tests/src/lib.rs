@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod app;
+pub mod authenticator;
 pub mod browser;
 pub mod hang_up;
 pub mod hostile;

@@ -79,6 +79,8 @@ impl Case {
             "/cancel",
             "/unrevert",
             "/auth/logout",
+            "/auth/passkey/register/start",
+            "/auth/passkey/login/start",
             "/{*path}",
         ];
         let mut is_command = commands.iter().any(|end| self.template.ends_with(end));

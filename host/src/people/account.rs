@@ -8,6 +8,7 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, AsMyself, action::may, audit},
+    tenants::ServiceTx,
 };
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -62,9 +63,12 @@ pub enum AccountError {
     /// There is none, or it is somebody else's.
     #[error("no such identity")]
     NoSuchIdentity,
+    /// There is none, or it is somebody else's.
+    #[error("no such passkey")]
+    NoSuchPasskey,
     /// Without it they could not sign in any more.
     #[error(
-        "this is the only way you sign in; set a password with POST /v1/me/password before you unlink it"
+        "this is the only way you sign in; set a password with POST /v1/me/password before you remove it"
     )]
     LastWayIn,
     /// The password could not be hashed.
@@ -120,13 +124,53 @@ pub async fn unlink(app: &App, allowed: &Allowed<may::MeWrite>, id: &str) -> Res
     if !store::delete_identity(&mut tx, allowed.me(), identity_id).await? {
         return Err(AccountError::NoSuchIdentity);
     }
-    let others = store::count_identities(&mut tx, allowed.me()).await?;
-    if !has_password && app.mailer.is_none() && others == 0 {
-        return Err(AccountError::LastWayIn);
-    }
+    keeps_a_way_in(app, &mut tx, allowed.me(), has_password).await?;
     let entry = audit::Entry::ok("me.identities.unlink", format!("identity/{identity_id}"));
     audit::write_platform(app, &mut tx, allowed.credential(), None, entry).await?;
     Ok(tx.commit().await?)
+}
+
+/// The caller's passkeys.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn passkeys(app: &App, allowed: &impl AsMyself) -> sqlx::Result<Vec<store::MyPasskey>> {
+    store::my_passkeys(&mut app.person_tx(allowed).await?).await
+}
+
+/// Removes one of the caller's passkeys. Who signed in with it stays signed in.
+///
+/// # Errors
+/// [`AccountError`]
+pub async fn remove_passkey(
+    app: &App,
+    allowed: &Allowed<may::MeWrite>,
+    id: &str,
+) -> Result<(), AccountError> {
+    let passkey_id = Uuid::parse_str(id).map_err(|_| AccountError::NoSuchPasskey)?;
+    let mut tx = app.service_tx().await?;
+    let has_password = store::lock_account(&mut tx, allowed.me()).await?;
+    if !store::delete_passkey(&mut tx, allowed.me(), passkey_id).await? {
+        return Err(AccountError::NoSuchPasskey);
+    }
+    keeps_a_way_in(app, &mut tx, allowed.me(), has_password).await?;
+    let entry = audit::Entry::ok("me.passkeys.delete", format!("passkey/{passkey_id}"));
+    audit::write_platform(app, &mut tx, allowed.credential(), None, entry).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Whether somebody can sign in with what is left to them.
+async fn keeps_a_way_in(
+    app: &App,
+    tx: &mut ServiceTx,
+    user_id: Uuid,
+    has_password: bool,
+) -> Result<(), AccountError> {
+    if has_password || app.mailer.is_some() {
+        return Ok(());
+    }
+    let left = store::count_identities(tx, user_id).await? + store::count_passkeys(tx, user_id).await?;
+    if left == 0 { Err(AccountError::LastWayIn) } else { Ok(()) }
 }
 
 /// Changes the caller's profile.

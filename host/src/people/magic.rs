@@ -8,7 +8,8 @@
 //! becomes of a letter is told in the log alone, without the address.
 //!
 //! A code that comes back proves the address. Until then an account may be anybody's who wrote the address down, so
-//! the first time everything that was set before ends: the password, sign-ins, personal tokens. The letter says so.
+//! the first time everything that was set before ends: the password, passkeys, sign-ins, personal tokens. The letter
+//! says so.
 //!
 //! Where anybody may sign up, a code makes the account that an address does not have.
 
@@ -111,8 +112,8 @@ fn letter(code: &str, ip: Option<IpAddr>, tells: Tells) -> String {
         Tells::Nothing => "",
         Tells::WhatEnds => {
             "Nobody has proved yet that this address is theirs. With this code you do,\n\
-             and what was set up before ends: the password of the account, where it is\n\
-             signed in, and its personal tokens.\n\n"
+             and what was set up before ends: the password of the account, its passkeys,\n\
+             where it is signed in, and its personal tokens.\n\n"
         }
         Tells::WhatIsMade => "No account has this address yet. With this code you make one.\n\n",
     };
@@ -217,6 +218,7 @@ pub(super) async fn prove(
     let first = store::prove_email(tx, user_id, app.now()).await?;
     if first == Some(true) {
         store::revoke_all(tx, user_id, app.now()).await?;
+        store::delete_passkeys(tx, user_id).await?;
         let by = Caller::without_credential(CredentialKind::Anonymous, context.clone(), Some(user_id));
         let entry = audit::Entry::ok("auth.email_proved", format!("user/{user_id}"));
         audit::write_platform(app, tx, &by, None, entry).await?;

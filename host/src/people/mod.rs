@@ -7,7 +7,7 @@
 //!
 //! - [`password`]: hashing, off the threads that serve, and bounded.
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
-//!   [`oauth`]: signing in with an account at GitHub or Google.
+//!   [`oauth`]: signing in with an account at GitHub or Google. [`passkeys`]: signing in with a key of one's own.
 //! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
 //! - [`pages`]: the same for a browser without a program in it.
@@ -15,7 +15,7 @@
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
 //! either way; signing in with an unknown address hashes a password as well; and a code by mail is promised to all.
 //!
-//! Deliberately absent: links by mail, passkeys.
+//! Deliberately absent: links by mail.
 
 pub mod account;
 pub mod device;
@@ -25,6 +25,7 @@ pub mod magic;
 pub mod members;
 pub mod oauth;
 pub mod pages;
+pub mod passkeys;
 pub mod password;
 pub mod personal_tokens;
 pub mod routes;

@@ -198,7 +198,7 @@ pub(super) fn user_agent(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who signed in, and the cookie.
-async fn described(app: &App, signed_in: &SignedIn) -> ApiResult<impl IntoResponse + use<>> {
+pub(super) async fn described(app: &App, signed_in: &SignedIn) -> ApiResult<impl IntoResponse + use<>> {
     let answer = json!({
         "user": super::describe(app, signed_in.user_id).await?,
         "session_id": signed_in.credential_id,
@@ -246,6 +246,7 @@ pub async fn patch_me(
 async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
     let (profile, apps) = account::read(app, allowed).await?;
     let identities = account::identities(app, allowed).await?;
+    let passkeys = account::passkeys(app, allowed).await?;
     let caller = allowed.credential();
     let session = caller.credential_id.filter(|_| caller.kind == CredentialKind::ConsoleSession);
     Ok(json!({
@@ -258,6 +259,7 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
         "email_proved_at": profile.email_proved_at,
         "apps": apps,
         "identities": identities,
+        "passkeys": passkeys,
         "session_id": session,
         "csrf_token": session.map(|id| cookie::csrf_token(app, id)),
     }))
@@ -457,6 +459,7 @@ impl From<AccountError> for ApiError {
             AccountError::WrongPassword => ApiError::forbidden("wrong_password", error.to_string()),
             AccountError::NoSuchSession => ApiError::not_found("session"),
             AccountError::NoSuchIdentity => ApiError::not_found("identity"),
+            AccountError::NoSuchPasskey => ApiError::not_found("passkey"),
             AccountError::LastWayIn => ApiError::conflict("last_way_in", error.to_string()),
             AccountError::Password(cause) => cause.into(),
             AccountError::Db(cause) => cause.into(),

@@ -3,7 +3,7 @@
 use crate::tenants::{PersonTx, ServiceTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 /// A sign-in to write down.
@@ -157,6 +157,30 @@ pub(in crate::people) async fn lock_account(tx: &mut ServiceTx, user_id: Uuid) -
         .bind(user_id)
         .fetch_one(tx.conn())
         .await
+}
+
+/// Holds a person's account as it is until the transaction ends, and says whether a credential of theirs still counts:
+/// what is made with it outlives it, so it is asked again where that is written.
+pub(in crate::people) async fn hold_standing(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    credential_id: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query("select 1 from users where user_id = $1 for no key update")
+        .bind(user_id)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query_scalar(
+        "select exists (select 1 from credentials c join users u using (user_id)
+           where c.credential_id = $1 and c.user_id = $2 and c.revoked_at is null
+             and (c.expires_at is null or c.expires_at > $3) and u.disabled_at is null)",
+    )
+    .bind(credential_id)
+    .bind(user_id)
+    .bind(now)
+    .fetch_one(conn)
+    .await
 }
 
 /// Unlinks one of a person's; false where they have no such.

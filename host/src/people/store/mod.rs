@@ -6,8 +6,10 @@ mod credentials;
 mod devices;
 mod identities;
 mod members;
+mod passkeys;
 mod personal_tokens;
 
 pub(super) use self::{
-    accounts::*, codes::*, credentials::*, devices::*, identities::*, members::*, personal_tokens::*,
+    accounts::*, codes::*, credentials::*, devices::*, identities::*, members::*, passkeys::*,
+    personal_tokens::*,
 };
