@@ -57,6 +57,7 @@ mod seed_curls;
 mod sessions;
 mod signatures;
 mod sources;
+mod standing;
 mod tenants;
 mod tokens;
 mod tool_command;

@@ -1,5 +1,6 @@
 //! Passkeys, as a browser with an authenticator makes and uses them.
 
+use crate::standing::prove;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use opg_host::{
     app::Clock,
@@ -7,10 +8,9 @@ use opg_host::{
     limits::{JSON_BYTES_MAX, PASSKEY_CEREMONY_LIFE, PASSKEYS_PER_USER_MAX},
 };
 use opg_tests::{
-    accounts::{Accounts, account},
+    accounts::Accounts,
     app::{Answer, Client, PASSWORD, TestApp, logs, send},
     authenticator::Authenticator,
-    browser::Browser,
     routes::fresh_ip,
 };
 use serde_json::{Value, json};
@@ -334,50 +334,16 @@ async fn m072_who_proves_an_address_ends_the_passkeys_that_were_made_before() {
     let (squatter, mut theirs) = with_passkey(&app, ANN).await;
     let begun = begin(&squatter, REGISTER).await;
     assert_eq!(use_it(&app, &mut theirs).await.status, 200);
-    accounts.signs_in(account(7, ANN));
-    let mut browser = Browser::at(&app);
-    let gone = browser.follow("/v1/auth/oauth/google", "same-origin").await;
-    let there = gone.header("location").strip_prefix(accounts.url()).unwrap();
-    let back = send(Client::new(accounts.url(), None).request("GET", there)).await;
-    let page = browser.come_back(back.header("location").strip_prefix(ORIGIN).unwrap()).await;
-    assert_eq!(page.path, "/device", "{}", page.text());
-
+    let ann = prove(&app, &accounts, ANN).await;
     is(&use_it(&app, &mut theirs).await, 401, "passkey_refused");
     let made = Authenticator::at(ORIGIN).create(&begun["publicKey"]).unwrap();
     assert_eq!(finish(&squatter, REGISTER, &begun, made).await.status, 401);
     assert_eq!((app.sql(KEYS).await.len(), app.sql(BEGUN).await.len()), (0, 0));
     // From now on what is proved again ends nothing.
-    let ann = app.client(Some(&browser.cookies["opg_session"]));
     let mut hers = Authenticator::at(ORIGIN);
     assert_eq!(make(&ann, &mut hers).await.status, 201);
-    accounts.signs_in(account(8, ANN));
-    let mut other = Browser::at(&app);
-    let gone = other.follow("/v1/auth/oauth/github", "same-origin").await;
-    let there = gone.header("location").strip_prefix(accounts.url()).unwrap();
-    let back = send(Client::new(accounts.url(), None).request("GET", there)).await;
-    other.come_back(back.header("location").strip_prefix(ORIGIN).unwrap()).await;
+    prove(&app, &accounts, ANN).await;
     assert_eq!(use_it(&app, &mut hers).await.status, 200);
-}
-
-#[tokio::test]
-async fn m072_a_session_that_ends_while_its_passkey_is_made_leaves_none() {
-    use sqlx::Connection;
-    let app = start().await;
-    let ann = app.person(ANN).await;
-    let begun = begin(&ann, REGISTER).await;
-    let made = Authenticator::at(ORIGIN).create(&begun["publicKey"]).unwrap();
-    let mut owner = app.owner().await;
-    let mut proving = owner.begin().await.unwrap();
-    sqlx::query("select 1 from users for update").execute(&mut *proving).await.unwrap();
-    let finishing = tokio::spawn(async move { finish(&ann, REGISTER, &begun, made).await });
-    // It was let in, and waits for the account.
-    let waits =
-        "select 'x' from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    opg_tests::wait::until("it waits", async || !app.sql(waits).await.is_empty()).await;
-    sqlx::query("update credentials set revoked_at = now()").execute(&mut *proving).await.unwrap();
-    proving.commit().await.unwrap();
-    is(&finishing.await.unwrap(), 401, "session_ended");
-    assert_eq!(app.sql(KEYS).await.len(), 0);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::{
     password::{self, HashError},
+    standing::{self, StandingError},
     store,
 };
 use crate::{
@@ -71,6 +72,9 @@ pub enum AccountError {
         "this is the only way you sign in; set a password with POST /v1/me/password before you remove it"
     )]
     LastWayIn,
+    /// Their session ended meanwhile.
+    #[error("{0}")]
+    Standing(#[from] StandingError),
     /// The password could not be hashed.
     #[error("{0}")]
     Password(#[from] HashError),
@@ -226,6 +230,7 @@ pub async fn change_password(
     }
     let hash = app.passwords.hash(&app.entropy, new).await?;
     let mut tx = app.service_tx().await?;
+    standing::hold(tx.conn(), allowed, app.now()).await?;
     // Of two that change it at once, the second gave a password that is none any more.
     if !store::replace_password(&mut tx, allowed.me(), stored.as_deref(), &hash).await? {
         return Err(AccountError::WrongPassword);

@@ -8,7 +8,10 @@
 //! Both codes are kept as hashes. Wrong codes are counted for each person: after [`WRONG_CODES_MAX`], none of theirs
 //! is taken for [`CODES_LOCKED_FOR`].
 
-use super::store;
+use super::{
+    standing::{self, StandingError},
+    store,
+};
 use crate::{
     app::{App, Entropy},
     grants::{
@@ -160,6 +163,9 @@ pub enum DecideError {
     /// No app of the person's.
     #[error("no such app")]
     NoSuchApp,
+    /// Their session ended meanwhile.
+    #[error("{0}")]
+    Standing(#[from] StandingError),
     /// The database.
     #[error("the request could not be read or written")]
     Db(#[from] sqlx::Error),
@@ -207,6 +213,7 @@ pub async fn approve(
         }
     };
     let mut tx = app.service_tx().await?;
+    standing::hold(tx.conn(), allowed, app.now()).await?;
     let request = find(app, &mut tx, user_id, code).await?;
     let asked = Scopes::parse_known(&request.scopes);
     let scopes = approval.scopes.unwrap_or(asked);

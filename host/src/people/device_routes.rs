@@ -261,6 +261,7 @@ impl From<DecideError> for ApiError {
             DecideError::Expired => ApiError::new(StatusCode::GONE, "code_expired", text),
             DecideError::Wider(_) => ApiError::forbidden("wider_than_asked", text),
             DecideError::NoSuchApp => ApiError::not_found("app"),
+            DecideError::Standing(cause) => cause.into(),
             DecideError::Db(cause) => cause.into(),
         }
     }

@@ -113,7 +113,8 @@ fn letter(code: &str, ip: Option<IpAddr>, tells: Tells) -> String {
         Tells::WhatEnds => {
             "Nobody has proved yet that this address is theirs. With this code you do,\n\
              and what was set up before ends: the password of the account, its passkeys,\n\
-             where it is signed in, and its personal tokens.\n\n"
+             where it is signed in, its tokens and those of its own app, and who else is\n\
+             in that. What that app holds stays: look through it.\n\n"
         }
         Tells::WhatIsMade => "No account has this address yet. With this code you make one.\n\n",
     };

@@ -10,6 +10,7 @@
 //!   [`oauth`]: signing in with an account at GitHub or Google. [`passkeys`]: signing in with a key of one's own.
 //! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
+//! - [`standing`]: whether who asks still may, where what they make outlives their session.
 //! - [`pages`]: the same for a browser without a program in it.
 //!
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
@@ -30,6 +31,7 @@ pub mod password;
 pub mod personal_tokens;
 pub mod routes;
 pub mod signup;
+pub mod standing;
 mod store;
 pub mod sweep;
 pub mod token_routes;

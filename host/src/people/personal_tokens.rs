@@ -3,7 +3,11 @@
 //! One is never wider than the credential that makes it: not in scopes, nor in apps; and one that another made does
 //! not outlive it. Each ends within a year.
 
-use super::{device::grantable, store};
+use super::{
+    device::grantable,
+    standing::{self, StandingError},
+    store,
+};
 use crate::{
     app::App,
     error::FieldError,
@@ -57,6 +61,9 @@ pub enum TokenError {
     /// Too many.
     #[error("you have {PERSONAL_TOKENS_PER_USER_MAX} personal tokens; revoke one first")]
     TooMany,
+    /// What asks for it ended meanwhile.
+    #[error("{0}")]
+    Standing(#[from] StandingError),
     /// The database.
     #[error("the token could not be read or written")]
     Db(#[from] sqlx::Error),
@@ -77,7 +84,7 @@ pub async fn create(
         return Err(TokenError::Wider(wanted.scopes.iter().filter(|scope| !most.has(*scope)).collect()));
     }
     let mut tx = app.person_tx(allowed).await?;
-    store::lock_person(&mut tx, allowed.me()).await?;
+    standing::hold(tx.conn(), allowed, app.now()).await?;
     if store::count_personal_tokens(&mut tx, app.now()).await? >= PERSONAL_TOKENS_PER_USER_MAX {
         return Err(TokenError::TooMany);
     }
@@ -198,7 +205,7 @@ pub async fn rotate(
 ) -> Result<Made, TokenError> {
     let credential_id = parse(id)?;
     let mut tx = app.person_tx(allowed).await?;
-    store::lock_person(&mut tx, allowed.me()).await?;
+    standing::hold(tx.conn(), allowed, app.now()).await?;
     let old =
         store::find_personal_token(&mut tx, credential_id, app.now()).await?.ok_or(TokenError::NotFound)?;
     let scopes = Scopes::parse_known(&old.scopes);

@@ -35,24 +35,40 @@ use uuid::Uuid;
 pub struct Signup {
     /// Where to write to, and what to sign in with.
     email: String,
-    /// What to sign in with; who wants none asks for a code by mail instead.
-    password: String,
-    /// How they are called.
+    /// What to sign in with; without one a code is mailed, as `POST /v1/auth/magic` does.
+    password: Option<String>,
+    /// How they are called; who has no password says so when they have signed in.
     name: Option<String>,
 }
 
+/// How somebody signs up.
+enum SigningUp {
+    WithPassword(Wanted),
+    WithCode { email: String },
+}
+
 impl Signup {
-    fn check(self) -> ApiResult<Wanted> {
+    fn check(self) -> ApiResult<SigningUp> {
         let mut wrong = vec![];
         if !is_email(self.email.trim()) {
             wrong.push(FieldError::new("/email", "expected an e-mail address"));
         }
-        let password = SecretString::from(self.password);
+        let Some(password) = self.password.map(SecretString::from) else {
+            if self.name.is_some() {
+                let text = "without a password nothing is kept yet; sign in with the code, then PATCH /v1/me";
+                wrong.push(FieldError::new("/name", text));
+            }
+            return if wrong.is_empty() {
+                Ok(SigningUp::WithCode { email: self.email })
+            } else {
+                Err(ApiError::invalid(wrong))
+            };
+        };
         wrong.extend(password::check("/password", &password));
         let name = self.name.unwrap_or_default();
         wrong.extend(account::check_name(&name));
         if wrong.is_empty() {
-            Ok(Wanted { email: self.email, password, name })
+            Ok(SigningUp::WithPassword(Wanted { email: self.email, password, name }))
         } else {
             Err(ApiError::invalid(wrong))
         }
@@ -72,8 +88,17 @@ pub async fn signup(
     let wanted = body::fit::<Signup>(body::read_json(request, JSON_BYTES_MAX).await?)?.check()?;
     cookie::check_origin(&headers)?;
     app.rate_limits.registration(context.ip)?;
-    signup::signup(&app, context, wanted).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "next": "sign in with POST /v1/auth/login" }))))
+    let next = match wanted {
+        SigningUp::WithPassword(wanted) => {
+            signup::signup(&app, context, wanted).await?;
+            "sign in with POST /v1/auth/login"
+        }
+        SigningUp::WithCode { email } => {
+            mail_code(&app, context, &email)?;
+            "sign in with POST /v1/auth/magic/verify and the code that was mailed"
+        }
+    };
+    Ok((StatusCode::ACCEPTED, Json(json!({ "next": next }))))
 }
 
 /// `POST /v1/auth/login`
@@ -150,8 +175,7 @@ pub(super) fn mail_code(app: &App, context: RequestContext, email: &str) -> ApiR
 }
 
 fn sends_mail(app: &App) -> ApiResult<()> {
-    let text =
-        "this server sends no mail; sign in with a password, or have its operator set SMTP_URL and SMTP_FROM";
+    let text = "this server sends no mail; use a password, or have its operator set SMTP_URL and SMTP_FROM";
     if app.mailer.is_some() { Ok(()) } else { Err(ApiError::conflict("no_mail", text)) }
 }
 
@@ -461,6 +485,7 @@ impl From<AccountError> for ApiError {
             AccountError::NoSuchIdentity => ApiError::not_found("identity"),
             AccountError::NoSuchPasskey => ApiError::not_found("passkey"),
             AccountError::LastWayIn => ApiError::conflict("last_way_in", error.to_string()),
+            AccountError::Standing(cause) => cause.into(),
             AccountError::Password(cause) => cause.into(),
             AccountError::Db(cause) => cause.into(),
         }

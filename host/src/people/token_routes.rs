@@ -167,6 +167,7 @@ impl From<TokenError> for ApiError {
             TokenError::NoSuchApp(field) => ApiError::invalid(vec![field]),
             TokenError::NotFound => ApiError::not_found("token"),
             TokenError::TooMany => ApiError::conflict("too_many_tokens", text),
+            TokenError::Standing(cause) => cause.into(),
             TokenError::Db(cause) => cause.into(),
         }
     }

@@ -345,6 +345,14 @@ async fn m069_m071_where_anybody_may_sign_up_a_code_makes_the_account() {
     let code = code_in(&letter);
     assert_eq!(verify(&app, "new@example.com", &wrong(&code)).await.status, 401);
     assert_eq!(app.sql("select email from users").await, [""; 0]);
+    // Signing up without a password is the same.
+    let no_password = json!({ "email": "other@example.com" });
+    let asked = post(&app.anonymous(), "/v1/auth/signup", &no_password).await;
+    assert_eq!((asked.status, asked.text().contains("magic/verify")), (202, true), "{}", asked.text());
+    let other = server.code_for("other@example.com").await;
+    assert_eq!(verify(&app, "other@example.com", &other).await.status, 200);
+    app.sql("delete from users where email = 'other@example.com' returning 'x'").await;
+
     let signed_in = verify(&app, "new@example.com", &code).await;
     let new = app.client(Some(&signed_in.session()));
     let me = new.get("/v1/me").await.json();

@@ -9,6 +9,7 @@ use crate::{
     limits::{PASSKEY_CEREMONY_LIFE, PASSKEY_NAME_CHARS_MAX, PASSKEYS_PER_USER_MAX},
     people::{
         login::{self, LoginError, SignedIn},
+        standing::{self, StandingError},
         store::{self, MyPasskey},
     },
     tenants::ServiceTx,
@@ -44,9 +45,9 @@ pub enum PasskeyError {
         "your account has {PASSKEYS_PER_USER_MAX} passkeys; remove one with DELETE /v1/me/passkeys/{{id}}"
     )]
     TooMany,
-    /// The credential that began it ended meanwhile.
-    #[error("your session ended; sign in again")]
-    Ended,
+    /// What it was made with ended meanwhile.
+    #[error("{0}")]
+    Standing(#[from] StandingError),
     /// Nobody here has this passkey, or its answer is wrong; which, is not said.
     #[error("this passkey signs nobody in here; sign in another way, or begin again")]
     Refused,
@@ -164,9 +165,7 @@ pub(in crate::people) async fn finish_making(
     let passkey = site.webauthn.finish_passkey_registration(answer, &state).map_err(|cause| unfit(&cause))?;
     let mut tx = app.service_tx().await?;
     // It outlives the session: whoever lost that meanwhile leaves none behind.
-    if !store::hold_standing(tx.conn(), me, caller.credential_id, now).await? {
-        return Err(PasskeyError::Ended);
-    }
+    standing::hold(tx.conn(), allowed, now).await?;
     if store::count_passkeys(&mut tx, me).await? >= PASSKEYS_PER_USER_MAX {
         return Err(PasskeyError::TooMany);
     }

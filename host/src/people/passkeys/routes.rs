@@ -137,7 +137,7 @@ impl From<PasskeyError> for ApiError {
             PasskeyError::Unfit(_) => ApiError::bad_request("passkey_unfit", text),
             PasskeyError::Known => ApiError::conflict("passkey_known", text),
             PasskeyError::TooMany => ApiError::conflict("too_many_passkeys", text),
-            PasskeyError::Ended => ApiError::new(StatusCode::UNAUTHORIZED, "session_ended", text),
+            PasskeyError::Standing(cause) => cause.into(),
             PasskeyError::Refused => ApiError::new(StatusCode::UNAUTHORIZED, "passkey_refused", text),
             PasskeyError::Kept(cause) => ApiError::internal("what is kept of a passkey is wrong", cause),
             PasskeyError::Begin(cause) => ApiError::internal("a passkey could not be asked for", cause),

@@ -1,5 +1,6 @@
 //! The SQL of people's credentials.
 
+use super::devices::deny_approved;
 use crate::{
     grants::{CredentialKind, Scopes},
     tenants::{PersonTx, ServiceTx},
@@ -101,6 +102,8 @@ pub(in crate::people) async fn revoke_sign_ins(
     but: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    // First: one that is fetching its tokens this moment is waited for, and they are found.
+    deny_approved(tx, user_id).await?;
     sqlx::query(
         "update credentials set revoked_at = $3 where user_id = $1 and revoked_at is null
            and kind in ('console_session', 'platform_token', 'refresh_token') and credential_id is distinct from $2",

@@ -127,6 +127,15 @@ pub(in crate::people) async fn deny_device_request(
         .map(drop)
 }
 
+/// Turns away programs that a person let in and that have not come for their tokens yet.
+pub(in crate::people) async fn deny_approved(tx: &mut ServiceTx, user_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("update device_requests set status = 'denied' where user_id = $1 and status = 'approved'")
+        .bind(user_id)
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
 pub(in crate::people) async fn use_device_request(
     tx: &mut ServiceTx,
     device_code_hash: &[u8],

@@ -6,15 +6,6 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-/// Takes the lock of a person's credentials until the transaction ends.
-pub(in crate::people) async fn lock_person(tx: &mut PersonTx, user_id: Uuid) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(format!("person/{user_id}"))
-        .execute(tx.conn())
-        .await
-        .map(drop)
-}
-
 /// The apps of these slugs; none where the person is no member of one of them.
 pub(in crate::people) async fn my_app_ids(
     tx: &mut PersonTx,
