@@ -220,6 +220,7 @@ pub(super) async fn prove(
     if first == Some(true) {
         store::revoke_all(tx, user_id, app.now()).await?;
         store::delete_passkeys(tx, user_id).await?;
+        store::clear_own_app(tx, user_id, app.now()).await?;
         let by = Caller::without_credential(CredentialKind::Anonymous, context.clone(), Some(user_id));
         let entry = audit::Entry::ok("auth.email_proved", format!("user/{user_id}"));
         audit::write_platform(app, tx, &by, None, entry).await?;

@@ -3,7 +3,7 @@
 use super::devices::deny_approved;
 use crate::tenants::ServiceTx;
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 use uuid::Uuid;
 
 /// Whose an address is.
@@ -124,8 +124,7 @@ pub(in crate::people) async fn prove_email(
     Ok(proved.map(|before| before.is_none()))
 }
 
-/// Revokes everything that acts for a person, and what was let in and has not come yet; and in the app that signing up
-/// made everything that acts for that, and who else is in it.
+/// Revokes everything that acts for a person, and turns away what was let in and has not come yet.
 pub(in crate::people) async fn revoke_all(
     tx: &mut ServiceTx,
     user_id: Uuid,
@@ -133,14 +132,39 @@ pub(in crate::people) async fn revoke_all(
 ) -> sqlx::Result<()> {
     // First: one that is fetching its tokens this moment is waited for, and they are found.
     deny_approved(tx, user_id).await?;
-    // A person's own app is the one they have been the owner of for as long as they are here.
-    let own = "select m.app_id from app_members m join users u using (user_id)
-               where m.user_id = $1 and m.role = 'owner' and m.created_at = u.created_at";
-    let credentials = format!(
-        "update credentials set revoked_at = $2 where revoked_at is null
-           and (user_id = $1 and app_id is null or app_id in ({own}))"
-    );
-    sqlx::query(AssertSqlSafe(credentials)).bind(user_id).bind(now).execute(tx.conn()).await?;
-    let members = format!("delete from app_members where user_id <> $1 and app_id in ({own})");
-    sqlx::query(AssertSqlSafe(members)).bind(user_id).execute(tx.conn()).await.map(drop)
+    sqlx::query(
+        "update credentials set revoked_at = $2 where user_id = $1 and app_id is null and revoked_at is null",
+    )
+    .bind(user_id)
+    .bind(now)
+    .execute(tx.conn())
+    .await
+    .map(drop)
+}
+
+/// Leaves a person alone in the app that signing up made: revokes its tokens, and removes who else is in it.
+pub(in crate::people) async fn clear_own_app(
+    tx: &mut ServiceTx,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    // The one they have been the owner of for as long as they are here.
+    let own: Vec<Uuid> = sqlx::query_scalar(
+        "select m.app_id from app_members m join users u using (user_id)
+         where m.user_id = $1 and m.role = 'owner' and m.created_at = u.created_at",
+    )
+    .bind(user_id)
+    .fetch_all(tx.conn())
+    .await?;
+    sqlx::query("update credentials set revoked_at = $2 where app_id = any($1) and revoked_at is null")
+        .bind(&own)
+        .bind(now)
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("delete from app_members where app_id = any($1) and user_id <> $2")
+        .bind(&own)
+        .bind(user_id)
+        .execute(tx.conn())
+        .await
+        .map(drop)
 }
