@@ -4,6 +4,12 @@ use crate::tenants::ServiceTx;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+/// Session `$1` and all below it, as `family (session_id)`: what a statement begins with.
+pub(in crate::sessions) const FAMILY: &str = "with recursive family as (
+           select session_id from sessions where session_id = $1
+           union select s.session_id from sessions s join family f on s.parent_id = f.session_id
+         )";
+
 /// The session whose files this one works on: itself, or the one at the top of those it is below.
 pub(crate) async fn with_files(
     conn: &mut PgConnection,

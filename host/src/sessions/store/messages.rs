@@ -13,6 +13,16 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+/// What [`Kept`] is read of.
+pub(in crate::sessions) const KEPT: &str = "seq, message_id, turn_id, message, reasoning, kind, created_at";
+
+/// A message and its reasoning as they are kept: without what no JSON of PostgreSQL's holds.
+pub(in crate::sessions) fn keepable(message: &Value, reasoning: Option<&str>) -> (Value, Option<String>) {
+    let mut message = message.clone();
+    without_nul(&mut message);
+    (message, reasoning.map(|text| text.replace('\0', "\u{fffd}")))
+}
+
 /// Adds messages behind those that are there. The caller holds the session's row. `changes_id`: what was changed of
 /// files with them is kept under it, where they are part of no turn.
 pub(in crate::sessions) async fn append(
@@ -24,23 +34,17 @@ pub(in crate::sessions) async fn append(
 ) -> sqlx::Result<Vec<Kept>> {
     let ids: Vec<Option<Uuid>> = new.iter().map(|m| Some(m.message_id).filter(|id| !id.is_nil())).collect();
     let turns: Vec<Option<Uuid>> = new.iter().map(|m| m.turn_id).collect();
-    let clean = |message: &Value| {
-        let mut message = message.clone();
-        without_nul(&mut message);
-        message
-    };
-    let messages: Vec<Value> = new.iter().map(|m| clean(&m.message)).collect();
-    let reasoning: Vec<Option<String>> =
-        new.iter().map(|m| m.reasoning.as_deref().map(|text| text.replace('\0', "\u{fffd}"))).collect();
-    let mut kept: Vec<Kept> = sqlx::query_as(
+    let (messages, reasoning): (Vec<Value>, Vec<Option<String>>) =
+        new.iter().map(|m| keepable(&m.message, m.reasoning.as_deref())).unzip();
+    let mut kept: Vec<Kept> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, created_at, kind,
            changes_id)
          select $1, $2, (select coalesce(max(seq), 0) from session_messages where session_id = $1) + n::int,
            coalesce(id, gen_random_uuid()), turn_id, message, reasoning, $7, kind, $9
          from unnest($3::uuid[], $4::uuid[], $5::jsonb[], $6::text[], $8::text[]) with ordinality
            as m(id, turn_id, message, reasoning, kind, n)
-         returning seq, message_id, turn_id, message, reasoning, kind, created_at",
-    )
+         returning {KEPT}"
+    )))
     .bind(session_id)
     .bind(app_id)
     .bind(ids)
@@ -110,13 +114,12 @@ pub(crate) async fn messages_with_answers(
            select seq from session_messages m
            where session_id = $1 and seq > $2 and message ->> 'role' <> 'tool' and {NOT_REVERTED} order by seq limit $3
          ), bound as (
-           select min(m.seq) as seq from session_messages m
+           select min(m.seq) as next from session_messages m
            where m.session_id = $1 and m.message ->> 'role' <> 'tool' and m.seq > (select max(seq) from page)
          )
-         select m.seq, m.message_id, m.turn_id, m.message, m.reasoning, m.kind, m.created_at
-         from session_messages m, bound
-         where m.session_id = $1 and m.seq >= (select min(seq) from page) and (bound.seq is null or m.seq < bound.seq)
-         order by m.seq"
+         select {KEPT} from session_messages, bound
+         where session_id = $1 and seq >= (select min(seq) from page) and (bound.next is null or seq < bound.next)
+         order by seq"
     )))
     .bind(session_id)
     .bind(after)
@@ -133,7 +136,7 @@ pub(crate) async fn last_messages(
     limit: i64,
 ) -> sqlx::Result<Vec<Kept>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select seq, message_id, turn_id, message, reasoning, kind, created_at from session_messages m
+        "select {KEPT} from session_messages m
          where session_id = $1 and seq < $2 and {NOT_REVERTED}
            and seq >= coalesce((
              select min(seq) from (
@@ -157,7 +160,7 @@ pub(crate) async fn messages_of_turn(
     turn_id: Uuid,
 ) -> sqlx::Result<Vec<Kept>> {
     sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "select seq, message_id, turn_id, message, reasoning, kind, created_at from session_messages m
+        "select {KEPT} from session_messages m
          where session_id = $1 and turn_id = $2 and {NOT_REVERTED} order by seq"
     )))
     .bind(session_id)

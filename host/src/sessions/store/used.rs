@@ -1,5 +1,6 @@
 //! The SQL of what sessions used, by the ledger.
 
+use super::family::FAMILY;
 use crate::tenants::TenantTx;
 use serde::Serialize;
 use sqlx::FromRow;
@@ -35,11 +36,8 @@ pub(crate) async fn used(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Us
 
 /// What the sessions below one used, with or without itself.
 async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx::Result<Used> {
-    sqlx::query_as(
-        "with recursive family as (
-           select s.session_id from sessions s where session_id = $1
-           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
-         ), counted as (
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "{FAMILY}, counted as (
            select session_id from family where $2 or session_id <> $1
          )
          select count(*) filter (where kind = 'tokens') as model_calls,
@@ -51,8 +49,8 @@ async fn used_by(tx: &mut TenantTx, session_id: Uuid, with_itself: bool) -> sqlx
            coalesce(sum(duration_ms) filter (where kind <> 'tokens'), 0)::bigint as runtime_ms,
            (select coalesce(sum(octet_length(message::text)), 0)::bigint from session_messages
             where session_id in (select session_id from counted)) as storage_bytes
-         from usage_events where app_id = current_app_id() and session_id in (select session_id from counted)",
-    )
+         from usage_events where app_id = current_app_id() and session_id in (select session_id from counted)"
+    )))
     .bind(session_id)
     .bind(with_itself)
     .fetch_one(tx.conn())
