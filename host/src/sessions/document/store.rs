@@ -3,9 +3,8 @@
 use super::{Message, Turn};
 use crate::{
     sessions::{
-        log::without_nul,
         messages::{Kept, MessageKind},
-        store::NOT_REVERTED,
+        store::{KEPT, NOT_REVERTED, keepable},
     },
     tenants::TenantTx,
 };
@@ -31,7 +30,7 @@ pub(super) async fn page(
     limit: i64,
 ) -> sqlx::Result<Vec<Kept>> {
     sqlx::query_as(AssertSqlSafe(format!(
-        "select seq, message_id, turn_id, message, reasoning, kind, created_at from session_messages m
+        "select {KEPT} from session_messages m
          where session_id = $1 and seq > $2 and seq <= $3 and {NOT_REVERTED} order by seq limit $4"
     )))
     .bind(session_id)
@@ -73,13 +72,8 @@ pub(super) async fn insert(
     messages: &[Message],
     of_turns: bool,
 ) -> sqlx::Result<()> {
-    let clean = |message: &Message| {
-        let mut value = message.message.clone();
-        without_nul(&mut value);
-        value
-    };
-    let reasoning =
-        |message: &Message| message.reasoning.as_deref().map(|text| text.replace('\0', "\u{fffd}"));
+    let (said, reasoning): (Vec<Value>, Vec<Option<String>>) =
+        messages.iter().map(|message| keepable(&message.message, message.reasoning.as_deref())).unzip();
     sqlx::query(
         "insert into session_messages (session_id, app_id, seq, message_id, turn_id, message, reasoning, kind, created_at)
          select $1, $2, n::int, id, turn_id, message, reasoning, kind, created_at
@@ -90,8 +84,8 @@ pub(super) async fn insert(
     .bind(app_id)
     .bind(messages.iter().map(|message| message.id).collect::<Vec<_>>())
     .bind(messages.iter().map(|message| message.turn_id.filter(|_| of_turns)).collect::<Vec<_>>())
-    .bind(messages.iter().map(clean).collect::<Vec<Value>>())
-    .bind(messages.iter().map(reasoning).collect::<Vec<_>>())
+    .bind(said)
+    .bind(reasoning)
     .bind(messages.iter().map(|message| MessageKind::name(message.kind)).collect::<Vec<_>>())
     .bind(messages.iter().map(|message| message.created_at).collect::<Vec<DateTime<Utc>>>())
     .execute(tx.conn())

@@ -1,7 +1,7 @@
 //! All SQL of permissions.
 
 use super::{Policy, Response};
-use crate::tenants::TenantTx;
+use crate::{sessions::store::FAMILY, tenants::TenantTx};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -82,15 +82,12 @@ pub(super) async fn insert(tx: &mut TenantTx, app_id: Uuid, asked: &Pending) -> 
 
 /// What is asked in a session and the ones below it, the oldest first.
 pub(crate) async fn open(tx: &mut TenantTx, session_id: Uuid, limit: i64) -> sqlx::Result<Vec<Pending>> {
-    sqlx::query_as(
-        "with recursive family as (
-           select session_id from sessions where session_id = $1
-           union select s.session_id from sessions s join family f on s.parent_id = f.session_id
-         )
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "{FAMILY}
          select permission_id, session_id, turn_id, tool, input, capabilities, created_at, expires_at
          from pending_permissions join family using (session_id)
-         where resolved_at is null order by created_at, permission_id limit $2",
-    )
+         where resolved_at is null order by created_at, permission_id limit $2"
+    )))
     .bind(session_id)
     .bind(limit)
     .fetch_all(tx.conn())
@@ -133,14 +130,11 @@ pub(super) async fn find(
     session_id: Uuid,
     permission_id: Uuid,
 ) -> sqlx::Result<Option<Asked>> {
-    sqlx::query_as(
-        "with recursive family as (
-           select session_id from sessions where session_id = $1
-           union select s.session_id from sessions s join family f on s.parent_id = f.session_id
-         )
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "{FAMILY}
          select session_id, turn_id, tool, input, response, message from pending_permissions
-         where permission_id = $2 and session_id in (select session_id from family)",
-    )
+         where permission_id = $2 and session_id in (select session_id from family)"
+    )))
     .bind(session_id)
     .bind(permission_id)
     .fetch_optional(tx.conn())

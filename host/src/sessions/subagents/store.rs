@@ -1,6 +1,6 @@
 //! All SQL of sessions below others.
 
-use crate::tenants::TenantTx;
+use crate::{sessions::store::FAMILY, tenants::TenantTx};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -42,14 +42,11 @@ pub(crate) async fn running_for(conn: &mut PgConnection, turn_id: Uuid) -> sqlx:
 
 /// A session and all below it, each with the turn that runs in it.
 pub(crate) async fn family(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<Vec<(Uuid, Option<Uuid>)>> {
-    sqlx::query_as(
-        "with recursive family as (
-           select s.session_id from sessions s where session_id = $1
-           union select c.session_id from sessions c join family f on c.parent_id = f.session_id
-         )
+    sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "{FAMILY}
          select f.session_id, t.turn_id from family f
-           left join session_turns t on t.session_id = f.session_id and t.state = 'running'",
-    )
+           left join session_turns t on t.session_id = f.session_id and t.state = 'running'"
+    )))
     .bind(session_id)
     .fetch_all(tx.conn())
     .await
