@@ -35,7 +35,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// The stream of an instance.
 pub async fn subscribe(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Response> {
-    respond(&app, &allowed, |event| event)
+    respond(&app, &allowed, |event| event).await
 }
 
 /// The stream of all instances, of which there is one.
@@ -48,6 +48,7 @@ pub async fn subscribe_global(
         &allowed,
         |event| json!({ "directory": DIRECTORY, "project": super::PROJECT, "payload": event }),
     )
+    .await
 }
 
 struct Going {
@@ -58,10 +59,14 @@ struct Going {
     ready: VecDeque<Said>,
 }
 
-fn respond(app: &App, allowed: &Allowed<may::SessionsRead>, wrap: fn(Value) -> Value) -> ApiResult<Response> {
+async fn respond(
+    app: &App,
+    allowed: &Allowed<may::SessionsRead>,
+    wrap: fn(Value) -> Value,
+) -> ApiResult<Response> {
     let going = Going {
         app: app.clone(),
-        feed: Feed::open(app, allowed, HEARTBEAT_EVERY)?,
+        feed: Feed::open(app, allowed, HEARTBEAT_EVERY).await?,
         encoder: Encoder::new(app, Acting::of(allowed)),
         wrap,
         ready: VecDeque::from([("server.connected", json!({}))]),

@@ -3,7 +3,7 @@
 use super::{
     SessionError, Status, branch,
     context::summarize::SummarizeInput,
-    log::{Event, Feed, Reader, TooManyReaders, read::HEARTBEAT_EVERY, store as log_store},
+    log::{Event, Feed, FeedError, Reader, TooManyReaders, read::HEARTBEAT_EVERY, store as log_store},
     manage::{self, ChangeInput, ManageError, NewInput},
     messages,
     permissions::{
@@ -341,7 +341,7 @@ pub async fn stream(
 
 /// Streams what happens in all of the caller's sessions, from now on.
 pub async fn events(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Response> {
-    Ok(stream::sse_of_all(Feed::open(&app, &allowed, HEARTBEAT_EVERY)?))
+    Ok(stream::sse_of_all(Feed::open(&app, &allowed, HEARTBEAT_EVERY).await?))
 }
 
 fn cursor(text: &str) -> ApiResult<i64> {
@@ -456,6 +456,15 @@ impl From<PromptError> for ApiError {
             PromptError::TooMany => ApiError::rate_limited("too_many_turns", text, 1),
             PromptError::TooOften(wait) => rate_limit::too_many_prompts(text, wait),
             PromptError::Chat(error) => error.into(),
+        }
+    }
+}
+
+impl From<FeedError> for ApiError {
+    fn from(error: FeedError) -> ApiError {
+        match error {
+            FeedError::TooMany(error) => error.into(),
+            FeedError::Db(cause) => cause.into(),
         }
     }
 }

@@ -135,6 +135,11 @@ async fn m270_all_of_ones_sessions_are_heard_of_in_one_stream_in_order_and_witho
     turn(&acme, &before, said("what was is not told")).await;
     let mut all = Watch::from(acme.request("GET", "/v1/events")).await;
     let mut others = Watch::from(other.request("GET", "/v1/events")).await;
+    // What was is told by the database a moment late, as it tells other hosts.
+    // The only session there is yet.
+    let late = "select pg_notify('opg_sessions', concat_ws(' ', session_id, last_seq, last_seq - 3, app_id, '-'))::text
+                from sessions";
+    assert_eq!(app.sql(late).await.len(), 1);
     let id = new_session(&acme).await;
     let mut one = Watch::open(&acme, &id, Some(0)).await;
     prompt(&acme, &id, said("one two three")).await;

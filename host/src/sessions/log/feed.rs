@@ -1,7 +1,9 @@
 //! Reading the logs of all sessions of an owner at once, from now on.
 //!
 //! What happened before is not told again: that is in the sessions' own logs
-//! and messages. Of each session events come in order and without a gap.
+//! and messages. Of each session events come in order and without a gap. Other
+//! hosts, and this one by the database, may tell of what is written a moment
+//! later; so where each log stood is looked up at the beginning.
 
 use super::{Event, Owner, Place, TooManyReaders, hub::OwnerSignal, read::End, store};
 use crate::{
@@ -39,6 +41,17 @@ pub enum News {
     End(End),
 }
 
+/// Why they cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// Too many do.
+    #[error("{0}")]
+    TooMany(#[from] TooManyReaders),
+    /// The database.
+    #[error("where the logs stand could not be read")]
+    Db(#[from] sqlx::Error),
+}
+
 /// A reader of all logs of one owner. It takes no connection while it waits.
 pub struct Feed {
     app: App,
@@ -61,14 +74,20 @@ impl Feed {
     /// Reads from now on, with a heartbeat at this interval.
     ///
     /// # Errors
-    /// [`TooManyReaders`]
-    pub fn open(app: &App, proof: &impl InApp, every: Duration) -> Result<Feed, TooManyReaders> {
+    /// [`FeedError`]
+    pub async fn open(app: &App, proof: &impl InApp, every: Duration) -> Result<Feed, FeedError> {
         let place = app.readers.enter(proof.app().app_id, None)?;
+        let owner = Owner::of(proof);
+        // Before the look-up: what is written after it is heard.
+        let signals = app.session_hub.subscribe_all(owner);
+        let mut tx = app.tenant_tx(proof).await?;
+        let places = store::places(&mut tx, owner, PLACES_MAX).await?;
+        drop(tx);
         Ok(Feed {
             app: app.clone(),
             acting: Acting::of(proof),
-            signals: app.session_hub.subscribe_all(Owner::of(proof)),
-            places: HashMap::new(),
+            signals,
+            places,
             gone: VecDeque::new(),
             ready: VecDeque::new(),
             behind: None,

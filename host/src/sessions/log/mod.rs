@@ -18,7 +18,7 @@ pub mod read;
 mod readers;
 pub(crate) mod store;
 
-pub use feed::{Feed, News};
+pub use feed::{Feed, FeedError, News};
 pub use hub::Hub;
 pub use read::{Item, Reader};
 pub use readers::{Place, Readers, TooManyReaders};

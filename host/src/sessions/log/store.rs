@@ -5,6 +5,7 @@ use crate::tenants::TenantTx;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{FromRow, PgConnection, types::Json};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What other hosts are told by: `<session> <last number> <first number> <app> <person or ->`, of the events of one
@@ -72,6 +73,25 @@ pub(super) async fn bounds(tx: &mut TenantTx, session_id: Uuid) -> sqlx::Result<
         .bind(session_id)
         .fetch_optional(tx.conn())
         .await
+}
+
+/// Where the logs of an owner's sessions stand that something may be written to, the newest of them.
+pub(super) async fn places(
+    tx: &mut TenantTx,
+    owner: Owner,
+    at_most: usize,
+) -> sqlx::Result<HashMap<Uuid, i64>> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "select session_id, last_seq from sessions
+         where app_id = $1 and user_id is not distinct from $2 and status in ('creating', 'active', 'idle')
+         order by session_id desc limit $3",
+    )
+    .bind(owner.app_id)
+    .bind(owner.user_id)
+    .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Tells other hosts that a session is gone, with the commit.
