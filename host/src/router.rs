@@ -108,7 +108,7 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;
-    POST "/platform/v1/auth/token" => people::device_routes::token, public;
+    POST "/platform/v1/auth/token" => people::program_routes::token, public;
     POST "/platform/v1/auth/device/look" => people::device_routes::look, DeviceDecide;
     POST "/platform/v1/auth/device/approve" => people::device_routes::approve, DeviceDecide;
     POST "/platform/v1/auth/device/deny" => people::device_routes::deny, DeviceDecide;

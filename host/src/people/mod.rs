@@ -8,7 +8,8 @@
 //! - [`password`]: hashing, off the threads that serve, and bounded.
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
 //!   [`oauth`]: signing in with an account at GitHub or Google.
-//! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
+//! - [`programs`]: what a program is let in for, and the tokens it gets then. [`device`]: letting a command line in, by a
+//!   code. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
 //! - [`pages`]: the same for a browser without a program in it.
 //!
@@ -27,6 +28,8 @@ pub mod oauth;
 pub mod pages;
 pub mod password;
 pub mod personal_tokens;
+pub mod program_routes;
+pub mod programs;
 pub mod routes;
 pub mod signup;
 mod store;

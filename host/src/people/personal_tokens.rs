@@ -3,7 +3,7 @@
 //! One is never wider than the credential that makes it: not in scopes, nor in apps; and one that another made does
 //! not outlive it. Each ends within a year.
 
-use super::{device::grantable, store};
+use super::{programs::grantable, store};
 use crate::{
     app::App,
     error::FieldError,

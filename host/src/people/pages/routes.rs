@@ -14,10 +14,10 @@ use crate::{
     http::{Form, RequestContext},
     limits::{FORM_BYTES_MAX, USER_CODE_CHARS_KEPT_MAX},
     people::{
-        account,
-        device::{self, Approval},
+        account, device,
         login::{self, SignedIn},
         oauth::Oauth,
+        programs::Approval,
         routes, store,
     },
 };
@@ -321,7 +321,7 @@ async fn approve(app: &App, context: &RequestContext, request: Request) -> ApiRe
     };
     let one = form.one("app").filter(|slug| !slug.is_empty()).map(str::to_owned);
     let approval = Approval { scopes: Some(scopes), app: one, expires_in: None };
-    match device::approve(app, &visitor.may_decide()?, &user_code, approval).await {
+    match device::approve(app, &visitor.may_decide()?, &user_code, &approval).await {
         Ok(()) => Ok(to("/device/approved", "")),
         Err(error) => Ok(ask_again(&visitor, &user_code, &error.into())),
     }
