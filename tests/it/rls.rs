@@ -16,8 +16,14 @@ const SHARED: &[&str] = &["model_prices"];
 const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources", "ai_source_proxies"];
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
-const SERVICES: &[&str] =
-    &["device_requests", "idempotency_keys", "oauth_sign_ins", "platform_version", "sign_in_codes"];
+const SERVICES: &[&str] = &[
+    "authorization_codes",
+    "device_requests",
+    "idempotency_keys",
+    "oauth_sign_ins",
+    "platform_version",
+    "sign_in_codes",
+];
 /// What a person's transaction reads their own rows of, and no tenant's any.
 const PERSONS: &[&str] = &["user_identities"];
 /// One for each person.

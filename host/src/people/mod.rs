@@ -9,7 +9,7 @@
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
 //!   [`oauth`]: signing in with an account at GitHub or Google.
 //! - [`programs`]: what a program is let in for, and the tokens it gets then. [`device`]: letting a command line in, by a
-//!   code. [`personal_tokens`]: for programs that run without their person.
+//!   code; [`authorize`]: the same for a program that opens a browser. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
 //! - [`pages`]: the same for a browser without a program in it.
 //!
@@ -19,6 +19,7 @@
 //! Deliberately absent: links by mail, passkeys.
 
 pub mod account;
+pub mod authorize;
 pub mod device;
 pub mod device_routes;
 pub mod login;

@@ -1,4 +1,5 @@
-//! Programs that a person lets in: what for, and the tokens they get then, however they asked (rows M064, M066).
+//! Programs that a person lets in: what for, and the tokens they get then, however they asked (rows M064, M066): by a
+//! code that is typed ([`device`](super::device)), or in a browser that they opened ([`authorize`](super::authorize)).
 //!
 //! What a person gives is within what the program asked for, and within what they may themselves. It gets a token for
 //! an hour and a *refresh token*, which gets the next pair, once. A refresh token that comes twice was copied: all that
@@ -58,6 +59,9 @@ pub enum ApproveError {
     /// No app of the person's.
     #[error("no such app")]
     NoSuchApp,
+    /// It is no session that approves.
+    #[error("sign in to approve this")]
+    NotSignedIn,
     /// The database.
     #[error("the apps could not be read")]
     Db(#[from] sqlx::Error),
@@ -114,6 +118,9 @@ pub enum TokenError {
     /// Not a code or token of ours, or one that was used.
     #[error("this code or token is not valid, or was used before; sign in again")]
     Invalid,
+    /// Not a program we know.
+    #[error("no program is known by this client_id")]
+    UnknownClient,
     /// The database.
     #[error("the tokens could not be stored")]
     Db(#[from] sqlx::Error),

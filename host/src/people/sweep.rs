@@ -1,10 +1,10 @@
 //! Removing people's credentials that ended long ago, requests of command lines that nobody decided, codes that nobody
-//! typed, and sign-ins that did not come back from their provider.
+//! typed, sign-ins that did not come back from their provider, and codes that programs were sent back with.
 
 use super::store;
 use crate::{
     app::App,
-    limits::{DEVICE_REQUEST_LIFE, ENDED_CREDENTIALS_KEPT},
+    limits::{AUTHORIZATION_CODE_REMEMBERED, DEVICE_REQUEST_LIFE, ENDED_CREDENTIALS_KEPT},
 };
 use chrono::Duration;
 
@@ -24,6 +24,8 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     store::delete_device_requests(&mut tx, app.now() - answered).await?;
     store::delete_codes(&mut tx, app.now()).await?;
     store::delete_oauth_sign_ins(&mut tx, app.now()).await?;
+    let remembered = Duration::from_std(AUTHORIZATION_CODE_REMEMBERED).unwrap_or_default();
+    store::delete_authorization_codes(&mut tx, app.now() - remembered).await?;
     tx.commit().await
 }
 
