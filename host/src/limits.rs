@@ -119,8 +119,8 @@ pub const OAUTH_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 pub const OAUTH_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The code that a provider sends somebody back with, in bytes: theirs have less than 200.
 pub const OAUTH_CODE_BYTES_MAX: usize = 2 << 10;
-/// Where to go on after it, in bytes: a page and what stands in its query.
-pub const OAUTH_NEXT_BYTES_MAX: usize = 512;
+/// Where to go on after it, in bytes: a page and what stands in its query, which may be all that a program asks with.
+pub const OAUTH_NEXT_BYTES_MAX: usize = 3 << 10;
 /// How far a provider's clock may be behind ours.
 pub const OAUTH_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Accounts at other providers that are linked to one person's: two providers, and some that were left behind.
@@ -148,8 +148,20 @@ pub const WRONG_CODES_MAX: u32 = 5;
 pub const CODES_LOCKED_FOR: Duration = Duration::from_secs(15 * 60);
 /// What is shown again of a code that somebody typed, in characters: one with spaces and a hyphen, and what is wrong with it.
 pub const USER_CODE_CHARS_KEPT_MAX: usize = 20;
-/// A form of one of our pages: an address, a password and a code, each byte written as three.
-pub const FORM_BYTES_MAX: usize = 8 << 10;
+/// A form of one of our pages: an address, a password, and a code or all that a program asks with, each byte written as
+/// three.
+pub const FORM_BYTES_MAX: usize = 16 << 10;
+/// What a program asks with that opens a browser, written as a query, in bytes: every scope by its name, and its state
+/// (row M082).
+pub const AUTHORIZE_BYTES_MAX: usize = 2 << 10;
+/// Where such a program listens, in bytes: an address of its own machine, a port and a path.
+pub const REDIRECT_URI_BYTES_MAX: usize = 256;
+/// What such a program wants back as it gave it, in bytes: what tells one of its requests from another, and no more.
+pub const AUTHORIZE_STATE_BYTES_MAX: usize = 512;
+/// How long the code is good that such a program is sent back with: it listens, and comes at once (row M064).
+pub const AUTHORIZATION_CODE_LIFE: Duration = Duration::from_secs(60);
+/// How long it is remembered after that, so that one which comes a second time ends what the first led to.
+pub const AUTHORIZATION_CODE_REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a command line is let in for, unless its person says otherwise: a month without signing in again.
 pub const DEVICE_GRANT_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long a platform token lives (row M004): what a copy of one is good for.

@@ -93,6 +93,9 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/device/deny" => people::pages::routes::post_deny, page;
     GET "/device/approved" => people::pages::routes::get_approved, page;
     GET "/device/denied" => people::pages::routes::get_denied, page;
+    GET "/oauth/authorize" => people::pages::authorize_routes::get_authorize, page;
+    POST "/oauth/authorize" => people::pages::authorize_routes::post_allow, page;
+    POST "/oauth/authorize/deny" => people::pages::authorize_routes::post_deny, page;
     GET "/platform/v1/whoami" => grants::routes::whoami, any;
     POST "/internal/register" => sessions::instances::process::routes::register, runner;
     POST "/internal/heartbeat" => sessions::instances::process::routes::heartbeat, runner;
@@ -112,7 +115,7 @@ routes! { process_routes, PROCESS_ROUTES:
     POST "/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/logout" => people::routes::logout, Logout;
     POST "/platform/v1/auth/device" => people::device_routes::begin, public;
-    POST "/platform/v1/auth/token" => people::device_routes::token, public;
+    POST "/platform/v1/auth/token" => people::program_routes::token, public;
     POST "/platform/v1/auth/device/look" => people::device_routes::look, DeviceDecide;
     POST "/platform/v1/auth/device/approve" => people::device_routes::approve, DeviceDecide;
     POST "/platform/v1/auth/device/deny" => people::device_routes::deny, DeviceDecide;

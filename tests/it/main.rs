@@ -3,6 +3,7 @@
 
 mod agents;
 mod ai;
+mod authorize;
 mod bad_input;
 mod budgets;
 mod canary;

@@ -77,6 +77,28 @@ fn is_refused(browser: &Browser, page: &Page, status: u16, said: &str) {
 }
 
 #[tokio::test]
+async fn m073_m082_who_was_to_let_in_a_program_that_opened_the_browser_goes_on_there() {
+    let (accounts, app) = start().await;
+    let query = "response_type=code&client_id=opg-cli&redirect_uri=http%3A%2F%2F127.0.0.1%3A4711%2Fcallback\
+                 &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&state=a%2Fb%26c";
+    for path in [GITHUB, GOOGLE] {
+        let mut browser = Browser::at(&app);
+        let page = browser.open(&format!("/oauth/authorize?{query}")).await;
+        assert_eq!(page.heading(), "Sign in", "{}", page.text());
+        let text = page.text();
+        let (_, link) = text.split_once(&format!("href=\"{path}?")).expect("it has a link to the provider");
+        let link = format!("{path}?{}", link.split_once('"').unwrap().0);
+        let back = agree(&accounts, &app, &mut browser, &link).await;
+        let page = browser.come_back(&back).await;
+        assert_eq!(page.heading(), "Let this program in?", "{}", page.text());
+        assert_eq!(page.path, format!("/oauth/authorize?{query}"));
+        // From a page of another site's the page to sign in comes first, which keeps it as well.
+        let first = Browser::at(&app).follow(&link, "cross-site").await;
+        assert!(first.header("location").starts_with("/login?request=response_type%3Dcode%26"), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn m073_both_providers_sign_in_and_come_to_where_their_person_was_going() {
     let (accounts, app) = start().await;
     let mut ids = vec![];

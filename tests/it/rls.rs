@@ -17,6 +17,7 @@ const OPERATORS: &[&str] = &["ai_sources", "ai_models", "ai_model_sources", "ai_
 
 /// What is the service's alone: nobody's transaction but its own reads or writes it.
 const SERVICES: &[&str] = &[
+    "authorization_codes",
     "device_requests",
     "idempotency_keys",
     "oauth_sign_ins",

@@ -62,22 +62,31 @@ impl Browser {
 
     /// Sends a form, and opens what it leads to.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let answer = self.post_once(path, fields).await;
+        self.arrive(path, answer).await
+    }
+
+    /// Sends a form: what comes back, wherever it leads.
+    pub async fn post_once(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.request("POST", path).header("content-type", "application/x-www-form-urlencoded");
         // What a browser says of a form of a page that sends no referrer.
         let request = request.header("origin", "null").header("sec-fetch-site", "same-origin");
         let answer = send(request.body(form)).await;
-        self.arrive(path, answer).await
+        self.keep_cookies(&answer);
+        answer
     }
 
     /// Sends the form of a page whose button leads there: what it holds, and what is typed into it.
     pub async fn submit(&mut self, page: &Page, action: &str, typed: &[(&str, &str)]) -> Page {
         let held = page.held(action);
-        let mut fields: Vec<(&str, &str)> =
-            held.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        fields.retain(|(name, _)| typed.iter().all(|(other, _)| other != name));
-        fields.extend(typed);
-        self.post(action, &fields).await
+        self.post(action, &filled(&held, typed)).await
+    }
+
+    /// Sends the form of a page: what comes back, wherever it leads.
+    pub async fn submit_once(&mut self, page: &Page, action: &str, typed: &[(&str, &str)]) -> Answer {
+        let held = page.held(action);
+        self.post_once(action, &filled(&held, typed)).await
     }
 
     async fn arrive(&mut self, path: &str, mut answer: Answer) -> Page {
@@ -106,6 +115,14 @@ impl Browser {
             };
         }
     }
+}
+
+/// What a form holds, and what is typed into it.
+fn filled<'a>(held: &'a [(String, String)], typed: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut fields: Vec<_> = held.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    fields.retain(|(name, _)| typed.iter().all(|(other, _)| other != name));
+    fields.extend(typed);
+    fields
 }
 
 impl Page {

@@ -96,7 +96,9 @@ impl Case {
 
     /// Whether it is a page, or takes a form of one: for browsers, which are told in HTML what is wrong.
     pub fn is_page(&self) -> bool {
-        ["/login", "/logout", "/device", "/v1/auth/oauth/"].iter().any(|page| self.template.starts_with(page))
+        ["/login", "/logout", "/device", "/oauth/", "/v1/auth/oauth/"]
+            .iter()
+            .any(|page| self.template.starts_with(page))
     }
 
     /// Whether its body is a form with a file.

@@ -118,6 +118,12 @@ impl Form {
         all.next().filter(|_| all.next().is_none())
     }
 
+    /// These of its fields, written as a query.
+    pub fn written(&self, names: &[&str]) -> String {
+        let wanted = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(wanted).finish()
+    }
+
     /// All values of a field.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())

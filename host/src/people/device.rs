@@ -2,26 +2,21 @@
 //!
 //! The program gets two codes: one to ask with, and one of eight letters that its person types into a page where
 //! they are signed in. There they see what asks, from where and for what, and approve or deny. Then the program's
-//! next question is answered with a token for an hour and a *refresh token*, which gets the next pair, once. A
-//! refresh token that comes twice was copied: all that the sign-in led to ends.
+//! next question is answered with its tokens (`programs`).
 //!
 //! Both codes are kept as hashes. Wrong codes are counted for each person: after [`WRONG_CODES_MAX`], none of theirs
 //! is taken for [`CODES_LOCKED_FOR`].
 
 use super::{
+    programs::{Approval, ApproveError, Family, TokenError, Tokens, chrono_of},
     standing::{self, StandingError},
     store,
 };
 use crate::{
     app::{App, Entropy},
-    grants::{
-        Allowed, AsMyself, Caller, CredentialKind, Scope, Scopes, action::may, audit, credential::NewToken,
-    },
+    grants::{Allowed, AsMyself, Caller, CredentialKind, Scopes, action::may, audit, credential::NewToken},
     http::RequestContext,
-    limits::{
-        CODES_LOCKED_FOR, DEVICE_GRANT_LIFE, DEVICE_POLL_INTERVAL, DEVICE_REQUEST_LIFE, PLATFORM_TOKEN_LIFE,
-        WRONG_CODES_MAX,
-    },
+    limits::{CODES_LOCKED_FOR, DEVICE_POLL_INTERVAL, DEVICE_REQUEST_LIFE, WRONG_CODES_MAX},
     tenants::ServiceTx,
 };
 use chrono::{DateTime, Duration, Utc};
@@ -39,11 +34,6 @@ const CODE_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const CODE_CHARS: usize = 8;
 /// How many people's wrong codes are remembered before those are forgotten whose lock is over.
 const GUESSERS_REMEMBERED_MAX: usize = 10_000;
-
-/// What a program may be let in for: what is a person's, but the account itself.
-pub(super) fn grantable() -> Scopes {
-    Scopes::person().without(Scope::AccountManage)
-}
 
 /// A program that wants to be let in.
 pub struct Asking {
@@ -157,28 +147,15 @@ pub enum DecideError {
     /// It is over.
     #[error("this request has expired; begin again")]
     Expired,
-    /// More than was asked for, or than the person may give.
-    #[error("the request asks for less; leave out {}", .0.names().join(", "))]
-    Wider(Scopes),
-    /// No app of the person's.
-    #[error("no such app")]
-    NoSuchApp,
+    /// It is not the person's to approve.
+    #[error(transparent)]
+    Approve(#[from] ApproveError),
     /// Their session ended meanwhile.
     #[error("{0}")]
     Standing(#[from] StandingError),
     /// The database.
     #[error("the request could not be read or written")]
     Db(#[from] sqlx::Error),
-}
-
-/// What a person approves.
-pub struct Approval {
-    /// What of what was asked for; none: all of it.
-    pub scopes: Option<Scopes>,
-    /// In which app alone, by its slug; none: all of theirs.
-    pub app: Option<String>,
-    /// How long what it leads to lives; none: [`DEVICE_GRANT_LIFE`].
-    pub expires_in: Option<Duration>,
 }
 
 /// What asks, for its person to look at.
@@ -202,26 +179,15 @@ pub async fn approve(
     app: &App,
     allowed: &Allowed<may::DeviceDecide>,
     code: &str,
-    approval: Approval,
+    approval: &Approval,
 ) -> Result<(), DecideError> {
     let user_id = allowed.me();
-    let app_ids = match approval.app {
-        None => None,
-        Some(slug) => {
-            let mut tx = app.person_tx(allowed).await?;
-            Some(store::my_app_ids(&mut tx, &[slug]).await?.ok_or(DecideError::NoSuchApp)?)
-        }
-    };
+    let app_ids = approval.app_ids(app, allowed).await?;
     let mut tx = app.service_tx().await?;
     standing::hold(tx.conn(), allowed, app.now()).await?;
     let request = find(app, &mut tx, user_id, code).await?;
-    let asked = Scopes::parse_known(&request.scopes);
-    let scopes = approval.scopes.unwrap_or(asked);
-    let most = asked.intersect(allowed.credential().scopes.intersect(grantable()));
-    if !most.covers(scopes) {
-        return Err(DecideError::Wider(scopes.iter().filter(|scope| !most.has(*scope)).collect()));
-    }
-    let ends_at = app.now() + approval.expires_in.unwrap_or_else(|| chrono_of(DEVICE_GRANT_LIFE));
+    let scopes = approval.scopes(allowed, Scopes::parse_known(&request.scopes))?;
+    let ends_at = approval.ends_at(app.now());
     let to = store::Approved { user_id, scopes, app_ids: app_ids.as_deref(), ends_at };
     store::approve_device_request(&mut tx, &request.device_code_hash, &to).await?;
     let entry = audit::Entry::ok("device.approve", format!("user/{user_id}"))
@@ -269,41 +235,6 @@ async fn find(
     }
 }
 
-/// Why a program got no token (RFC 8628 §3.5, RFC 6749 §5.2).
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// Its person has not decided yet.
-    #[error("nobody has approved this yet; ask again after the interval")]
-    Pending,
-    /// It asks too often.
-    #[error("asked too soon; wait five seconds longer each time")]
-    SlowDown,
-    /// Its time is over.
-    #[error("this request has expired; begin again")]
-    Expired,
-    /// Its person said no.
-    #[error("the request was denied")]
-    Denied,
-    /// Not a code or token of ours, or one that was used.
-    #[error("this code or token is not valid, or was used before; sign in again")]
-    Invalid,
-    /// The database.
-    #[error("the tokens could not be stored")]
-    Db(#[from] sqlx::Error),
-}
-
-/// What a program is let in with.
-pub struct Tokens {
-    /// For requests.
-    pub access: SecretString,
-    /// For the next pair.
-    pub refresh: SecretString,
-    /// How long the first lives.
-    pub expires_in: std::time::Duration,
-    /// What it may do.
-    pub scopes: Scopes,
-}
-
 /// Answers a program that asks whether it was let in.
 ///
 /// # Errors
@@ -311,6 +242,8 @@ pub struct Tokens {
 pub async fn poll(app: &App, context: RequestContext, device_code: &str) -> Result<Tokens, TokenError> {
     let (now, hash) = (app.now(), app.pepper.hash(device_code));
     let mut tx = app.service_tx().await?;
+    let approver = store::approver(&mut tx, &hash).await?;
+    store::lock_person(&mut tx, approver).await?;
     let request = store::lock_by_device_code(&mut tx, &hash).await?.ok_or(TokenError::Invalid)?;
     if request.expires_at <= now {
         return Err(TokenError::Expired);
@@ -344,104 +277,13 @@ pub async fn poll(app: &App, context: RequestContext, device_code: &str) -> Resu
         ends_at,
         ip: context.ip.map(|ip| ip.to_string()),
     };
-    let tokens = pair(app, &mut tx, &family).await?;
+    let tokens = family.pair(app, &mut tx).await?;
     let by = Caller::without_credential(CredentialKind::PlatformToken, context, Some(user_id));
     let entry = audit::Entry::ok("auth.device", format!("user/{user_id}"))
         .detail(json!({ "client": request.client, "family_id": family.family_id }));
     audit::write_platform(app, &mut tx, &by, None, entry).await?;
     tx.commit().await?;
     Ok(tokens)
-}
-
-/// Gives the next pair for a refresh token. One that was used before ends the whole family.
-///
-/// # Errors
-/// [`TokenError`]
-pub async fn refresh(app: &App, context: RequestContext, token: &str) -> Result<Tokens, TokenError> {
-    let now = app.now();
-    let mut tx = app.service_tx().await?;
-    let found = store::lock_refresh_token(&mut tx, &app.pepper.hash(token)).await?;
-    let found = found.ok_or(TokenError::Invalid)?;
-    if found.revoked_at.is_some() {
-        // Used by two: by whom of them rightly, nobody can tell.
-        if store::revoke_family(&mut tx, found.family_id, now).await? > 0 {
-            let by = Caller::without_credential(CredentialKind::RefreshToken, context, Some(found.user_id));
-            let entry = audit::Entry::ok("auth.refresh", format!("user/{}", found.user_id))
-                .result(audit::Outcome::Failed)
-                .detail(json!({ "reused": found.credential_id, "family_id": found.family_id }));
-            audit::write_platform(app, &mut tx, &by, None, entry).await?;
-        }
-        tx.commit().await?;
-        return Err(TokenError::Invalid);
-    }
-    if found.expires_at <= now {
-        return Err(TokenError::Invalid);
-    }
-    store::revoke_credential(&mut tx, found.credential_id, now).await?;
-    let family = Family {
-        family_id: found.family_id,
-        user_id: found.user_id,
-        name: &found.name,
-        scopes: Scopes::parse_known(&found.scopes),
-        app_ids: found.app_ids,
-        ends_at: found.expires_at,
-        ip: context.ip.map(|ip| ip.to_string()),
-    };
-    let tokens = pair(app, &mut tx, &family).await?;
-    tx.commit().await?;
-    Ok(tokens)
-}
-
-/// What the tokens of one sign-in have in common.
-struct Family<'a> {
-    family_id: Uuid,
-    user_id: Uuid,
-    name: &'a str,
-    scopes: Scopes,
-    app_ids: Option<Vec<Uuid>>,
-    ends_at: DateTime<Utc>,
-    ip: Option<String>,
-}
-
-async fn pair(app: &App, tx: &mut ServiceTx, family: &Family<'_>) -> sqlx::Result<Tokens> {
-    let life = chrono_of(PLATFORM_TOKEN_LIFE).min(family.ends_at - app.now());
-    let access = member(app, tx, family, CredentialKind::PlatformToken, app.now() + life).await?;
-    let refresh = member(app, tx, family, CredentialKind::RefreshToken, family.ends_at).await?;
-    let expires_in = life.to_std().unwrap_or_default();
-    Ok(Tokens { access, refresh, expires_in, scopes: family.scopes })
-}
-
-async fn member(
-    app: &App,
-    tx: &mut ServiceTx,
-    family: &Family<'_>,
-    kind: CredentialKind,
-    expires_at: DateTime<Utc>,
-) -> sqlx::Result<SecretString> {
-    let made = NewToken::make(kind, "", &app.entropy);
-    let new = store::NewCredential {
-        credential_id: app.new_id(),
-        kind,
-        user_id: family.user_id,
-        name: family.name,
-        secret_hash: app.pepper.hash(made.token.expose_secret()),
-        prefix: &made.prefix,
-        last4: &made.last4,
-        scopes: family.scopes,
-        app_ids: family.app_ids.clone(),
-        family_id: Some(family.family_id),
-        ip: family.ip.clone(),
-        user_agent: None,
-        expires_at: Some(expires_at),
-        created_by: None,
-        now: app.now(),
-    };
-    store::insert_credential(tx.conn(), &new).await?;
-    Ok(made.token)
-}
-
-fn chrono_of(time: std::time::Duration) -> Duration {
-    Duration::from_std(time).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! `/platform/v1/auth/device…`, `/platform/v1/auth/token`.
-//!
-//! Errors of the token route are problems like all others, and carry `error` as well, where programs that know OAuth
-//! look for the code.
+//! `/platform/v1/auth/device…`.
 
-use super::device::{self, Approval, Asking, DecideError, TokenError, Tokens, grantable};
+use super::{
+    device::{self, Asking, DecideError},
+    programs::{self, Approval},
+};
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
@@ -56,8 +56,8 @@ pub async fn begin(
         return Err(ApiError::invalid(wrong));
     }
     let scopes = match body.scopes {
-        None => grantable(),
-        Some(names) => wanted_scopes(&names)?,
+        None => programs::grantable(),
+        Some(names) => programs::wanted(&names)?,
     };
     app.rate_limits.device_request(context.ip)?;
     let asking = Asking { client: body.client, hostname, scopes };
@@ -81,75 +81,6 @@ fn label_error(pointer: &str) -> FieldError {
     let expected =
         format!("expected at most {DEVICE_NAME_CHARS_MAX} characters, none of them control characters");
     FieldError::new(pointer, expected)
-}
-
-/// Scopes a program may be let in for (row M063).
-fn wanted_scopes(names: &[String]) -> ApiResult<Scopes> {
-    let invalid = |text: String| oauth(StatusCode::BAD_REQUEST, "invalid_scope", text);
-    let scopes = Scopes::parse(names).map_err(|unknown| invalid(unknown.to_string()))?;
-    let beyond: Scopes = scopes.iter().filter(|scope| !grantable().has(*scope)).collect();
-    if scopes == Scopes::NONE || beyond != Scopes::NONE {
-        let text = "a program can be let in for scopes of apps and `platform:tokens`, one at least";
-        return Err(invalid(text.to_owned()));
-    }
-    Ok(scopes)
-}
-
-/// `POST /platform/v1/auth/token`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokenRequest {
-    /// `urn:ietf:params:oauth:grant-type:device_code`, or `device_code` for short; or `refresh_token`.
-    grant_type: String,
-    device_code: Option<String>,
-    refresh_token: Option<String>,
-}
-
-/// Gives a command line its tokens, once it was let in, and then the next ones.
-pub async fn token(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    Json(body): Json<TokenRequest>,
-) -> ApiResult<Json<Value>> {
-    let ip = context.ip;
-    let done = match (body.grant_type.as_str(), body.device_code, body.refresh_token) {
-        ("urn:ietf:params:oauth:grant-type:device_code" | "device_code", Some(code), None) => {
-            device::poll(&app, context, &code).await
-        }
-        ("refresh_token", None, Some(token)) => device::refresh(&app, context, &token).await,
-        ("urn:ietf:params:oauth:grant-type:device_code" | "device_code", ..) => {
-            return Err(ApiError::invalid(vec![FieldError::new(
-                "/device_code",
-                "expected with this grant_type, alone",
-            )]));
-        }
-        ("refresh_token", ..) => {
-            return Err(ApiError::invalid(vec![FieldError::new(
-                "/refresh_token",
-                "expected with this grant_type, alone",
-            )]));
-        }
-        _ => {
-            return Err(ApiError::invalid(vec![FieldError::new(
-                "/grant_type",
-                "expected `device_code` or `refresh_token`",
-            )]));
-        }
-    };
-    if let Err(TokenError::Invalid) = done {
-        app.rate_limits.auth_failure(ip)?;
-    }
-    Ok(Json(describe(&done?)))
-}
-
-fn describe(tokens: &Tokens) -> Value {
-    json!({
-        "access_token": tokens.access.expose_secret(),
-        "token_type": "Bearer",
-        "refresh_token": tokens.refresh.expose_secret(),
-        "expires_in": tokens.expires_in.as_secs(),
-        "scope": tokens.scopes.names().join(" "),
-    })
 }
 
 /// A code its person typed.
@@ -218,7 +149,7 @@ pub async fn approve(
     }
     let expires_in = body.expires_in.and_then(|s| i64::try_from(s).ok()).and_then(Duration::try_seconds);
     let approval = Approval { scopes, app: body.app, expires_in };
-    device::approve(&app, &allowed, &body.user_code, approval).await?;
+    device::approve(&app, &allowed, &body.user_code, &approval).await?;
     Ok(NoContent)
 }
 
@@ -232,26 +163,6 @@ pub async fn deny(
     Ok(NoContent)
 }
 
-/// An error with its code where OAuth has it too.
-fn oauth(status: StatusCode, code: &str, text: String) -> ApiError {
-    ApiError::new(status, code, text).with("error", json!(code))
-}
-
-impl From<TokenError> for ApiError {
-    fn from(error: TokenError) -> ApiError {
-        let text = error.to_string();
-        let code = match error {
-            TokenError::Pending => "authorization_pending",
-            TokenError::SlowDown => "slow_down",
-            TokenError::Expired => "expired_token",
-            TokenError::Denied => "access_denied",
-            TokenError::Invalid => "invalid_grant",
-            TokenError::Db(cause) => return cause.into(),
-        };
-        oauth(StatusCode::BAD_REQUEST, code, text)
-    }
-}
-
 impl From<DecideError> for ApiError {
     fn from(error: DecideError) -> ApiError {
         let text = error.to_string();
@@ -259,8 +170,7 @@ impl From<DecideError> for ApiError {
             DecideError::NoSuchCode => ApiError::new(StatusCode::NOT_FOUND, "no_such_code", text),
             DecideError::Locked => ApiError::rate_limited("codes_locked", text, CODES_LOCKED_FOR.as_secs()),
             DecideError::Expired => ApiError::new(StatusCode::GONE, "code_expired", text),
-            DecideError::Wider(_) => ApiError::forbidden("wider_than_asked", text),
-            DecideError::NoSuchApp => ApiError::not_found("app"),
+            DecideError::Approve(cause) => cause.into(),
             DecideError::Standing(cause) => cause.into(),
             DecideError::Db(cause) => cause.into(),
         }

@@ -8,7 +8,8 @@
 //! - [`password`]: hashing, off the threads that serve, and bounded.
 //! - [`signup`], [`login`], [`account`]: what a person does with their own account. [`magic`]: signing in by mail.
 //!   [`oauth`]: signing in with an account at GitHub or Google. [`passkeys`]: signing in with a key of one's own.
-//! - [`device`]: letting a command line in. [`personal_tokens`]: for programs that run without their person.
+//! - [`programs`]: what a program is let in for, and the tokens it gets then. [`device`]: letting a command line in, by a
+//!   code; [`authorize`]: the same for a program that opens a browser. [`personal_tokens`]: for programs that run without their person.
 //! - [`members`]: who is in an app, and as what.
 //! - [`standing`]: whether who asks still may, where what they make outlives their session.
 //! - [`pages`]: the same for a browser without a program in it.
@@ -19,6 +20,7 @@
 //! Deliberately absent: links by mail.
 
 pub mod account;
+pub mod authorize;
 pub mod device;
 pub mod device_routes;
 pub mod login;
@@ -29,6 +31,8 @@ pub mod pages;
 pub mod passkeys;
 pub mod password;
 pub mod personal_tokens;
+pub mod program_routes;
+pub mod programs;
 pub mod routes;
 pub mod signup;
 pub mod standing;

@@ -4,7 +4,7 @@
 //! not outlive it. Each ends within a year.
 
 use super::{
-    device::grantable,
+    programs::grantable,
     standing::{self, StandingError},
     store,
 };

@@ -1,10 +1,11 @@
 //! Removing people's credentials that ended long ago, requests of command lines that nobody decided, codes that nobody
-//! typed, sign-ins that did not come back from their provider, and what was begun with a passkey.
+//! typed, sign-ins that did not come back from their provider, what was begun with a passkey, and codes that programs
+//! were sent back with.
 
 use super::store;
 use crate::{
     app::App,
-    limits::{DEVICE_REQUEST_LIFE, ENDED_CREDENTIALS_KEPT},
+    limits::{AUTHORIZATION_CODE_REMEMBERED, DEVICE_REQUEST_LIFE, ENDED_CREDENTIALS_KEPT},
 };
 use chrono::Duration;
 
@@ -25,6 +26,8 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     store::delete_codes(&mut tx, app.now()).await?;
     store::delete_oauth_sign_ins(&mut tx, app.now()).await?;
     store::delete_ceremonies(&mut tx, app.now()).await?;
+    let remembered = Duration::from_std(AUTHORIZATION_CODE_REMEMBERED).unwrap_or_default();
+    store::delete_authorization_codes(&mut tx, app.now() - remembered).await?;
     tx.commit().await
 }
 

@@ -1,42 +1,19 @@
 //! The pages of whoever lets a command line in.
 
 use super::{
+    decider::{self, Decider},
     frame,
     markup::{Markup, markup},
+    onward::Onward,
 };
 use crate::{
     error::ApiError,
-    grants::{Scope, Scopes, cookie::FORM_FIELD},
-    limits::{DEVICE_GRANT_LIFE, USER_CODE_CHARS_KEPT_MAX},
+    grants::Scopes,
+    limits::USER_CODE_CHARS_KEPT_MAX,
     people::store::{DeviceRequest, MyApp},
 };
 use axum::response::Response;
 use http::StatusCode;
-
-/// Who decides.
-pub(super) struct Decider<'a> {
-    /// Their address, for them to see whose session it is.
-    pub(super) email: &'a str,
-    /// The session's CSRF token.
-    pub(super) token: &'a str,
-}
-
-impl Decider<'_> {
-    fn hidden(&self) -> Markup {
-        markup!("<input type=\"hidden\" name=\"" {FORM_FIELD} "\" value=\"" {self.token} "\">")
-    }
-
-    fn footer(&self, user_code: &str) -> Markup {
-        markup!(
-            "<footer><p>Signed in as " {self.email} ".</p>"
-            "<form method=\"post\" action=\"/logout\">"
-            (self.hidden())
-            "<input type=\"hidden\" name=\"user_code\" value=\"" {user_code} "\">"
-            "<button class=\"plain\">Sign out, or use another account</button>"
-            "</form></footer>"
-        )
-    }
-}
 
 /// Asks for the code. One that came with the link is there already, and still somebody has to send it.
 pub(super) fn ask(who: &Decider<'_>, user_code: &str, error: Option<&ApiError>) -> Response {
@@ -56,7 +33,7 @@ pub(super) fn ask(who: &Decider<'_>, user_code: &str, error: Option<&ApiError>) 
         (came_with_the_link)
         "<button>Continue</button>"
         "</form>"
-        (who.footer(user_code))
+        (who.footer(&Onward::Device(user_code.to_owned())))
     );
     frame::page(StatusCode::OK, "Let a program in", body)
 }
@@ -77,20 +54,15 @@ pub(super) fn decide(
         "<form method=\"post\" action=\"/device/approve\">"
         (who.hidden())
         "<input type=\"hidden\" name=\"user_code\" value=\"" {user_code} "\">"
-        "<fieldset><legend>It may, for you</legend>"
-        (Scopes::parse_known(&request.scopes).iter().map(scope).collect())
-        "</fieldset>"
-        "<label for=\"app\">In which of your apps</label>"
-        "<select id=\"app\" name=\"app\"><option value=\"\">all of them</option>"
-        (apps.iter().map(app).collect())
-        "</select>"
-        "<p>It stays let in for " {DEVICE_GRANT_LIFE.as_secs() / (24 * 60 * 60)} " days, or until it signs out.</p>"
+        (decider::scopes(Scopes::parse_known(&request.scopes)))
+        (decider::apps(apps))
+        (decider::life())
         "<p class=\"note\">Did you begin this yourself, just now? If somebody sent you here or told you a code, deny"
         " it: they would be let in, as you. Nobody who helps you needs this.</p>"
         "<button>Approve</button>"
         "<button class=\"second\" formaction=\"/device/deny\">Deny</button>"
         "</form>"
-        (who.footer(user_code))
+        (who.footer(&Onward::Device(user_code.to_owned())))
     );
     frame::page(StatusCode::OK, "Let this program in?", body)
 }
@@ -105,17 +77,6 @@ fn about(request: &DeviceRequest) -> Markup {
         "<dt>at</dt><dd>" {request.created_at.format("%Y-%m-%d %H:%M UTC")} "</dd>"
         "</dl>"
     )
-}
-
-fn scope(scope: Scope) -> Markup {
-    markup!(
-        "<label><input type=\"checkbox\" name=\"scope\" value=\"" {scope.name()} "\" checked>"
-        "<span>" {scope.about()} "</span></label>"
-    )
-}
-
-fn app(app: &MyApp) -> Markup {
-    markup!("<option value=\"" {app.slug} "\">" {app.slug} " alone</option>")
 }
 
 /// The end of it.

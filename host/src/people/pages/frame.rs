@@ -36,14 +36,26 @@ footer{margin:1.25rem 0 0;padding:1rem 0 0;border-top:1px solid var(--line);colo
 footer p{margin:0 0 .25rem}";
 
 /// What a browser may do with a page: show it in the one style it has, and send its forms to us.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
+
+fn policy(forms: &str) -> HeaderValue {
     let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     let text = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
+        "default-src 'none'; style-src 'sha256-{style}'; form-action {forms}; base-uri 'none'; \
          frame-ancestors 'none'"
     );
     HeaderValue::from_str(&text).expect("a digest and what we wrote are plain text")
-});
+}
+
+/// The same page, with forms that may lead to where a program listens on the browser's own machine: browsers hold where a
+/// form leads in the end against the policy of the page that it is on.
+pub(super) fn leading_to(redirect_uri: &str, mut page: Response) -> Response {
+    // No policy can name an address of IPv6: then it is any that is not encrypted, as this one is.
+    let origin = redirect_uri.split('/').take(3).collect::<Vec<_>>().join("/");
+    let there = if origin.contains('[') { "http:" } else { &origin };
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy(&format!("'self' {there}")));
+    page
+}
 
 /// A page with this heading.
 pub(super) fn page(status: StatusCode, title: &'static str, body: Markup) -> Response {

@@ -4,6 +4,7 @@ use super::{
     frame,
     markup::{Markup, markup},
     oauth,
+    onward::Onward,
 };
 use crate::{error::ApiError, grants::cookie::FORM_FIELD, limits::MAIL_CODE_LIFE, people::oauth::Provider};
 use axum::response::Response;
@@ -13,8 +14,8 @@ use http::StatusCode;
 pub(super) struct Kept<'a> {
     /// What ties it to the browser.
     pub(super) token: &'a str,
-    /// The code of a device that was typed before.
-    pub(super) user_code: &'a str,
+    /// Where they were going.
+    pub(super) onward: &'a Onward,
     /// The address, as it was typed.
     pub(super) email: &'a str,
 }
@@ -23,7 +24,7 @@ impl Kept<'_> {
     fn fields(&self) -> Markup {
         markup!(
             "<input type=\"hidden\" name=\"" {FORM_FIELD} "\" value=\"" {self.token} "\">"
-            "<input type=\"hidden\" name=\"user_code\" value=\"" {self.user_code} "\">"
+            (self.onward.field())
         )
     }
 }
@@ -37,9 +38,9 @@ pub(super) struct Ways {
 }
 
 /// A link, and no form: what a form leads to is bound by the page's policy, and this leads elsewhere.
-fn elsewhere(provider: Provider, user_code: &str) -> Markup {
+fn elsewhere(provider: Provider, onward: &Onward) -> Markup {
     markup!(
-        "<a class=\"button second\" href=\"" {oauth::link(provider, user_code)} "\">Continue with "
+        "<a class=\"button second\" href=\"" {oauth::link(provider, onward)} "\">Continue with "
         {provider.title()} "</a>"
     )
 }
@@ -52,9 +53,9 @@ pub(super) fn sign_in(kept: &Kept<'_>, ways: &Ways, error: Option<&ApiError>) ->
         ),
         false => Markup::default(),
     };
-    let why = match kept.user_code {
-        "" => Markup::default(),
-        _ => markup!("<p>Then you can look at what asks to be let in.</p>"),
+    let why = match kept.onward.is_known() {
+        false => Markup::default(),
+        true => markup!("<p>Then you can look at what asks to be let in.</p>"),
     };
     let body = markup!(
         (frame::wrong(error))
@@ -69,7 +70,7 @@ pub(super) fn sign_in(kept: &Kept<'_>, ways: &Ways, error: Option<&ApiError>) ->
         "<button>Sign in</button>"
         (by_mail)
         "</form>"
-        (ways.providers.iter().map(|provider| elsewhere(*provider, kept.user_code)).collect())
+        (ways.providers.iter().map(|provider| elsewhere(*provider, kept.onward)).collect())
     );
     frame::page(StatusCode::OK, "Sign in", body)
 }
@@ -90,7 +91,7 @@ pub(super) fn type_code(kept: &Kept<'_>, error: Option<&ApiError>) -> Response {
         "<button class=\"second\" formaction=\"/login/mail\" formnovalidate>Mail me another</button>"
         "</form>"
         "<form action=\"/login\">"
-        "<input type=\"hidden\" name=\"user_code\" value=\"" {kept.user_code} "\">"
+        (kept.onward.field())
         "<button class=\"plain\">Use another address, or a password</button>"
         "</form>"
     );

@@ -3,7 +3,10 @@
 //! Both are followed, never sent: a link of our page leads there, and the provider's page leads back. A link of another
 //! site's leads to our page first, so that nobody is signed in because they looked at something else.
 
-use super::routes::{answer, ask_who, begun_with, kept, query, to};
+use super::{
+    onward::{DEVICE, Onward, see},
+    routes::{answer, ask_who, begun_with, query},
+};
 use crate::{
     app::App,
     error::{ApiError, ApiResult},
@@ -24,12 +27,9 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde::Deserialize;
 use url::{Position, Url, form_urlencoded};
-
-/// Where a sign-in goes on unless told.
-const NEXT: &str = "/device";
 
 /// Which provider.
 #[derive(Deserialize)]
@@ -37,16 +37,10 @@ pub struct ProviderPath {
     provider: String,
 }
 
-/// Where a page's link to a provider leads, so that the code of a device goes along.
-pub(super) fn link(provider: Provider, user_code: &str) -> String {
-    let written = |name: &str, value: &str| {
-        form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
-    };
-    let next = match user_code {
-        "" => NEXT.to_owned(),
-        code => format!("{NEXT}?{}", written("user_code", code)),
-    };
-    format!("/v1/auth/oauth/{}?{}", provider.name(), written("next", &next))
+/// Where a page's link to a provider leads, so that it goes on from there where somebody was going.
+pub(super) fn link(provider: Provider, onward: &Onward) -> String {
+    let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", &onward.path()).finish();
+    format!("/v1/auth/oauth/{}?{next}", provider.name())
 }
 
 /// A provider that the operator registered with. Any other is not there.
@@ -68,12 +62,6 @@ fn local(next: &str) -> Option<String> {
     let fits = next.starts_with('/') && path.len() <= OAUTH_NEXT_BYTES_MAX;
     // What is left of `/..//elsewhere` and its like would be a host to a browser.
     (fits && !path.starts_with("//")).then(|| path.to_owned())
-}
-
-/// The code of a device that whoever goes on there came with.
-fn user_code(next: &str) -> String {
-    let (path, query) = next.split_once('?').unwrap_or((next, ""));
-    if path == NEXT { kept(&Form::of(query.as_bytes())) } else { String::new() }
 }
 
 /// `GET /v1/auth/oauth/{provider}`: sends a browser to the provider.
@@ -98,7 +86,8 @@ async fn start(
     query: &Form,
 ) -> ApiResult<Response> {
     let next = match query.all("next").next() {
-        None => NEXT.to_owned(),
+        // Where a sign-in goes on unless told.
+        None => DEVICE.to_owned(),
         Some(_) => query.one("next").and_then(local).ok_or_else(|| {
             ApiError::bad_request(
                 "bad_query",
@@ -107,18 +96,13 @@ async fn start(
         })?,
     };
     if cookie::is_led_by_another_site(headers) {
-        return Ok(to("/login", &user_code(&next)));
+        return Ok(see(&Onward::of_path(&next).login()));
     }
     app.rate_limits.login_elsewhere(context.ip)?;
     let begun = flow::begin(app, client, &redirect_uri(app, headers, client), &next).await?;
-    let mut gone = elsewhere(begun.to.as_str());
+    let mut gone = see(begun.to.as_str());
     gone.headers_mut().insert(header::SET_COOKIE, cookie::set_oauth(app, &begun.kept, flow::life()));
     Ok(gone)
-}
-
-fn elsewhere(location: &str) -> Response {
-    let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/login"));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 /// `GET /v1/auth/oauth/{provider}/callback`: where the provider sends the browser back.
@@ -152,8 +136,8 @@ async fn come_back(
     let redirect_uri = redirect_uri(app, headers, at.1);
     let finished = flow::finish(app, at, context, &returned, word, &redirect_uri, user_agent(headers)).await;
     let mut next = match finished {
-        Ok(signed_in) => begun_with(app, &signed_in, elsewhere(&returned.next)),
-        Err(error) => ask_who(app, headers, &user_code(&returned.next), "", Some(&error.into())),
+        Ok(signed_in) => begun_with(app, &signed_in, see(&returned.next)),
+        Err(error) => ask_who(app, headers, &Onward::of_path(&returned.next), "", Some(&error.into())),
     };
     next.headers_mut().append(header::SET_COOKIE, cookie::clear_oauth(app));
     Ok(next)
@@ -181,6 +165,7 @@ impl From<OauthError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::AUTHORIZE_BYTES_MAX;
 
     #[test]
     fn m073_a_sign_in_goes_on_at_a_path_of_this_server_and_nowhere_else() {
@@ -223,10 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn m073_the_code_of_a_device_goes_along() {
-        let to = link(Provider::GitHub, "BCDF-GHJK");
+    fn m073_what_somebody_came_for_goes_along() {
+        let device = Onward::Device("BCDF-GHJK".to_owned());
+        let to = link(Provider::GitHub, &device);
         assert_eq!(to, "/v1/auth/oauth/github?next=%2Fdevice%3Fuser_code%3DBCDF-GHJK");
-        assert_eq!(user_code("/device?user_code=BCDF-GHJK"), "BCDF-GHJK");
-        assert_eq!((user_code("/other?user_code=BCDF-GHJK"), user_code("/device")), Default::default());
+        let query = "client_id=opg-cli&state=a%2Fb%26c";
+        let program = Onward::Authorize(query.to_owned());
+        let to = Url::parse("http://here.invalid").unwrap().join(&link(Provider::Google, &program)).unwrap();
+        let (_, next) = to.query_pairs().next().unwrap();
+        assert_eq!(local(&next).as_deref(), Some(format!("/oauth/authorize?{query}").as_str()));
+        let longest = Onward::Authorize(format!("state={}", "a".repeat(AUTHORIZE_BYTES_MAX)));
+        assert!(local(&longest.path()).is_some());
     }
 }

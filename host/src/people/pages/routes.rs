@@ -3,41 +3,46 @@
 //! What is wrong is shown on the page it is wrong on, with the status that the API has for it.
 
 use super::{
-    device::{self as shown, Decider},
-    frame,
+    decider::Decider,
+    device as shown, frame,
     login::{self as entrance, Kept, Ways},
+    onward::{self, Onward, see},
 };
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, Caller, Scopes, action::may, authenticate, cookie},
     http::{Form, RequestContext},
-    limits::{FORM_BYTES_MAX, USER_CODE_CHARS_KEPT_MAX},
+    limits::FORM_BYTES_MAX,
     people::{
-        account,
-        device::{self, Approval},
+        account, device,
         login::{self, SignedIn},
         oauth::Oauth,
+        programs::Approval,
         routes, store,
     },
 };
 use axum::{
     Extension,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Who is signed in, in the browser that asks.
-struct Visitor {
+pub(super) struct Visitor {
     caller: Caller,
     email: String,
     token: String,
 }
 
 impl Visitor {
-    async fn find(app: &App, context: &RequestContext, headers: &HeaderMap) -> ApiResult<Option<Visitor>> {
+    pub(super) async fn find(
+        app: &App,
+        context: &RequestContext,
+        headers: &HeaderMap,
+    ) -> ApiResult<Option<Visitor>> {
         let Some(caller) = authenticate::visitor(app, context, headers).await? else { return Ok(None) };
         let (Some(user_id), Some(credential_id)) = (caller.user_id, caller.credential_id) else {
             return Ok(None);
@@ -47,11 +52,11 @@ impl Visitor {
         Ok(Some(Visitor { caller, email, token: cookie::csrf_token(app, credential_id) }))
     }
 
-    fn decider(&self) -> Decider<'_> {
+    pub(super) fn decider(&self) -> Decider<'_> {
         Decider { email: &self.email, token: &self.token }
     }
 
-    fn may_decide(&self) -> ApiResult<Allowed<may::DeviceDecide>> {
+    pub(super) fn may_decide(&self) -> ApiResult<Allowed<may::DeviceDecide>> {
         Ok(Allowed::judge(Some(&self.caller), None)?)
     }
 }
@@ -61,27 +66,8 @@ pub(super) fn answer(made: ApiResult<Response>) -> Response {
     made.unwrap_or_else(|error| frame::trouble(&error))
 }
 
-/// As much of a code as is worth showing again.
-pub(super) fn kept(form: &Form) -> String {
-    let typed = form.one("user_code").unwrap_or_default().trim();
-    let plain = typed.chars().filter(|c| !c.is_control()).take(USER_CODE_CHARS_KEPT_MAX);
-    device::as_shown(typed).unwrap_or_else(|| plain.collect())
-}
-
 pub(super) fn query(uri: &Uri) -> Form {
     Form::of(uri.query().unwrap_or_default().as_bytes())
-}
-
-/// To another page, which is asked for anew: whoever reloads it sends no form a second time.
-pub(super) fn to(page: &'static str, user_code: &str) -> Response {
-    let mut location = page.to_owned();
-    if !user_code.is_empty() {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("user_code", user_code);
-        location = format!("{page}?{}", query.finish());
-    }
-    let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/device"));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 /// `GET /login`
@@ -91,10 +77,10 @@ pub async fn get_login(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let user_code = kept(&query(&uri));
+    let onward = Onward::of(&query(&uri));
     answer(match Visitor::find(&app, &context, &headers).await {
-        Ok(Some(_)) => Ok(to("/device", &user_code)),
-        Ok(None) => Ok(ask_who(&app, &headers, &user_code, "", None)),
+        Ok(Some(_)) => Ok(see(&onward.path())),
+        Ok(None) => Ok(ask_who(&app, &headers, &onward, "", None)),
         Err(error) => Err(error),
     })
 }
@@ -103,15 +89,15 @@ pub async fn get_login(
 pub(super) fn ask_who(
     app: &App,
     headers: &HeaderMap,
-    user_code: &str,
+    onward: &Onward,
     email: &str,
     error: Option<&ApiError>,
 ) -> Response {
     let (token, cookie) = cookie::form_token(app, headers);
-    let kept = Kept { token: &token, user_code, email };
+    let kept = Kept { token: &token, onward, email };
     let providers = app.oauth.iter().flat_map(Oauth::offered).collect();
     let ways = Ways { mail: app.mailer.is_some(), providers };
-    let mut page = entrance::sign_in(&kept, &ways, error);
+    let mut page = onward.shown_on(entrance::sign_in(&kept, &ways, error));
     if let Some(cookie) = cookie {
         page.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -121,32 +107,33 @@ pub(super) fn ask_who(
 fn ask_for_code(
     app: &App,
     headers: &HeaderMap,
-    user_code: &str,
+    onward: &Onward,
     email: &str,
     error: Option<&ApiError>,
 ) -> Response {
     let (token, _) = cookie::form_token(app, headers);
-    again(entrance::type_code(&Kept { token: &token, user_code, email }, error), error)
+    let page = entrance::type_code(&Kept { token: &token, onward, email }, error);
+    again(onward.shown_on(page), error)
 }
 
 /// A page as it is, or with what was wrong.
-fn again(page: Response, error: Option<&ApiError>) -> Response {
+pub(super) fn again(page: Response, error: Option<&ApiError>) -> Response {
     match error {
         Some(error) => frame::with_error(page, error),
         None => page,
     }
 }
 
-/// A form of whoever is not signed in, and the code of a device that is kept in it.
-async fn entered(app: &App, request: Request) -> ApiResult<(HeaderMap, Form, String)> {
+/// A form of whoever is not signed in, and where they were going, which is kept in it.
+async fn entered(app: &App, request: Request) -> ApiResult<(HeaderMap, Form, Onward)> {
     let headers = request.headers().clone();
     let form = Form::read(request, FORM_BYTES_MAX).await?;
     cookie::check_form(app, None, &headers, &form)?;
-    let user_code = kept(&form);
-    Ok((headers, form, user_code))
+    let onward = Onward::of(&form);
+    Ok((headers, form, onward))
 }
 
-/// `POST /login`: signs somebody in, and goes on with the code they came with.
+/// `POST /login`: signs somebody in, and goes on to where they were going.
 pub async fn post_login(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
@@ -156,12 +143,12 @@ pub async fn post_login(
 }
 
 async fn sign_in(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let (headers, form, user_code) = entered(app, request).await?;
+    let (headers, form, onward) = entered(app, request).await?;
     let email = form.one("email").unwrap_or_default();
     let password = SecretString::from(form.one("password").unwrap_or_default());
     match routes::sign_in(app, context, &headers, email, password).await {
-        Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
-        Err(error) => Ok(ask_who(app, &headers, &user_code, email, Some(&error))),
+        Ok(signed_in) => Ok(begun_with(app, &signed_in, see(&onward.path()))),
+        Err(error) => Ok(ask_who(app, &headers, &onward, email, Some(&error))),
     }
 }
 
@@ -175,15 +162,15 @@ pub async fn post_mail(
 }
 
 async fn mail(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let (headers, form, user_code) = entered(app, request).await?;
+    let (headers, form, onward) = entered(app, request).await?;
     let email = form.one("email").unwrap_or_default().trim();
     Ok(match routes::mail_code(app, context, email) {
-        Ok(()) => ask_for_code(app, &headers, &user_code, email, None),
-        Err(error) => ask_who(app, &headers, &user_code, email, Some(&error)),
+        Ok(()) => ask_for_code(app, &headers, &onward, email, None),
+        Err(error) => ask_who(app, &headers, &onward, email, Some(&error)),
     })
 }
 
-/// `POST /login/code`: signs somebody in with the code, and goes on with the code of a device they came with.
+/// `POST /login/code`: signs somebody in with the code, and goes on to where they were going.
 pub async fn post_code(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
@@ -193,17 +180,13 @@ pub async fn post_code(
 }
 
 async fn sign_in_with_code(app: &App, context: RequestContext, request: Request) -> ApiResult<Response> {
-    let (headers, form, user_code) = entered(app, request).await?;
+    let (headers, form, onward) = entered(app, request).await?;
     let email = form.one("email").unwrap_or_default();
     let code = form.one("code").unwrap_or_default();
     match routes::sign_in_with_code(app, context, &headers, email, code).await {
-        Ok(signed_in) => Ok(signed_in_to(app, &signed_in, &user_code)),
-        Err(error) => Ok(ask_for_code(app, &headers, &user_code, email, Some(&error))),
+        Ok(signed_in) => Ok(begun_with(app, &signed_in, see(&onward.path()))),
+        Err(error) => Ok(ask_for_code(app, &headers, &onward, email, Some(&error))),
     }
-}
-
-fn signed_in_to(app: &App, signed_in: &SignedIn, user_code: &str) -> Response {
-    begun_with(app, signed_in, to("/device", user_code))
 }
 
 /// An answer that begins a session in the browser it goes to.
@@ -214,7 +197,11 @@ pub(super) fn begun_with(app: &App, signed_in: &SignedIn, mut next: Response) ->
 }
 
 /// A form of somebody's who may be signed in, and who that is.
-async fn sent(app: &App, context: &RequestContext, request: Request) -> ApiResult<(Form, Option<Visitor>)> {
+pub(super) async fn sent(
+    app: &App,
+    context: &RequestContext,
+    request: Request,
+) -> ApiResult<(Form, Option<Visitor>)> {
     let headers = request.headers().clone();
     let form = Form::read(request, FORM_BYTES_MAX).await?;
     let visitor = Visitor::find(app, context, &headers).await?;
@@ -235,12 +222,16 @@ pub async fn post_logout(
 
 async fn sign_out(app: &App, context: &RequestContext, request: Request) -> ApiResult<Response> {
     let (form, visitor) = sent(app, context, request).await?;
-    let mut next = to("/login", &kept(&form));
+    let mut next = see(&Onward::of(&form).login());
     if let Some(visitor) = visitor {
         login::logout(app, &Allowed::<may::Logout>::judge(Some(&visitor.caller), None)?).await?;
         next.headers_mut().insert(header::SET_COOKIE, cookie::clear(app));
     }
     Ok(next)
+}
+
+fn to_login(user_code: String) -> Response {
+    see(&Onward::Device(user_code).login())
 }
 
 /// `GET /device`: asks for the code.
@@ -250,10 +241,10 @@ pub async fn get_device(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let user_code = kept(&query(&uri));
+    let user_code = onward::user_code(&query(&uri));
     answer(match Visitor::find(&app, &context, &headers).await {
         Ok(Some(visitor)) => Ok(shown::ask(&visitor.decider(), &user_code, None)),
-        Ok(None) => Ok(to("/login", &user_code)),
+        Ok(None) => Ok(to_login(user_code)),
         Err(error) => Err(error),
     })
 }
@@ -269,10 +260,10 @@ pub async fn post_device(
 
 async fn look(app: &App, context: &RequestContext, request: Request) -> ApiResult<Response> {
     let (form, visitor) = sent(app, context, request).await?;
-    let user_code = kept(&form);
+    let user_code = onward::user_code(&form);
     match visitor {
         Some(visitor) => show(app, &visitor, &user_code, None).await,
-        None => Ok(to("/login", &user_code)),
+        None => Ok(to_login(user_code)),
     }
 }
 
@@ -297,6 +288,18 @@ fn ask_again(visitor: &Visitor, user_code: &str, error: &ApiError) -> Response {
     frame::with_error(shown::ask(&visitor.decider(), user_code, Some(error)), error)
 }
 
+/// What is ticked of a form that lets a program in, and which app alone is chosen.
+pub(super) fn ticked(form: &Form) -> ApiResult<Approval> {
+    let scopes = Scopes::parse(&form.all("scope").collect::<Vec<_>>())
+        .map_err(|unknown| ApiError::invalid(vec![FieldError::new("scope", unknown.to_string())]))?;
+    if scopes == Scopes::NONE {
+        let text = "choose at least one thing that it may do, or deny it";
+        return Err(ApiError::unprocessable("invalid_request", text));
+    }
+    let app = form.one("app").filter(|slug| !slug.is_empty()).map(str::to_owned);
+    Ok(Approval { scopes: Some(scopes), app, expires_in: None })
+}
+
 /// `POST /device/approve`: lets the program in, for what is ticked.
 pub async fn post_approve(
     State(app): State<App>,
@@ -308,21 +311,14 @@ pub async fn post_approve(
 
 async fn approve(app: &App, context: &RequestContext, request: Request) -> ApiResult<Response> {
     let (form, visitor) = sent(app, context, request).await?;
-    let user_code = kept(&form);
-    let Some(visitor) = visitor else { return Ok(to("/login", &user_code)) };
-    let scopes = match Scopes::parse(&form.all("scope").collect::<Vec<_>>()) {
-        Ok(scopes) if scopes != Scopes::NONE => scopes,
-        Ok(_) => {
-            let text = "choose at least one thing that it may do, or deny it";
-            let error = ApiError::unprocessable("invalid_request", text);
-            return show(app, &visitor, &user_code, Some(&error)).await;
-        }
-        Err(unknown) => return Err(ApiError::invalid(vec![FieldError::new("scope", unknown.to_string())])),
+    let user_code = onward::user_code(&form);
+    let Some(visitor) = visitor else { return Ok(to_login(user_code)) };
+    let approval = match ticked(&form) {
+        Ok(approval) => approval,
+        Err(error) => return show(app, &visitor, &user_code, Some(&error)).await,
     };
-    let one = form.one("app").filter(|slug| !slug.is_empty()).map(str::to_owned);
-    let approval = Approval { scopes: Some(scopes), app: one, expires_in: None };
-    match device::approve(app, &visitor.may_decide()?, &user_code, approval).await {
-        Ok(()) => Ok(to("/device/approved", "")),
+    match device::approve(app, &visitor.may_decide()?, &user_code, &approval).await {
+        Ok(()) => Ok(see("/device/approved")),
         Err(error) => Ok(ask_again(&visitor, &user_code, &error.into())),
     }
 }
@@ -338,10 +334,10 @@ pub async fn post_deny(
 
 async fn deny(app: &App, context: &RequestContext, request: Request) -> ApiResult<Response> {
     let (form, visitor) = sent(app, context, request).await?;
-    let user_code = kept(&form);
-    let Some(visitor) = visitor else { return Ok(to("/login", &user_code)) };
+    let user_code = onward::user_code(&form);
+    let Some(visitor) = visitor else { return Ok(to_login(user_code)) };
     match device::deny(app, &visitor.may_decide()?, &user_code).await {
-        Ok(()) => Ok(to("/device/denied", "")),
+        Ok(()) => Ok(see("/device/denied")),
         Err(error) => Ok(ask_again(&visitor, &user_code, &error.into())),
     }
 }

@@ -218,6 +218,17 @@ pub(in crate::people) struct FoundRefresh {
     pub(in crate::people) revoked_at: Option<DateTime<Utc>>,
 }
 
+/// Whose a refresh token is.
+pub(in crate::people) async fn refresh_tokens_person(
+    tx: &mut ServiceTx,
+    secret_hash: &[u8],
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar("select user_id from credentials where secret_hash = $1 and kind = 'refresh_token'")
+        .bind(secret_hash)
+        .fetch_optional(tx.conn())
+        .await
+}
+
 /// The refresh token of a person who was not disabled, held until the transaction ends.
 pub(in crate::people) async fn lock_refresh_token(
     tx: &mut ServiceTx,

@@ -76,6 +76,15 @@ pub(in crate::people) async fn lock_by_user_code(
     .await
 }
 
+/// Who let a program in; none: nobody, or there is no such request.
+pub(in crate::people) async fn approver(
+    tx: &mut ServiceTx,
+    device_code_hash: &[u8],
+) -> sqlx::Result<Option<Uuid>> {
+    let found = sqlx::query_scalar("select user_id from device_requests where device_code_hash = $1");
+    found.bind(device_code_hash).fetch_optional(tx.conn()).await.map(Option::flatten)
+}
+
 /// The request under this device code, held until the transaction ends.
 pub(in crate::people) async fn lock_by_device_code(
     tx: &mut ServiceTx,

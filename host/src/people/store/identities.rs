@@ -159,6 +159,16 @@ pub(in crate::people) async fn lock_account(tx: &mut ServiceTx, user_id: Uuid) -
         .await
 }
 
+/// Holds a person's account as it is until the transaction ends. Whoever makes a token for a person takes this before
+/// anything else of theirs, and so does whoever ends all of them: none is made beside that and missed.
+pub(in crate::people) async fn lock_person(tx: &mut ServiceTx, user_id: Option<Uuid>) -> sqlx::Result<()> {
+    sqlx::query("select 1 from users where user_id = $1 for no key update")
+        .bind(user_id)
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
 /// Holds a person's account as it is until the transaction ends, and says whether a credential of theirs still counts:
 /// what is made with it outlives it, so it is asked again where that is written.
 pub(in crate::people) async fn hold_standing(

@@ -1,6 +1,7 @@
 //! All SQL of people, their credentials and memberships, by what they are about.
 
 mod accounts;
+mod authorizations;
 mod codes;
 mod credentials;
 mod devices;
@@ -10,6 +11,6 @@ mod passkeys;
 mod personal_tokens;
 
 pub(super) use self::{
-    accounts::*, codes::*, credentials::*, devices::*, identities::*, members::*, passkeys::*,
-    personal_tokens::*,
+    accounts::*, authorizations::*, codes::*, credentials::*, devices::*, identities::*, members::*,
+    passkeys::*, personal_tokens::*,
 };
