@@ -1,5 +1,5 @@
 //! Removing people's credentials that ended long ago, requests of command lines that nobody decided, codes that nobody
-//! typed, and sign-ins that did not come back from their provider.
+//! typed, sign-ins that did not come back from their provider, and invitations that nobody answered.
 
 use super::store;
 use crate::{
@@ -24,6 +24,7 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     store::delete_device_requests(&mut tx, app.now() - answered).await?;
     store::delete_codes(&mut tx, app.now()).await?;
     store::delete_oauth_sign_ins(&mut tx, app.now()).await?;
+    store::delete_invitations(&mut tx, app.now()).await?;
     tx.commit().await
 }
 

@@ -5,9 +5,12 @@ mod codes;
 mod credentials;
 mod devices;
 mod identities;
+mod invitations;
 mod members;
 mod personal_tokens;
+mod users;
 
 pub(super) use self::{
-    accounts::*, codes::*, credentials::*, devices::*, identities::*, members::*, personal_tokens::*,
+    accounts::*, codes::*, credentials::*, devices::*, identities::*, invitations::*, members::*,
+    personal_tokens::*, users::*,
 };
