@@ -96,6 +96,17 @@ pub const ENDED_CREDENTIALS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 
 /// Members of one app.
 pub const MEMBERS_PER_APP_MAX: i64 = 100;
 
+/// How long somebody may take to accept an invitation: a week with a holiday in it (row M197).
+pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Invitations of one app that nobody has answered: as many as it may have members.
+pub const INVITATIONS_PER_APP_MAX: i64 = MEMBERS_PER_APP_MAX;
+/// Invitations per hour of one app: a team in an afternoon, and no list of strangers.
+pub const INVITATIONS_PER_APP_PER_HOUR: u32 = 30;
+/// Letters with invitations per hour to one mailbox, from whatever apps; what is more is invited without a letter.
+pub const INVITATION_LETTERS_PER_MAILBOX_PER_HOUR: u32 = 3;
+/// Invitations that a person is shown, the newest: more than that nobody reads.
+pub const INVITATIONS_LISTED_MAX: i64 = 50;
+
 /// How long a code that was mailed is good: a letter may take some minutes (row M071).
 pub const MAIL_CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 /// How often one is tried: of a million codes, five are nothing to guess with (row M071).

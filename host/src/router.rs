@@ -133,6 +133,19 @@ routes! { process_routes, PROCESS_ROUTES:
     DELETE "/v1/me/identities/{id}" => people::routes::unlink, MeWrite;
     DELETE "/v1/me/passkeys/{id}" => people::passkeys::routes::remove, MeWrite;
     DELETE "/v1/me/apps/{id}" => people::routes::leave_app, MeWrite;
+    POST "/v1/me/invitations/{id}/accept" => people::invitation_routes::accept, MeWrite;
+    POST "/v1/me/invitations/{id}/decline" => people::invitation_routes::decline, MeWrite;
+    GET "/platform/v1/users" => people::user_routes::list, UsersRead;
+    POST "/platform/v1/users" => people::user_routes::invite, UsersWrite;
+    GET "/platform/v1/users/{id}" => people::user_routes::get, UsersRead;
+    PATCH "/platform/v1/users/{id}" => people::user_routes::change, UsersWrite;
+    DELETE "/platform/v1/users/{id}" => people::user_routes::disable, UsersWrite;
+    GET "/platform/v1/apps/{app}/admins" => people::member_routes::list_admins, AdminsRead;
+    POST "/platform/v1/apps/{app}/admins" => people::member_routes::add_admin, AdminsWrite;
+    PATCH "/platform/v1/apps/{app}/admins/{id}" => people::member_routes::change_admin, AdminsWrite;
+    DELETE "/platform/v1/apps/{app}/admins/{id}" => people::member_routes::remove_admin, AdminsWrite;
+    GET "/platform/v1/apps/{app}/invitations" => people::invitation_routes::list_of_app, AdminsRead;
+    DELETE "/platform/v1/apps/{app}/invitations/{id}" => people::invitation_routes::withdraw_of_app, AdminsWrite;
     POST "/v1/admin/tenants" => tenants::routes::create_tenant, AppsCreate;
     GET "/v1/admin/tenants" => tenants::routes::list_tenants, AppsList;
     GET "/v1/admin/tenants/{id}" => tenants::routes::get_tenant, AppsRead;
@@ -193,10 +206,12 @@ routes! { app_routes, APP_ROUTES:
     GET "/v1/tenant/tokens" => grants::routes::list_tokens, TokensRead;
     POST "/v1/tenant/tokens" => grants::routes::create_token, TokensWrite;
     DELETE "/v1/tenant/tokens/{id}" => grants::routes::delete_token, TokensWrite;
-    GET "/v1/tenant/members" => people::routes::list_members, MembersRead;
-    POST "/v1/tenant/members" => people::routes::add_member, MembersWrite;
-    PATCH "/v1/tenant/members/{id}" => people::routes::change_member, MembersWrite;
-    DELETE "/v1/tenant/members/{id}" => people::routes::remove_member, MembersWrite;
+    GET "/v1/tenant/members" => people::member_routes::list, MembersRead;
+    POST "/v1/tenant/members" => people::member_routes::add, MembersWrite;
+    PATCH "/v1/tenant/members/{id}" => people::member_routes::change, MembersWrite;
+    DELETE "/v1/tenant/members/{id}" => people::member_routes::remove, MembersWrite;
+    GET "/v1/tenant/invitations" => people::invitation_routes::list, MembersRead;
+    DELETE "/v1/tenant/invitations/{id}" => people::invitation_routes::withdraw, MembersWrite;
     GET "/v1/tenant/budgets" => budgets::routes::list, BudgetsRead;
     PUT "/v1/tenant/budgets/{name}" => budgets::routes::put, BudgetsWrite;
     DELETE "/v1/tenant/budgets/{name}" => budgets::routes::delete, BudgetsWrite;
@@ -325,11 +340,14 @@ routes! { opencode_routes, OPENCODE_ROUTES:
 
 /// Where opencode's clients find an app.
 const OPENCODE: &str = "/t/{app}/opencode";
+/// Where an app is found that its own and operators manage alike.
+const MANAGED: &str = "/platform/v1/apps/{app}/";
 
 /// The place of the app's slug in a path of this template, among its segments.
 pub fn app_segment(template: &str) -> Option<usize> {
     match template {
         _ if template.starts_with(OPENCODE) => Some(2),
+        _ if template.starts_with(MANAGED) => Some(4),
         _ if template.starts_with("/{app}/") => Some(1),
         _ => None,
     }

@@ -61,6 +61,8 @@ impl Bench {
         assert_eq!(names(self.acme.get("/v1/tenant/secrets").await), 1);
         assert_eq!(names(self.acme.get("/v1/tenant/tokens").await), 1);
         assert_eq!(names(self.acme.get("/v1/tenant/members").await), 0);
+        assert_eq!(names(self.acme.get("/v1/tenant/invitations").await), 0);
+        assert_eq!(names(self.operator.get("/platform/v1/users?disabled=false").await), 1);
         assert_eq!(names(self.operator.get("/v1/admin/tenants").await), 2, "one is the person's own");
         let me = self.person.get("/v1/me").await.json();
         assert_eq!((&me["name"], &me["locale"], &me["theme"]), (&json!(""), &Value::Null, &Value::Null));
@@ -161,6 +163,7 @@ async fn m046_json_of_another_shape_names_the_fields() {
             "input",
             "password",
             "user_id",
+            "disabled",
             "role",
             "theme",
             "locale",
@@ -383,7 +386,12 @@ async fn names_of_every_kind_are_answered_and_break_nothing() {
                 true if case.template.contains("/platform/v1/tokens/") => {
                     request.json(&json!({ "name": "x" }))
                 }
-                true if case.template.contains("/members/") => request.json(&json!({ "role": "viewer" })),
+                true if case.template.contains("/members/") || case.template.contains("/admins/") => {
+                    request.json(&json!({ "role": "viewer" }))
+                }
+                true if case.template.contains("/platform/v1/users/") => {
+                    request.json(&json!({ "disabled": true }))
+                }
                 true if case.template.contains("/budgets/") => {
                     request.json(&json!({ "scope": "app", "period": "day", "limit_micro_usd": 1 }))
                 }

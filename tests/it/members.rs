@@ -97,9 +97,10 @@ async fn m197_a_member_is_a_person_there_is_and_is_one_once() {
     assert_eq!(post(json!({ "user_id": own, "role": "god" })).await.0, 422);
     assert_eq!(
         post(json!({ "email": "bob@example.com", "role": "viewer" })).await.0,
-        422,
-        "no asking by address"
+        202,
+        "by address nobody is made a member, but invited"
     );
+    assert_eq!(ann.get("/ann/v1/tenant/members").await.json()["data"].as_array().unwrap().len(), 1);
     let tokens = ann.post("/ann/v1/tenant/tokens", &json!({})).await.json();
     let of_app = app.client(tokens["token"].as_str());
     assert_eq!(of_app.get("/v1/tenant/members").await.json()["data"][0]["id"], json!(own));

@@ -321,6 +321,8 @@ async fn fill(client: &Client) {
     let body = json!({ "model": "demo/assistant", "session_id": "new", "messages": [{ "role": "user", "content": "hello" }] });
     let answer = client.post("/v1/chat/completions", &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+    let invited = json!({ "email": "bob@example.com", "role": "viewer" });
+    assert_eq!(client.post("/v1/tenant/members", &invited).await.status, 202);
     let command = json!({ "template": "Review $ARGUMENTS." });
     assert_eq!(client.put("/v1/tenant/commands/review", &command).await.status, 200);
     let session = json!({ "model": "demo/assistant", "permissions": { "mode": "ask" } });

@@ -71,6 +71,8 @@ async fn m071_m073_whoever_signed_up_with_an_address_of_somebody_elses_keeps_no_
         through.post("/v1/tenant/tokens", &json!({ "name": "longer" })).await.json()["token"].clone();
     let member = json!({ "user_id": id(&accomplice).await, "role": "owner" });
     assert_eq!(squatter.post("/ann/v1/tenant/members", &member).await.status, 201);
+    let invitation = json!({ "email": "mallory@example.com", "role": "owner" });
+    assert_eq!(squatter.post("/ann/v1/tenant/invitations", &invitation).await.status, 202);
     let let_in = async |by: &Client| {
         let (device_code, typed) = program(&app).await;
         let approved = by.post("/platform/v1/auth/device/approve", &typed).await;
@@ -97,6 +99,7 @@ async fn m071_m073_whoever_signed_up_with_an_address_of_somebody_elses_keeps_no_
     assert_eq!((late.status, &late.json()["error"]), (400, &json!("access_denied")), "{}", late.text());
     assert_eq!(accomplice.get("/ann/v1/tenant").await.status, 404, "no member any more");
     assert_eq!(ann.get("/ann/v1/tenant").await.status, 200);
+    assert_eq!(app.sql("select email from app_invitations").await, [""; 0]);
     // What was never hers to end goes on.
     let own = app.client(mallorys["token"].as_str());
     assert_eq!(own.get("/v1/tenant").await.status, 200);

@@ -22,6 +22,7 @@ const A_FILE: &str = "0190a000-0000-7000-8000-00000000000f";
 const A_TASK: &str = "0190a000-0000-7000-8000-00000000000a";
 const AN_IDENTITY: &str = "0190a000-0000-7000-8000-00000000001d";
 const A_PASSKEY: &str = "0190a000-0000-7000-8000-00000000001e";
+const AN_INVITATION: &str = "0190a000-0000-7000-8000-0000000001a4";
 const NEVER_WAS: &str = "0190a000-0000-7000-8000-000000000000";
 
 /// Each request may come from another address, as a proxy says: failures are limited by address.
@@ -287,6 +288,7 @@ async fn m233_the_operator_is_no_tenant_and_a_tenant_no_operator() {
             On::Platform => vec![&acme, &person],
             On::Person => vec![&acme, &operator],
             On::App | On::Guest => vec![&operator],
+            On::Managed => vec![],
         };
         for wrong in wrong {
             let answer = case.call(wrong, "acme", "some-name").await;
@@ -360,6 +362,16 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     .execute(&mut app.owner().await)
     .await
     .unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "insert into app_invitations select '{AN_INVITATION}', app_id, 'ann@example.com', 'ann@example.com', 'viewer',
+           null, null, now(), now() + interval '1 day' from apps where slug = 'tenant-a'"
+    )))
+    .execute(&mut app.owner().await)
+    .await
+    .unwrap();
+    // Somebody else with a proved address is nobody who was invited.
+    let prove = "update users set email_proved_at = now()";
+    sqlx::query(prove).execute(&mut app.owner().await).await.unwrap();
     let configured = a
         .put(
             "/v1/tenant",
@@ -435,6 +447,8 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
     assert_eq!(a.get("/v1/tenant/members").await.json()["data"][0]["role"], "owner");
     assert_eq!(ann.get("/v1/me").await.json()["identities"][0]["id"], AN_IDENTITY);
     assert_eq!(ann.get("/v1/me").await.json()["passkeys"][0]["id"], A_PASSKEY);
+    assert_eq!(ann.get("/v1/me").await.json()["invitations"][0]["id"], AN_INVITATION);
+    assert_eq!(a.get("/v1/tenant/invitations").await.json()["data"][0]["id"], AN_INVITATION);
     assert_eq!(ann.get("/platform/v1/tokens").await.json()["data"][0]["name"], "ci");
 }
 
@@ -456,6 +470,11 @@ fn pairs(case: &Case, token_id: &str, token: &str, session_id: &str, people: &Pe
             vec![pair(token_id, NEVER_WAS), pair(token, &format!("ocs_tenant-a_sk_{}", "x".repeat(43)))],
         ),
         ("/v1/tenant/members/", vec![pair(&people.user_id, NEVER_WAS)]),
+        ("/v1/tenant/invitations/", vec![pair(AN_INVITATION, NEVER_WAS)]),
+        ("/platform/v1/apps/{app}/admins/", vec![pair(&people.user_id, NEVER_WAS)]),
+        ("/platform/v1/apps/{app}/invitations/", vec![pair(AN_INVITATION, NEVER_WAS)]),
+        ("/platform/v1/users/", vec![pair(&people.user_id, NEVER_WAS)]),
+        ("/v1/me/invitations/", vec![pair(AN_INVITATION, NEVER_WAS)]),
         ("/platform/v1/tokens/", vec![pair(&people.token_id, NEVER_WAS)]),
         ("/v1/me/apps/", vec![pair("ann", "nna"), pair("tenant-a", "tenant-z")]),
         ("/v1/me/sessions/", vec![pair(&people.session_id, NEVER_WAS)]),
@@ -556,7 +575,7 @@ async fn ask(case: &Case, client: &Client, name: &str) -> Answer {
         _ if case.template.contains("/keys/") && case.takes_body() => {
             request.json(&json!({ "key": "sk-0123456789" }))
         }
-        _ if case.template.contains("/members/") && case.takes_body() => {
+        _ if ["/members/", "/admins/"].iter().any(|of| case.template.contains(of)) && case.takes_body() => {
             request.json(&json!({ "role": "viewer" }))
         }
         Some("rotate") => request.json(&json!({})),

@@ -77,6 +77,8 @@ impl Case {
             "/stop",
             "/abort",
             "/cancel",
+            "/accept",
+            "/decline",
             "/unrevert",
             "/auth/logout",
             "/auth/passkey/register/start",

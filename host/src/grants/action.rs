@@ -1,7 +1,8 @@
 //! Everything one may ask to do, and what each takes.
 //!
 //! One list for both doors. `on` says what an action is done to: the platform,
-//! an app or a person's own account (over HTTP), or something a guest reaches for (out of the sandbox).
+//! an app or a person's own account (over HTTP), or something a guest reaches for (out of the sandbox). What is
+//! managed is an app, by its own or by an operator.
 
 use super::scope::Scope;
 
@@ -12,6 +13,8 @@ pub enum On {
     Platform,
     /// One app and what it owns.
     App,
+    /// One app, which an operator may as well.
+    Managed,
     /// A person's own account and credentials.
     Person,
     /// Something outside the sandbox, reached for by a guest on behalf of a caller.
@@ -65,6 +68,7 @@ mod of {
     use crate::grants::{AppRef, allowed};
     pub(super) type Platform = allowed::ThePlatform;
     pub(super) type App = AppRef;
+    pub(super) type Managed = allowed::Managed;
     pub(super) type Person = allowed::Myself;
     pub(super) type Guest = allowed::GuestOnly;
 }
@@ -85,6 +89,10 @@ actions! {
     AiModelsWrite "ai_models.write" Platform [PlatformProviders];
     AppModelsRead "apps.models.read" Platform [PlatformAppsRead];
     AppModelsWrite "apps.models.write" Platform [PlatformAppsWrite];
+    UsersRead "users.read" Platform [PlatformUsers];
+    UsersWrite "users.write" Platform [PlatformUsers];
+    AdminsRead "apps.admins.read" Managed [MembersRead, PlatformAppsRead];
+    AdminsWrite "apps.admins.write" Managed [MembersWrite, PlatformAppsWrite];
 
     MeRead "me.read" Person [AccountManage];
     MeWrite "me.write" Person [AccountManage];

@@ -2,7 +2,7 @@
 
 use super::{
     AppRef, Caller, Capability, Denied, Principal, Reach, Resource, Standing,
-    action::Action,
+    action::{Action, may},
     decide::{action_of, decide},
 };
 use crate::{
@@ -21,7 +21,7 @@ pub trait Permission: Send + Sync + 'static {
     type Of: Judged;
 }
 
-/// What a proof can be of. Sealed: the four kinds of [`super::On`].
+/// What a proof can be of. Sealed: the kinds of [`super::On`].
 pub trait Judged: Sized + Send + Sync {
     /// Asks the gate on behalf of a caller over HTTP.
     #[doc(hidden)]
@@ -40,6 +40,49 @@ impl Judged for AppRef {
     fn judge(caller: Option<&Caller>, action: Action, path_app: Option<&str>) -> Result<Self, Denied> {
         decide(principal(caller), action, &Resource::App(path_app))?;
         caller.and_then(Caller::app).cloned().ok_or(Denied::NotSignedIn)
+    }
+}
+
+/// One app, which its own may manage and an operator as well.
+#[derive(Clone, Debug)]
+pub struct Managed(
+    /// None: an operator's, who belongs to none.
+    Option<AppRef>,
+);
+
+impl Judged for Managed {
+    fn judge(caller: Option<&Caller>, action: Action, path_app: Option<&str>) -> Result<Self, Denied> {
+        if caller.is_some_and(|caller| caller.standing == Standing::Operator) {
+            return decide(principal(caller), action, &Resource::Platform).map(|()| Managed(None));
+        }
+        AppRef::judge(caller, action, path_app).map(|app| Managed(Some(app)))
+    }
+}
+
+/// An action on an app that an operator may as well, and the same action of the app's own.
+pub trait Manages: Permission<Of = Managed> {
+    /// The app's own.
+    type Inside: Permission<Of = AppRef>;
+}
+
+impl Manages for may::AdminsRead {
+    type Inside = may::MembersRead;
+}
+
+impl Manages for may::AdminsWrite {
+    type Inside = may::MembersWrite;
+}
+
+impl<A: Manages> Allowed<A> {
+    /// Whether an operator has it, for whom the app is yet to be found.
+    pub(crate) fn is_operators(&self) -> bool {
+        self.of.0.is_none()
+    }
+
+    /// The proof that one of the app's own would have: for their app, or for an operator's, where that was found.
+    pub(crate) fn inside(self, found: Option<AppRef>) -> Option<Allowed<A::Inside>> {
+        let of = self.of.0.or(found)?;
+        Some(Allowed { caller: self.caller, of })
     }
 }
 

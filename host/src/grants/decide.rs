@@ -102,7 +102,7 @@ pub fn decide(who: Principal<'_>, action: Action, what: &Resource<'_>) -> Result
 
 fn platform(caller: &Caller, action: Action) -> Result<(), Denied> {
     match (action.on(), &caller.standing) {
-        (On::Platform, Standing::Operator) => has_scope(caller, action),
+        (On::Platform | On::Managed, Standing::Operator) => has_scope(caller, action),
         _ => Err(Denied::WrongKind { action }),
     }
 }
@@ -115,7 +115,7 @@ fn myself(caller: &Caller, action: Action) -> Result<(), Denied> {
 }
 
 fn app(caller: &Caller, action: Action, path: Option<&str>) -> Result<(), Denied> {
-    if action.on() != On::App {
+    if !matches!(action.on(), On::App | On::Managed) {
         return Err(Denied::WrongKind { action });
     }
     let app = match &caller.standing {
@@ -184,6 +184,7 @@ fn for_whom(action: Action) -> &'static str {
     match action.on() {
         On::Platform => "the platform's operators; a tenant's credential cannot do it",
         On::Person => "people; sign in and use your own credential",
+        On::Managed => "an app's own credentials and the platform's operators",
         On::App | On::Guest => "an app's own credentials; use a token of that app",
     }
 }

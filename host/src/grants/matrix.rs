@@ -26,13 +26,15 @@ pub fn print() -> String {
     }
     text.push('\n');
     for action in Action::ALL.iter().copied().filter(|action| action.on() != On::Guest) {
-        let resource = match action.on() {
-            On::Platform => Resource::Platform,
-            On::Person => Resource::Myself,
-            On::App | On::Guest => Resource::App(None),
-        };
         let _ = write!(text, "{:<18}", action.name());
         for (_, caller) in &columns {
+            let is_operator = caller.as_ref().is_some_and(|caller| caller.standing == Standing::Operator);
+            let resource = match action.on() {
+                On::Platform => Resource::Platform,
+                On::Managed if is_operator => Resource::Platform,
+                On::Person => Resource::Myself,
+                On::App | On::Managed | On::Guest => Resource::App(None),
+            };
             let who = caller.as_ref().map_or(Principal::Anonymous, Principal::Caller);
             let _ = write!(text, "{:>11}", if decide(who, action, &resource).is_ok() { "yes" } else { "-" });
         }

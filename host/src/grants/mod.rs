@@ -37,7 +37,7 @@ mod target;
 mod tests;
 
 pub use action::{Action, On};
-pub use allowed::{Acting, Allowed, AsMyself, GuestGrants, InApp, Permission};
+pub use allowed::{Acting, Allowed, AsMyself, GuestGrants, InApp, Manages, Permission};
 pub use caller::{AppRef, Caller, CredentialKind, Standing, Surface};
 pub use capability::{Capability, CapabilityKind, DatabaseAccess, HostPort, HttpRequest, Place, Reach};
 pub use decide::{Denied, Principal, Resource, decide};

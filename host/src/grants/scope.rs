@@ -67,6 +67,7 @@ scopes! {
     PlatformAppsRead "platform:apps:read" "see every app";
     PlatformAppsWrite "platform:apps:write" "create and change apps";
     PlatformAppsDelete "platform:apps:delete" "delete apps";
+    PlatformUsers "platform:users" "see, invite and disable people";
     PlatformProviders "platform:providers" "set where models are, which there are and what they cost";
     PlatformTokens "platform:tokens" "see, make and revoke one's own personal tokens";
     AccountManage "account:manage" "see and change one's own account; sessions of the console alone have it";

@@ -1,6 +1,6 @@
 //! How often: a bucket for each credential, for each app, for each address that fails to sign
 //! in, for each address that registers, tries a person's password or asks for a code by mail (rows M050, M070, M071,
-//! M234), for each plugin that asks for secrets, and for each session that is prompted.
+//! M234), for each app that invites, for each plugin that asks for secrets, and for each session that is prompted.
 //!
 //! Buckets live in this process. A limit protects this host; an app's budget is
 //! the ledger's affair.
@@ -8,7 +8,8 @@
 use crate::{
     error::ApiError,
     limits::{
-        APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE, LOGINS_PER_ADDRESS_PER_MINUTE,
+        APP_RATE_FACTOR, AUTH_FAILURES_PER_MINUTE, DEVICE_REQUESTS_PER_MINUTE,
+        INVITATION_LETTERS_PER_MAILBOX_PER_HOUR, INVITATIONS_PER_APP_PER_HOUR, LOGINS_PER_ADDRESS_PER_MINUTE,
         LOGINS_PER_MINUTE, MAIL_CODES_PER_ADDRESS_PER_HOUR, MAIL_CODES_PER_MAILBOX_PER_HOUR,
         PROMPTS_PER_MINUTE, REGISTRATIONS_PER_HOUR, SECRET_QUESTIONS_PER_MINUTE, SHARED_READS_PER_MINUTE,
     },
@@ -31,6 +32,8 @@ pub struct RateLimits {
     mail_codes: DefaultKeyedRateLimiter<[u8; 32]>,
     mail_code_addresses: DefaultKeyedRateLimiter<Option<IpAddr>>,
     device_requests: DefaultKeyedRateLimiter<Option<IpAddr>>,
+    invitations: DefaultKeyedRateLimiter<Uuid>,
+    invitation_letters: DefaultKeyedRateLimiter<[u8; 32]>,
     secret_questions: DefaultKeyedRateLimiter<(Uuid, PluginName)>,
     shared_reads: DefaultKeyedRateLimiter<Option<IpAddr>>,
     prompts: DefaultKeyedRateLimiter<Uuid>,
@@ -54,6 +57,10 @@ impl RateLimits {
                 MAIL_CODES_PER_ADDRESS_PER_HOUR,
             ))),
             device_requests: RateLimiter::keyed(Quota::per_minute(at_least_one(DEVICE_REQUESTS_PER_MINUTE))),
+            invitations: RateLimiter::keyed(Quota::per_hour(at_least_one(INVITATIONS_PER_APP_PER_HOUR))),
+            invitation_letters: RateLimiter::keyed(Quota::per_hour(at_least_one(
+                INVITATION_LETTERS_PER_MAILBOX_PER_HOUR,
+            ))),
             logins: RateLimiter::keyed(Quota::per_minute(at_least_one(LOGINS_PER_MINUTE))),
             secret_questions: RateLimiter::keyed(Quota::per_minute(at_least_one(
                 SECRET_QUESTIONS_PER_MINUTE,
@@ -181,6 +188,23 @@ impl RateLimits {
         })
     }
 
+    /// Takes one invitation from an app's bucket.
+    ///
+    /// # Errors
+    /// 429 with when to come back.
+    pub fn invitation(&self, app_id: Uuid) -> Result<(), ApiError> {
+        take(&self.invitations, &app_id).map_err(|wait| {
+            let text = "this app invited too many lately; wait";
+            ApiError::rate_limited("too_many_invitations", text, whole_seconds(wait))
+        })
+    }
+
+    /// Takes one letter with an invitation from the bucket of whoever it is for, who stands there as a hash; false where
+    /// that is empty. Whoever invites is not told: that others invite the same mailbox is not their affair.
+    pub fn invitation_letter(&self, whose: [u8; 32]) -> bool {
+        take(&self.invitation_letters, &whose).is_ok()
+    }
+
     /// Takes one request of a command line to be let in from an address's bucket.
     ///
     /// # Errors
@@ -204,6 +228,8 @@ impl RateLimits {
         self.mail_codes.retain_recent();
         self.mail_code_addresses.retain_recent();
         self.device_requests.retain_recent();
+        self.invitations.retain_recent();
+        self.invitation_letters.retain_recent();
         self.secret_questions.retain_recent();
         self.shared_reads.retain_recent();
         self.prompts.retain_recent();

@@ -12,7 +12,7 @@ use crate::{
     app::App,
     error::ApiError,
     grants::{
-        Action, Caller, On, Principal, Resource,
+        Action, Caller, On, Principal, Resource, Standing,
         authenticate::{self, Credential},
         decide,
     },
@@ -114,7 +114,10 @@ async fn allowed(app: &App, parts: &mut request::Parts) -> Option<(Caller, Actio
     let named = extract::named_app(parts, app).await;
     let what = match action.on() {
         On::Platform => Resource::Platform,
-        On::App => Resource::App(named.as_ref().map(|named| named.as_deref().unwrap_or_default())),
+        On::Managed if caller.standing == Standing::Operator => Resource::Platform,
+        On::App | On::Managed => {
+            Resource::App(named.as_ref().map(|named| named.as_deref().unwrap_or_default()))
+        }
         On::Person => Resource::Myself,
         On::Guest => return None,
     };

@@ -1,13 +1,13 @@
 //! Letters to people: plain text, by the one SMTP server that the operator names.
 //!
-//! Nobody waits for a letter: whoever asks for one sends it from a task of its own, so that no answer tells whether
-//! one was sent. It is tried once. What goes wrong is told in the log, by what the server answered or by why it could
-//! not be reached; never with an address, and never with what was written.
+//! Nobody waits for a letter but an operator, who may know: whoever else asks for one sends it from a task of its own,
+//! so that no answer tells whether one was sent. It is tried once. What goes wrong is told in the log, by what the
+//! server answered or by why it could not be reached; never with an address, and never with what was written.
 //!
 //! The server is the operator's own word, as the database is: the guard of `egress` is not asked.
 //!
-//! Deliberately absent: HTML, attachments, links (whoever asks says which host it was, so a link could be theirs),
-//! trying again, a queue.
+//! Deliberately absent: HTML, attachments, links that hold a secret or lead anywhere but to the operator's `BASE_URL`
+//! (whoever asks says which host it was, so that one could be theirs), trying again, a queue.
 
 mod config;
 

@@ -1,7 +1,8 @@
 //! Who is a member of an app, and as what.
 //!
-//! A member is named by the person's id, which they find in `GET /v1/me`, and not by an address: nothing proves yet
-//! whose an address is, and asking by address would tell who has an account. An app that has owners keeps one.
+//! A member is named by the person's id, which they find in `GET /v1/me`: asking by address would tell who has an
+//! account. Who knows an address alone invites ([`super::invitations`]). An app that has owners keeps one who may sign
+//! in. An operator does the same through another door, with the proof that one of the app's own would have.
 
 use super::store;
 use crate::{
@@ -78,7 +79,7 @@ pub async fn change(
     let mut tx = begin(app, allowed).await?;
     let before = store::find_role(&mut tx, user_id).await?.ok_or(MemberError::NotFound)?;
     if role != Role::Owner {
-        keep_an_owner(&mut tx, &before).await?;
+        keep_an_owner(&mut tx, user_id, &before).await?;
     }
     store::update_role(&mut tx, user_id, role).await?;
     finish(app, allowed, tx, "members.change", user_id, Some(role)).await
@@ -95,7 +96,7 @@ pub async fn remove(
 ) -> Result<(), MemberError> {
     let mut tx = begin(app, allowed).await?;
     let before = store::find_role(&mut tx, user_id).await?.ok_or(MemberError::NotFound)?;
-    keep_an_owner(&mut tx, &before).await?;
+    keep_an_owner(&mut tx, user_id, &before).await?;
     store::delete_member(&mut tx, user_id).await?;
     finish(app, allowed, tx, "members.remove", user_id, None).await
 }
@@ -123,14 +124,14 @@ pub async fn leave(app: &App, allowed: &Allowed<may::MeWrite>, slug: &str) -> Re
 }
 
 /// One change of an app's members at a time: counting and changing are one step.
-async fn begin(app: &App, allowed: &Allowed<may::MembersWrite>) -> sqlx::Result<TenantTx> {
+pub(super) async fn begin(app: &App, allowed: &Allowed<may::MembersWrite>) -> sqlx::Result<TenantTx> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock_members(tx.conn(), allowed.app().app_id).await?;
     Ok(tx)
 }
 
-async fn keep_an_owner(tx: &mut TenantTx, before: &str) -> Result<(), MemberError> {
-    if before == Role::Owner.name() && store::count_owners(tx).await? <= 1 {
+async fn keep_an_owner(tx: &mut TenantTx, user_id: Uuid, before: &str) -> Result<(), MemberError> {
+    if before == Role::Owner.name() && !store::has_another_owner(tx, user_id).await? {
         return Err(MemberError::LastOwner);
     }
     Ok(())

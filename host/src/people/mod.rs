@@ -10,12 +10,14 @@
 //!   [`oauth`]: signing in with an account at GitHub or Google. [`passkeys`]: signing in with a key of one's own.
 //! - [`programs`]: what a program is let in for, and the tokens it gets then. [`device`]: letting a command line in, by a
 //!   code; [`authorize`]: the same for a program that opens a browser. [`personal_tokens`]: for programs that run without their person.
-//! - [`members`]: who is in an app, and as what.
+//! - [`members`]: who is in an app, and as what. [`invitations`]: asking somebody in by their address.
+//! - [`users`]: what operators do with people: list, invite, disable.
 //! - [`standing`]: whether who asks still may, where what they make outlives their session.
 //! - [`pages`]: the same for a browser without a program in it.
 //!
 //! Whether an address has an account is nobody's to know: signing up answers the same, and after the same time,
-//! either way; signing in with an unknown address hashes a password as well; and a code by mail is promised to all.
+//! either way; signing in with an unknown address hashes a password as well; a code by mail is promised to all; and
+//! every address can be invited. An operator may know.
 //!
 //! Deliberately absent: links by mail.
 
@@ -23,8 +25,11 @@ pub mod account;
 pub mod authorize;
 pub mod device;
 pub mod device_routes;
+pub mod invitation_routes;
+pub mod invitations;
 pub mod login;
 pub mod magic;
+pub mod member_routes;
 pub mod members;
 pub mod oauth;
 pub mod pages;
@@ -39,6 +44,8 @@ pub mod standing;
 mod store;
 pub mod sweep;
 pub mod token_routes;
+pub mod user_routes;
+pub mod users;
 
 use crate::app::App;
 use serde_json::{Value, json};
@@ -58,4 +65,10 @@ pub(crate) async fn describe(app: &App, user_id: Uuid) -> sqlx::Result<Value> {
 /// What stands in the place of an address where it should not be read: the same for every spelling of one.
 fn hashed_email(app: &App, email: &str) -> [u8; 32] {
     app.pepper.derive("email", email.trim().to_lowercase().as_bytes())
+}
+
+/// Where this server is, as a letter says it: by the operator's word alone, for whoever asks could say another's.
+fn named_in_letters(base_url: Option<&str>) -> String {
+    let fits = base_url.filter(|url| url.len() <= 60 && url.is_ascii());
+    fits.map(|url| format!("It is at\n\n    {url}/login\n\n")).unwrap_or_default()
 }

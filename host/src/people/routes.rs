@@ -1,10 +1,11 @@
-//! `/v1/auth/…`, `/v1/me…`, `/v1/tenant/members…`.
+//! `/v1/auth/…`, `/v1/me…`.
 
 use super::{
     account::{self, AccountError, Change, Theme},
+    invitations,
     login::{self, LoginError, SignedIn},
     magic::{self, MagicError},
-    members::{self, MemberError},
+    members,
     password::{self, HashError},
     signup::{self, SignupError, Wanted},
     store,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     app::App,
     error::{ApiError, ApiResult, FieldError},
-    grants::{Allowed, AsMyself, CredentialKind, Role, action::may, cookie},
+    grants::{Allowed, AsMyself, CredentialKind, action::may, cookie},
     http::{Json, NoContent, Page, Paged, Params, RequestContext, body},
     limits::{JSON_BYTES_MAX, MAIL_CODE_LIFE},
     tenants::routes::is_email,
@@ -27,7 +28,6 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// `POST /v1/auth/signup`
 #[derive(Deserialize, JsonSchema)]
@@ -271,6 +271,7 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
     let (profile, apps) = account::read(app, allowed).await?;
     let identities = account::identities(app, allowed).await?;
     let passkeys = account::passkeys(app, allowed).await?;
+    let invitations = invitations::mine(app, allowed).await?;
     let caller = allowed.credential();
     let session = caller.credential_id.filter(|_| caller.kind == CredentialKind::ConsoleSession);
     Ok(json!({
@@ -284,6 +285,7 @@ async fn describe_me(app: &App, allowed: &impl AsMyself) -> ApiResult<Value> {
         "apps": apps,
         "identities": identities,
         "passkeys": passkeys,
+        "invitations": invitations,
         "session_id": session,
         "csrf_token": session.map(|id| cookie::csrf_token(app, id)),
     }))
@@ -325,7 +327,7 @@ pub async fn list_sessions(
     Ok(Json(page.of(rows, |row| row.credential_id.to_string())))
 }
 
-/// A thing of the caller's, or a member, in a path.
+/// A thing of the caller's, a member, or somebody, in a path.
 #[derive(Deserialize)]
 pub struct IdPath {
     pub(super) id: String,
@@ -367,69 +369,6 @@ pub async fn leave_app(
     Params(path): Params<IdPath>,
 ) -> ApiResult<NoContent> {
     members::leave(&app, &allowed, &path.id).await?;
-    Ok(NoContent)
-}
-
-/// Lists the app's members.
-pub async fn list_members(
-    State(app): State<App>,
-    allowed: Allowed<may::MembersRead>,
-    page: Page,
-) -> ApiResult<Json<Paged<impl serde::Serialize>>> {
-    let mut tx = app.tenant_tx(&allowed).await?;
-    let rows = store::list_members(&mut tx, page.after()?, page.fetch()).await?;
-    Ok(Json(page.of(rows, |row| row.user_id.to_string())))
-}
-
-/// `POST /v1/tenant/members`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddMember {
-    /// The person's id, as `GET /v1/me` tells them.
-    user_id: String,
-    /// As what.
-    role: Role,
-}
-
-/// Makes a person a member of the app.
-pub async fn add_member(
-    State(app): State<App>,
-    allowed: Allowed<may::MembersWrite>,
-    Json(body): Json<AddMember>,
-) -> ApiResult<impl IntoResponse> {
-    let user_id = Uuid::parse_str(&body.user_id).map_err(|_| MemberError::NoSuchPerson)?;
-    members::add(&app, &allowed, user_id, body.role).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "id": user_id, "role": body.role }))))
-}
-
-/// `PATCH /v1/tenant/members/{id}`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeMember {
-    /// As what from now on.
-    role: Role,
-}
-
-/// Gives a member another role.
-pub async fn change_member(
-    State(app): State<App>,
-    allowed: Allowed<may::MembersWrite>,
-    Params(path): Params<IdPath>,
-    Json(body): Json<ChangeMember>,
-) -> ApiResult<Json<Value>> {
-    let user_id = Uuid::parse_str(&path.id).map_err(|_| MemberError::NotFound)?;
-    members::change(&app, &allowed, user_id, body.role).await?;
-    Ok(Json(json!({ "id": user_id, "role": body.role })))
-}
-
-/// Removes a member.
-pub async fn remove_member(
-    State(app): State<App>,
-    allowed: Allowed<may::MembersWrite>,
-    Params(path): Params<IdPath>,
-) -> ApiResult<NoContent> {
-    let user_id = Uuid::parse_str(&path.id).map_err(|_| MemberError::NotFound)?;
-    members::remove(&app, &allowed, user_id).await?;
     Ok(NoContent)
 }
 
@@ -488,21 +427,6 @@ impl From<AccountError> for ApiError {
             AccountError::Standing(cause) => cause.into(),
             AccountError::Password(cause) => cause.into(),
             AccountError::Db(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<MemberError> for ApiError {
-    fn from(error: MemberError) -> ApiError {
-        let text = error.to_string();
-        match error {
-            MemberError::NotFound => ApiError::not_found("member"),
-            MemberError::NoSuchApp => ApiError::not_found("app"),
-            MemberError::NoSuchPerson => ApiError::unprocessable("no_such_person", text),
-            MemberError::Already => ApiError::conflict("already_a_member", text),
-            MemberError::LastOwner => ApiError::conflict("last_owner", text),
-            MemberError::TooMany => ApiError::conflict("too_many_members", text),
-            MemberError::Db(cause) => cause.into(),
         }
     }
 }

@@ -71,7 +71,8 @@ async fn make(app: &App, context: RequestContext, wanted: Wanted) -> Result<(), 
         proved: false,
         now: app.now(),
     };
-    insert(app, context, &new).await.map(drop)
+    let by = Caller::without_credential(CredentialKind::Registration, context, Some(new.user_id));
+    insert(app, &by, "auth.signup", &new).await.map(drop)
 }
 
 /// Makes an account without a password, for whoever proved that the address is theirs; none where it has one by now.
@@ -83,21 +84,39 @@ pub(super) async fn by_proof(
     let user_id = app.new_id();
     let (email, now) = (email.trim(), app.now());
     let new = store::NewPerson { user_id, email, name: "", password_hash: None, proved: true, now };
-    Ok(insert(app, context.clone(), &new).await?.then_some(user_id))
+    let by = Caller::without_credential(CredentialKind::Registration, context.clone(), Some(user_id));
+    Ok(insert(app, &by, "auth.signup", &new).await?.then_some(user_id))
+}
+
+/// Makes an account without a password, for whoever an operator invites; none where the address has one.
+pub(super) async fn by_operator(
+    app: &App,
+    by: &Caller,
+    email: &str,
+    name: &str,
+) -> Result<Option<Uuid>, SignupError> {
+    let user_id = app.new_id();
+    let (email, now) = (email.trim(), app.now());
+    let new = store::NewPerson { user_id, email, name, password_hash: None, proved: false, now };
+    Ok(insert(app, by, "users.invite", &new).await?.then_some(user_id))
 }
 
 /// An account and its app; false where the address has one.
-async fn insert(app: &App, context: RequestContext, new: &store::NewPerson<'_>) -> Result<bool, SignupError> {
+async fn insert(
+    app: &App,
+    by: &Caller,
+    action: &'static str,
+    new: &store::NewPerson<'_>,
+) -> Result<bool, SignupError> {
     let user_id = new.user_id;
     let mut tx = app.service_tx().await?;
     if !store::insert_person(&mut tx, new).await? {
         return Ok(false);
     }
-    let by = Caller::without_credential(CredentialKind::Registration, context, Some(user_id));
-    let own = create::personal(app, &mut tx, &by, &local_part(new.email)).await?;
+    let own = create::personal(app, &mut tx, by, &local_part(new.email)).await?;
     store::insert_member(tx.conn(), own.app_id, user_id, Role::Owner, new.now).await?;
-    let entry = audit::Entry::ok("auth.signup", format!("user/{user_id}"));
-    audit::write_platform(app, &mut tx, &by, None, entry).await?;
+    let entry = audit::Entry::ok(action, format!("user/{user_id}"));
+    audit::write_platform(app, &mut tx, by, None, entry).await?;
     tx.commit().await?;
     Ok(true)
 }

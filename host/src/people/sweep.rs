@@ -1,6 +1,6 @@
 //! Removing people's credentials that ended long ago, requests of command lines that nobody decided, codes that nobody
-//! typed, sign-ins that did not come back from their provider, what was begun with a passkey, and codes that programs
-//! were sent back with.
+//! typed, sign-ins that did not come back from their provider, what was begun with a passkey, codes that programs
+//! were sent back with, and invitations that nobody answered.
 
 use super::store;
 use crate::{
@@ -28,6 +28,7 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
     store::delete_ceremonies(&mut tx, app.now()).await?;
     let remembered = Duration::from_std(AUTHORIZATION_CODE_REMEMBERED).unwrap_or_default();
     store::delete_authorization_codes(&mut tx, app.now() - remembered).await?;
+    store::delete_invitations(&mut tx, app.now()).await?;
     tx.commit().await
 }
 

@@ -208,6 +208,19 @@ pub(crate) async fn cancel(app: &App, proof: &impl InApp, task_id: Uuid) -> Resu
     Ok(row)
 }
 
+/// Cancels every task of a person's that runs, in whatever app; one on another host hears of it when it next says that
+/// it lives.
+///
+/// # Errors
+/// The database's; nothing was cancelled then.
+pub(crate) async fn cancel_all_of(app: &App, user_id: Uuid) -> sqlx::Result<()> {
+    let mut tx = app.service_tx().await?;
+    let canceled = store::cancel_all_of(&mut tx, user_id, app.now()).await?;
+    tx.commit().await?;
+    canceled.into_iter().for_each(|task_id| app.tasks.cancel(task_id));
+    Ok(())
+}
+
 impl RunningTasks {
     fn add(&self, task_id: Uuid) -> CancellationToken {
         let token = CancellationToken::new();

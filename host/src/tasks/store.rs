@@ -147,6 +147,22 @@ pub(super) async fn cancel(tx: &mut TenantTx, task_id: Uuid, now: DateTime<Utc>)
     .map(|done| done.rows_affected() == 1)
 }
 
+/// Cancels what runs of a person's; which tasks those were.
+pub(super) async fn cancel_all_of(
+    tx: &mut ServiceTx,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "update tasks set status = 'canceled', ended_at = $2 where user_id = $1 and status = 'running'
+         returning task_id",
+    )
+    .bind(user_id)
+    .bind(now)
+    .fetch_all(tx.conn())
+    .await
+}
+
 /// Whether it still runs.
 pub(super) async fn renew(tx: &mut TenantTx, task_id: Uuid, until: DateTime<Utc>) -> sqlx::Result<bool> {
     sqlx::query("update tasks set lease_until = $2 where task_id = $1 and status = 'running'")

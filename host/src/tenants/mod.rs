@@ -20,7 +20,7 @@ mod tx;
 pub use tx::{PersonTx, TenantTx};
 pub(crate) use tx::{ServiceTx, TenantStatement};
 
-use crate::app::App;
+use crate::{app::App, grants::AppRef};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::FromRow;
@@ -46,6 +46,16 @@ pub(crate) async fn exists(app: &App, slug: &str) -> sqlx::Result<bool> {
 pub(crate) async fn find_id(app: &App, slug: &str) -> sqlx::Result<Option<Uuid>> {
     let mut tx = app.service_tx().await?;
     store::find_app(tx.conn(), slug).await.map(|found| found.map(|row| row.app_id))
+}
+
+/// The app of this slug, as a credential would name it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn find_ref(app: &App, slug: &str) -> sqlx::Result<Option<AppRef>> {
+    let mut tx = app.service_tx().await?;
+    let found = store::find_app(tx.conn(), slug).await?;
+    Ok(found.map(|row| AppRef { app_id: row.app_id, suspended: row.status == "suspended", slug: row.slug }))
 }
 
 /// Names for models, each for a `provider/model`.

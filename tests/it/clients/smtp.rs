@@ -1,5 +1,7 @@
 //! Codes by mail (row M071): through aiosmtpd, a mail server that nobody here wrote.
 
+mod invitations;
+
 use super::{pypi, sources};
 use opg_host::{
     app::Clock,

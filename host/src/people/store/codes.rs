@@ -142,7 +142,8 @@ pub(in crate::people) async fn revoke_all(
     .map(drop)
 }
 
-/// Leaves a person alone in the app that signing up made: revokes its tokens, and removes who else is in it.
+/// Leaves a person alone in the app that signing up made: revokes its tokens, and removes who else is in it
+/// or invited.
 pub(in crate::people) async fn clear_own_app(
     tx: &mut ServiceTx,
     user_id: Uuid,
@@ -161,6 +162,7 @@ pub(in crate::people) async fn clear_own_app(
         .bind(now)
         .execute(tx.conn())
         .await?;
+    sqlx::query("delete from app_invitations where app_id = any($1)").bind(&own).execute(tx.conn()).await?;
     sqlx::query("delete from app_members where app_id = any($1) and user_id <> $2")
         .bind(&own)
         .bind(user_id)

@@ -17,6 +17,8 @@ pub(in crate::people) struct Member {
     pub(in crate::people) email: Option<String>,
     pub(in crate::people) name: String,
     pub(in crate::people) role: String,
+    /// Whether an operator disabled them: then they may nothing, and are no owner that counts.
+    pub(in crate::people) disabled: bool,
     pub(in crate::people) created_at: DateTime<Utc>,
 }
 
@@ -36,7 +38,7 @@ pub(in crate::people) async fn list_members(
     limit: i64,
 ) -> sqlx::Result<Vec<Member>> {
     sqlx::query_as(
-        "select m.user_id, u.email, u.name, m.role, m.created_at from app_members m join users u using (user_id)
+        "select m.user_id, u.email, u.name, m.role, u.disabled_at is not null as disabled, m.created_at from app_members m join users u using (user_id)
          where m.app_id = current_app_id() and ($1::uuid is null or m.user_id > $1) order by m.user_id limit $2",
     )
     .bind(after)
@@ -58,10 +60,15 @@ pub(in crate::people) async fn count_members(tx: &mut TenantTx) -> sqlx::Result<
         .await
 }
 
-pub(in crate::people) async fn count_owners(tx: &mut TenantTx) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from app_members where app_id = current_app_id() and role = 'owner'")
-        .fetch_one(tx.conn())
-        .await
+/// Whether somebody else is an owner of the app and may sign in.
+pub(in crate::people) async fn has_another_owner(tx: &mut TenantTx, but: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from app_members m join users u using (user_id)
+           where m.app_id = current_app_id() and m.role = 'owner' and m.user_id <> $1 and u.disabled_at is null)",
+    )
+    .bind(but)
+    .fetch_one(tx.conn())
+    .await
 }
 
 pub(in crate::people) async fn insert_member(
@@ -102,7 +109,8 @@ pub(in crate::people) async fn delete_member(tx: &mut TenantTx, user_id: Uuid) -
 pub(in crate::people) async fn leave(tx: &mut ServiceTx, app_id: Uuid, user_id: Uuid) -> sqlx::Result<bool> {
     sqlx::query(
         "delete from app_members where app_id = $1 and user_id = $2 and (role <> 'owner' or exists (
-           select from app_members o where o.app_id = $1 and o.role = 'owner' and o.user_id <> $2))",
+           select from app_members o join users u using (user_id)
+           where o.app_id = $1 and o.role = 'owner' and o.user_id <> $2 and u.disabled_at is null))",
     )
     .bind(app_id)
     .bind(user_id)

@@ -6,11 +6,13 @@ mod codes;
 mod credentials;
 mod devices;
 mod identities;
+mod invitations;
 mod members;
 mod passkeys;
 mod personal_tokens;
+mod users;
 
 pub(super) use self::{
-    accounts::*, authorizations::*, codes::*, credentials::*, devices::*, identities::*, members::*,
-    passkeys::*, personal_tokens::*,
+    accounts::*, authorizations::*, codes::*, credentials::*, devices::*, identities::*, invitations::*,
+    members::*, passkeys::*, personal_tokens::*, users::*,
 };

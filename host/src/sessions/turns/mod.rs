@@ -11,6 +11,7 @@ pub mod content;
 pub mod drive;
 pub mod end;
 mod live;
+pub(crate) mod of_person;
 pub mod prompt;
 pub mod running;
 pub(crate) mod store;

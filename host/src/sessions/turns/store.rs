@@ -1,7 +1,10 @@
 //! All SQL of turns.
 
-use super::{Prompt, State, running::CUT};
-use crate::{sessions::log::CHANNEL, tenants::TenantTx};
+use super::{Prompt, Running, State, running::CUT};
+use crate::{
+    sessions::log::CHANNEL,
+    tenants::{ServiceTx, TenantTx},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, types::Json};
@@ -83,6 +86,19 @@ pub(crate) async fn running(conn: &mut PgConnection, session_id: Uuid) -> sqlx::
         .bind(session_id)
         .fetch_optional(conn)
         .await
+}
+
+/// The turns that run in a person's sessions, those of sessions below others last: they end with those.
+pub(super) async fn running_of_person(tx: &mut ServiceTx, user_id: Uuid) -> sqlx::Result<Vec<Running>> {
+    let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
+        "select t.session_id, t.app_id, t.turn_id from session_turns t join sessions s using (session_id)
+         where s.user_id = $1 and t.state = 'running' order by s.parent_id nulls first",
+    )
+    .bind(user_id)
+    .fetch_all(tx.conn())
+    .await?;
+    let running = rows.into_iter();
+    Ok(running.map(|(session_id, app_id, turn_id)| Running { session_id, app_id, turn_id }).collect())
 }
 
 #[derive(FromRow)]
