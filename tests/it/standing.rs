@@ -72,7 +72,7 @@ async fn m071_m073_whoever_signed_up_with_an_address_of_somebody_elses_keeps_no_
     let member = json!({ "user_id": id(&accomplice).await, "role": "owner" });
     assert_eq!(squatter.post("/ann/v1/tenant/members", &member).await.status, 201);
     let invitation = json!({ "email": "mallory@example.com", "role": "owner" });
-    assert_eq!(squatter.post("/ann/v1/tenant/invitations", &invitation).await.status, 202);
+    assert_eq!(squatter.post("/ann/v1/tenant/members", &invitation).await.status, 202);
     let let_in = async |by: &Client| {
         let (device_code, typed) = program(&app).await;
         let approved = by.post("/platform/v1/auth/device/approve", &typed).await;
