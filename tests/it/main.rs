@@ -27,6 +27,7 @@ mod extism;
 mod fuzz;
 mod hostile;
 mod idempotency;
+mod kept;
 mod keys;
 mod list_plans;
 mod login_command;
