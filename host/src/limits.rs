@@ -25,6 +25,15 @@ pub const PUSH_HOSTS_PER_SECRET_MAX: usize = 16;
 pub const PLUGINS_PER_APP_MAX: i64 = 100;
 /// Tools in all tool plugins of one app: models take 128 at the most, and a client brings some of its own.
 pub const TOOLS_PER_APP_MAX: i64 = 100;
+/// Versions of one plugin that are kept, the newest: two months of a release each working day, a list to look through.
+/// What runs, what waits for review and what there is to go back to stay beside them.
+pub const VERSIONS_KEPT: usize = 50;
+/// For how many JavaScript runtimes what was made of a TypeScript tool is kept: this release's, the one to go back to,
+/// and one between.
+pub const BUILDS_KEPT: i64 = 3;
+/// How long bytes of plugins are kept that no version refers to: longer than any call runs that began with them, than
+/// any upload takes, and than a backup that copies them after the database.
+pub const BLOBS_KEPT_UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Providers of one app.
 pub const PROVIDERS_PER_APP_MAX: usize = 50;
 /// Live credentials of one app (row M229).

@@ -1,7 +1,7 @@
 //! What has to be done every now and then, until the process stops.
 
 use crate::{
-    ai, app::App, budgets, db_proxy, idempotency, people, secrets::rotate, sessions, tasks,
+    ai, app::App, budgets, db_proxy, idempotency, people, registry::kept, secrets::rotate, sessions, tasks,
     telemetry::Metrics, workspace,
 };
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub async fn run(app: App) {
         tracing::error!(%cause, "idempotency keys of a dead process could not be made free");
     }
     let mut keeping: Option<JoinHandle<()>> = None;
+    let mut removing: Option<JoinHandle<()>> = None;
     let mut leases = tokio::time::interval(LEASES_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut metrics = tokio::time::interval(Metrics::UPKEEP_INTERVAL);
@@ -85,6 +86,9 @@ pub async fn run(app: App) {
                 if keeping.as_ref().is_none_or(JoinHandle::is_finished) {
                     keeping = Some(keep_artifacts(&app));
                 }
+                if removing.as_ref().is_none_or(JoinHandle::is_finished) {
+                    removing = Some(remove_unneeded(&app));
+                }
                 if let Err(cause) = workspace::push::end_lost(&app).await {
                     tracing::error!(%cause, "pushes of dead processes could not be ended");
                 }
@@ -104,6 +108,19 @@ fn keep_artifacts(app: &App) -> JoinHandle<()> {
             () = here.stopping.cancelled() => {}
             kept = sessions::artifacts::tidy(&here) => if let Err(cause) = kept {
                 tracing::error!(%cause, "artifacts whose time is over could not be removed");
+            }
+        }
+    })
+}
+
+/// Aside: there may be thousands of files.
+fn remove_unneeded(app: &App) -> JoinHandle<()> {
+    let here = app.clone();
+    app.spawn(async move {
+        tokio::select! {
+            () = here.stopping.cancelled() => {}
+            removed = kept::sweep::all(&here) => if let Err(cause) = removed {
+                tracing::error!(%cause, "versions and bytes of plugins that nobody needs could not be removed");
             }
         }
     })

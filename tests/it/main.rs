@@ -29,6 +29,7 @@ mod fuzz;
 mod hostile;
 mod idempotency;
 mod invitations;
+mod kept;
 mod keys;
 mod list_plans;
 mod login_command;

@@ -145,11 +145,12 @@ pub(super) async fn free_of_others(tx: &mut ServiceTx, process_id: Uuid) -> sqlx
         .map(|done| done.rows_affected())
 }
 
-/// `limit` of those whose time is over; how many it was.
+/// `limit` of those whose time is over; how many it was. By the index on it: where there is none, one look tells.
 pub(super) async fn delete_expired(tx: &mut ServiceTx, now: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
     sqlx::query(
-        "delete from idempotency_keys where idempotency_key_id in (
-           select idempotency_key_id from idempotency_keys where expires_at <= $1 order by expires_at limit $2)",
+        "delete from idempotency_keys where idempotency_key_id = any(array(
+           select idempotency_key_id from idempotency_keys where expires_at <= $1
+           order by expires_at limit $2 for update skip locked))",
     )
     .bind(now)
     .bind(limit)
@@ -158,22 +159,40 @@ pub(super) async fn delete_expired(tx: &mut ServiceTx, now: DateTime<Utc>, limit
     .map(|done| done.rows_affected())
 }
 
+/// Whose keys were answered since: who may have too many now. An answered key ends as long after its answer as all do,
+/// so the index on when they end tells that as well.
+pub(super) async fn owners_answered_since(
+    tx: &mut ServiceTx,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Vec<u8>>> {
+    sqlx::query_scalar("select distinct owner_hash from idempotency_keys where expires_at > $1")
+        .bind(since + IDEMPOTENCY_KEY_LIFE)
+        .fetch_all(tx.conn())
+        .await
+}
+
 /// `limit` of those that are beyond what a credential keeps, the oldest first, so that what is left is ranked as
 /// before; how many it was.
-pub(super) async fn delete_surplus(tx: &mut ServiceTx, limit: i64) -> sqlx::Result<u64> {
-    sqlx::query(
-        "with full_ones as (
-           select owner_hash from idempotency_keys group by owner_hash
-           having count(*) > $1 or sum(answer_bytes) > $2),
-         ranked as (
-           select idempotency_key_id, answered_at, row_number() over newest as place,
-                  sum(answer_bytes) over newest as bytes
-           from idempotency_keys where owner_hash in (select owner_hash from full_ones)
-           window newest as (partition by owner_hash order by created_at desc, idempotency_key_id desc))
-         delete from idempotency_keys where idempotency_key_id in (
-           select idempotency_key_id from ranked
-           where answered_at is not null and (place > $1 or bytes > $2) order by place desc limit $3)",
+pub(super) async fn delete_surplus(tx: &mut ServiceTx, owner: &[u8], limit: i64) -> sqlx::Result<u64> {
+    let (keys, bytes): (i64, i64) = sqlx::query_as(
+        "select count(*), coalesce(sum(answer_bytes), 0)::bigint from idempotency_keys where owner_hash = $1",
     )
+    .bind(owner)
+    .fetch_one(tx.conn())
+    .await?;
+    if keys <= IDEMPOTENCY_KEYS_PER_CREDENTIAL_MAX && bytes <= IDEMPOTENCY_BYTES_PER_CREDENTIAL_MAX {
+        return Ok(0);
+    }
+    sqlx::query(
+        "delete from idempotency_keys where idempotency_key_id = any(array(
+           select idempotency_key_id from (
+             select idempotency_key_id, answered_at, row_number() over newest as place,
+                    sum(answer_bytes) over newest as bytes
+             from idempotency_keys where owner_hash = $1
+             window newest as (order by created_at desc, idempotency_key_id desc)) ranked
+           where answered_at is not null and (place > $2 or bytes > $3) order by place desc limit $4))",
+    )
+    .bind(owner)
     .bind(IDEMPOTENCY_KEYS_PER_CREDENTIAL_MAX)
     .bind(IDEMPOTENCY_BYTES_PER_CREDENTIAL_MAX)
     .bind(limit)

@@ -2,9 +2,13 @@
 
 use super::store;
 use crate::app::App;
+use chrono::Duration;
 
 /// How many go in one transaction, so that none is long.
 const BATCH: i64 = 500;
+/// Who got an answer within this is looked at: some rounds of upkeep, so that a round may fail, and what hosts think the
+/// time is may differ. Who had too many before and sends nothing more has none a day later.
+const ANSWERED_WITHIN: Duration = Duration::minutes(5);
 
 /// At a start on a database of our own, which no other process can be using: what was being done was cut off.
 ///
@@ -23,7 +27,8 @@ pub async fn at_start(app: &App) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Removes keys whose time is over, and of each credential the oldest beyond what it keeps.
+/// Removes keys whose time is over, and of each credential that got answers lately the oldest beyond what it keeps. Reads
+/// no more than what there is to do: where there is nothing, two looks into an index.
 ///
 /// # Errors
 /// The database's.
@@ -36,12 +41,19 @@ pub async fn all(app: &App) -> sqlx::Result<()> {
             break;
         }
     }
-    loop {
+    let owners = {
         let mut tx = app.service_tx().await?;
-        let count = store::delete_surplus(&mut tx, BATCH).await?;
-        tx.commit().await?;
-        if count < BATCH.unsigned_abs() {
-            return Ok(());
+        store::owners_answered_since(&mut tx, app.now() - ANSWERED_WITHIN).await?
+    };
+    for owner in owners {
+        loop {
+            let mut tx = app.service_tx().await?;
+            let count = store::delete_surplus(&mut tx, &owner, BATCH).await?;
+            tx.commit().await?;
+            if count < BATCH.unsigned_abs() {
+                break;
+            }
         }
     }
+    Ok(())
 }

@@ -10,12 +10,13 @@
 //! - [`compare`], `words`: what a reviewer reads.
 //! - [`resolve`]: from a name to something that runs.
 //! - [`recompile`], [`remake`]: after a release with another engine, or another JavaScript runtime.
-//! - [`blobs`]: the bytes, by digest. [`predefined`]: what we ship.
+//! - [`blobs`]: the bytes, by digest. [`kept`]: which versions and bytes stay. [`predefined`]: what we ship.
 //! - [`markdown`]: agents written as text, run by the `default` agent.
 
 pub mod blobs;
 pub mod compare;
 pub mod compiling;
+pub mod kept;
 pub mod markdown;
 pub mod predefined;
 pub mod recompile;

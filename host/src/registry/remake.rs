@@ -15,7 +15,7 @@
 use super::{
     Description, PluginKind, Requested,
     blobs::BlobError,
-    store,
+    kept, store,
     upload::{self, Examined, UploadError},
 };
 use crate::{
@@ -78,6 +78,8 @@ enum NotDone {
     NoText,
     #[error("{0}")]
     NotNow(UploadError),
+    #[error("it took too long to be written down")]
+    TookTooLong,
     #[error("the database: {0}")]
     Db(#[from] sqlx::Error),
 }
@@ -97,7 +99,9 @@ async fn one(app: &App, which: (Uuid, i32)) -> Result<Outcome, NotDone> {
     let source = app.blobs.get(&old.source_sha256).await?;
     let source = String::from_utf8(source.to_vec()).map_err(|_| NotDone::NoText)?;
     let made = match make(app, &old.name, source).await {
-        Ok((wasm, examined)) if says_the_same(&old, &examined) => Ok(app.blobs.put(wasm).await?),
+        Ok((wasm, examined)) if says_the_same(&old, &examined) => {
+            Ok(kept::put::<NotDone>(app, old.app_id, wasm).await?)
+        }
         Ok(_) => Err("it would say or ask for something else than what was reviewed".to_owned()),
         Err(cause) if is_the_files(&cause) => Err(cause.to_string()),
         Err(cause) => return Err(NotDone::NotNow(cause)),
@@ -108,8 +112,14 @@ async fn one(app: &App, which: (Uuid, i32)) -> Result<Outcome, NotDone> {
     }
     let outcome = if made.is_ok() { Outcome::Made } else { Outcome::Refused };
     let mut tx = app.service_tx().await?;
+    store::lock(tx.conn(), old.app_id).await?;
+    let digests = made.iter().cloned().collect();
+    if !kept::hold(tx.conn(), old.app_id, digests, app.now()).await? {
+        return Err(NotDone::TookTooLong);
+    }
     let build = store::Build { which, app_id: old.app_id, runtime, made, at: app.now() };
     let is_kept = store::keep_build(tx.conn(), &build).await?;
+    kept::trim_builds(tx.conn(), which, old.app_id, app.now()).await?;
     tx.commit().await?;
     Ok(if is_kept { outcome } else { Outcome::Gone })
 }

@@ -1,6 +1,6 @@
-//! Deleting a plugin: its versions, its grants and what it stored go; calls under way finish.
+//! Deleting a plugin: its versions, its grants and what it stored go, their bytes later; calls under way finish.
 
-use super::{Description, PluginKind, PluginName, predefined::DEFAULT_AGENT, store};
+use super::{Description, PluginKind, PluginName, kept, predefined::DEFAULT_AGENT, store};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
@@ -35,8 +35,8 @@ pub async fn remove<A: Permission<Of = AppRef>>(
     force: bool,
 ) -> Result<(), RemoveError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    store::lock(&mut tx, allowed.app().app_id).await?;
-    store::find(&mut tx, plugin).await?.ok_or(RemoveError::NotFound)?;
+    store::lock(tx.conn(), allowed.app().app_id).await?;
+    let row = store::find(&mut tx, plugin).await?.ok_or(RemoveError::NotFound)?;
     if !force {
         let users = agents_that_name(app, &mut tx, plugin).await?;
         if !users.is_empty() {
@@ -46,6 +46,7 @@ pub async fn remove<A: Permission<Of = AppRef>>(
             return Err(RemoveError::IsDefault);
         }
     }
+    kept::release(tx.conn(), (row.plugin_id, allowed.app().app_id), app.now()).await?;
     store::delete(&mut tx, plugin).await?;
     audit::write(app, &mut tx, allowed, audit::Entry::ok(A::ACTION.name(), format!("{plugin} (deleted)")))
         .await?;

@@ -3,6 +3,7 @@
 use super::{
     PluginName, Requested,
     compare::{self, Change, Side},
+    kept,
     predefined::Plugin,
     signature::is_trusted,
     store,
@@ -93,6 +94,9 @@ pub enum ReviewError {
     /// There is no such plugin, or not this version.
     #[error("no such plugin or version")]
     NotFound,
+    /// It was there once.
+    #[error("version {0} is not kept any more; upload it again")]
+    Gone(i32),
     /// Several versions wait: which one the reviewer saw is theirs to say.
     #[error("several versions wait for review ({}); say which one you mean with `version`", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     WhichVersion(Vec<i32>),
@@ -121,7 +125,7 @@ pub async fn review<A: Permission<Of = AppRef>>(
     granting: Granting,
 ) -> Result<Reviewed, ReviewError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    store::lock(&mut tx, allowed.app().app_id).await?;
+    store::lock(tx.conn(), allowed.app().app_id).await?;
     let (requested, uploaded): (Vec<Capability>, _) = match store::find(&mut tx, plugin).await? {
         Some(row) => {
             let found = match version {
@@ -135,7 +139,13 @@ pub async fn review<A: Permission<Of = AppRef>>(
                     store::newest_version(&mut tx, row.plugin_id).await?
                 }
             };
-            let found = found.ok_or(ReviewError::NotFound)?;
+            let found = match (found, version) {
+                (Some(found), _) => found,
+                (None, Some(number)) if kept::is_gone(&mut tx, row.plugin_id, number).await? => {
+                    return Err(ReviewError::Gone(number));
+                }
+                (None, _) => return Err(ReviewError::NotFound),
+            };
             let runs = row.active_version == Some(found.version);
             if !runs && !is_trusted(found.signed_by.as_deref(), &store::trusted_keys(&mut tx).await?) {
                 return Err(ReviewError::Untrusted(found.version));

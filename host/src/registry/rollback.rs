@@ -1,9 +1,11 @@
 //! Rolling back: an older version runs again.
 
-use super::{PluginName, signature::is_trusted, store, upload};
+use super::{PluginName, kept, signature::is_trusted, store, upload};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
+    limits::VERSIONS_KEPT,
+    tenants::TenantTx,
 };
 use serde_json::json;
 
@@ -13,6 +15,14 @@ pub enum RollbackError {
     /// There is no such plugin or version.
     #[error("no such plugin or version")]
     NotFound,
+    /// The version was there once.
+    #[error("version {version} is not kept any more ({VERSIONS_KEPT} are); {}", in_words(.there))]
+    Gone {
+        /// Which.
+        version: i32,
+        /// What can be gone back to instead, newest first.
+        there: Vec<i32>,
+    },
     /// The version never passed review.
     #[error("version {0} was never reviewed; review it with its number instead")]
     NotReviewed(i32),
@@ -38,12 +48,13 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     to: Option<i32>,
 ) -> Result<i32, RollbackError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    store::lock(&mut tx, allowed.app().app_id).await?;
+    store::lock(tx.conn(), allowed.app().app_id).await?;
     let row = store::find(&mut tx, plugin).await?.ok_or(RollbackError::NotFound)?;
     let version = match to {
-        Some(number) => {
-            store::find_version(&mut tx, row.plugin_id, number).await?.ok_or(RollbackError::NotFound)?
-        }
+        Some(number) => match store::find_version(&mut tx, row.plugin_id, number).await? {
+            Some(version) => version,
+            None => return Err(missing(&mut tx, &row, number).await?),
+        },
         None => {
             let older = store::list_versions(&mut tx, row.plugin_id, row.active_version, 1).await?;
             older.into_iter().next().ok_or(RollbackError::NothingOlder)?
@@ -62,4 +73,30 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);
     Ok(version.version)
+}
+
+/// Why there is no version of this number.
+async fn missing(
+    tx: &mut TenantTx,
+    row: &store::PluginRow,
+    version: i32,
+) -> Result<RollbackError, RollbackError> {
+    if !kept::is_gone(tx, row.plugin_id, version).await? {
+        return Ok(RollbackError::NotFound);
+    }
+    let keys = store::trusted_keys(tx).await?;
+    let passed = store::passed_versions(tx, row.plugin_id).await?;
+    let may_run = passed.iter().filter(|one| is_trusted(one.signed_by.as_deref(), &keys));
+    let others = may_run.map(|one| one.version).filter(|one| row.active_version != Some(*one));
+    Ok(RollbackError::Gone { version, there: others.collect() })
+}
+
+fn in_words(there: &[i32]) -> String {
+    match there {
+        [] => "there is none to go back to".to_owned(),
+        _ => {
+            let numbers: Vec<_> = there.iter().map(ToString::to_string).collect();
+            format!("there are {}", numbers.join(", "))
+        }
+    }
 }

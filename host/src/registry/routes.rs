@@ -705,6 +705,7 @@ impl From<UploadError> for ApiError {
             UploadError::TooMany | UploadError::TooManyTools(_) => {
                 ApiError::conflict("too_many_plugins", text)
             }
+            UploadError::TookTooLong => ApiError::unavailable(text),
             UploadError::Blob(cause) => cause.into(),
             UploadError::Db(cause) => cause.into(),
         }
@@ -721,6 +722,7 @@ impl From<ReviewError> for ApiError {
     fn from(error: ReviewError) -> ApiError {
         match error {
             ReviewError::NotFound => ApiError::not_found("plugin or version"),
+            ReviewError::Gone(_) => ApiError::new(StatusCode::GONE, "version_gone", error.to_string()),
             ReviewError::WhichVersion(_) => ApiError::conflict("version_required", error.to_string()),
             ReviewError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             ReviewError::Invalid(fields) => ApiError::invalid(fields),
@@ -733,6 +735,10 @@ impl From<RollbackError> for ApiError {
     fn from(error: RollbackError) -> ApiError {
         match error {
             RollbackError::NotFound => ApiError::not_found("plugin or version"),
+            RollbackError::Gone { ref there, .. } => {
+                ApiError::new(StatusCode::GONE, "version_gone", error.to_string())
+                    .with("versions", json!(there))
+            }
             RollbackError::NotReviewed(_) => ApiError::conflict("not_reviewed", error.to_string()),
             RollbackError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             RollbackError::NothingOlder => ApiError::conflict("nothing_older", error.to_string()),

@@ -71,10 +71,10 @@ pub(super) async fn count_tools_beside(tx: &mut TenantTx, plugin_id: Uuid) -> sq
 }
 
 /// Takes the app's lock on its registry until the transaction ends.
-pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn lock(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
         .bind(format!("plugins/{app_id}"))
-        .execute(tx.conn())
+        .execute(conn)
         .await
         .map(drop)
 }

@@ -1,4 +1,5 @@
-//! Uploading a plugin: examine the bytes, keep them, write the version down.
+//! Uploading a plugin: examine the bytes, keep them, write the version down; the oldest versions go where that makes
+//! too many.
 //!
 //! A version is active at once when it is the first and asks for nothing, or
 //! when it says the same as one that passed and asks no more; otherwise it waits
@@ -9,7 +10,7 @@ use super::{
     Description, Format, PluginKind, PluginName, Requested,
     blobs::BlobError,
     compiling::NoTurn,
-    is_name, markdown, remake,
+    is_name, kept, markdown, remake,
     signature::{SignatureError, Signer},
     store,
 };
@@ -80,6 +81,9 @@ pub enum UploadError {
         "an app has at most {TOOLS_PER_APP_MAX} tools, and this plugin would make it {0}; delete some first"
     )]
     TooManyTools(i64),
+    /// Its bytes may be gone again.
+    #[error("the upload took too long to be written down; send it again")]
+    TookTooLong,
     /// The bytes could not be kept.
     #[error("the upload could not be stored")]
     Blob(#[from] BlobError),
@@ -170,7 +174,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
     let turn = app.compiling.take(allowed.app().app_id, app.now()).await?;
     let examined = examine(&app.sandbox, plugin.kind, &plugin.name, wasm.clone()).await?;
     drop(turn);
-    let sha256 = app.blobs.put(wasm.clone()).await?;
+    let sha256 = kept::put::<UploadError>(app, allowed.app().app_id, wasm.clone()).await?;
     let new = New {
         format: if examined.component.is_extism() { Format::Extism } else { Format::Component },
         sha256,
@@ -213,11 +217,11 @@ pub async fn typescript<A: Permission<Of = AppRef>>(
     check_name(plugin)?;
     let wasm = Bytes::from(app.typescript.component(&plugin.name, source.clone()).await?);
     let examined = examine(&app.sandbox, plugin.kind, &plugin.name, wasm.clone()).await?;
-    let size_bytes = source.len();
+    let (app_id, size_bytes) = (allowed.app().app_id, source.len());
     let new = New {
         format: Format::TypeScript,
-        sha256: app.blobs.put(wasm).await?,
-        source_sha256: Some(app.blobs.put(Bytes::from(source)).await?),
+        sha256: kept::put::<UploadError>(app, app_id, wasm).await?,
+        source_sha256: Some(kept::put::<UploadError>(app, app_id, Bytes::from(source)).await?),
         size_bytes,
         description: examined.description,
         requested: examined.requested,
@@ -244,7 +248,8 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
             return Err(UploadError::UnknownTool(missing.to_owned()));
         }
     }
-    let sha256 = app.blobs.put(Bytes::copy_from_slice(text.as_bytes())).await?;
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let sha256 = kept::put::<UploadError>(app, allowed.app().app_id, bytes).await?;
     let new = New {
         format: Format::Markdown,
         sha256,
@@ -271,6 +276,12 @@ struct New {
     signer: Signer,
 }
 
+impl New {
+    fn digests(&self) -> Vec<String> {
+        [Some(&self.sha256), self.source_sha256.as_ref()].into_iter().flatten().cloned().collect()
+    }
+}
+
 async fn record<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
@@ -278,9 +289,12 @@ async fn record<A: Permission<Of = AppRef>>(
     new: New,
 ) -> Result<Uploaded, UploadError> {
     let mut tx = app.tenant_tx(allowed).await?;
-    store::lock(&mut tx, allowed.app().app_id).await?;
+    store::lock(tx.conn(), allowed.app().app_id).await?;
     // Compiling takes a while: the keys may be others by now.
     new.signer.check(&store::trusted_keys(&mut tx).await?)?;
+    if !kept::hold(tx.conn(), allowed.app().app_id, new.digests(), app.now()).await? {
+        return Err(UploadError::TookTooLong);
+    }
     let (row, created) = match store::find(&mut tx, plugin).await? {
         Some(row) => (row, false),
         None => (insert_plugin(app, &mut tx, allowed, plugin).await?, true),
@@ -321,11 +335,13 @@ async fn record<A: Permission<Of = AppRef>>(
         store::insert_review(&mut tx, which, allowed.app().app_id, passed_by, None, app.now()).await?;
         store::activate(&mut tx, row.plugin_id, version.version, app.now()).await?;
     }
+    let removed = kept::trim(tx.conn(), (row.plugin_id, allowed.app().app_id), app.now()).await?;
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string()).detail(
         json!({ "version": version.version, "sha256": version.sha256, "signed_by": version.signed_by, "status": if active { "active" } else { "pending_review" } }),
     );
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
+    app.metrics.versions_removed(removed);
     Ok(Uploaded { version, active, created })
 }
 
@@ -365,8 +381,10 @@ async fn keep_build(
 ) -> sqlx::Result<()> {
     if new.source_sha256.is_some() {
         let (runtime, made) = (app.typescript.runtime_sha256(), Ok(new.sha256.clone()));
-        let build = store::Build { which, app_id: proof.app().app_id, runtime, made, at: app.now() };
+        let app_id = proof.app().app_id;
+        let build = store::Build { which, app_id, runtime, made, at: app.now() };
         store::keep_build(tx.conn(), &build).await?;
+        kept::trim_builds(tx.conn(), which, app_id, app.now()).await?;
     }
     Ok(())
 }

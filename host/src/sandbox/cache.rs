@@ -9,6 +9,9 @@
 //! A new engine finds the directory of the last one: what stands there is worth
 //! compiling anew before somebody waits for it, the most recently used first.
 //! A file's time of change is when it was last used.
+//!
+//! All engines' together are bounded: what was not used for longest goes. What
+//! belonged to a plugin that was deleted is not looked for; nobody uses it.
 
 use super::limits::{CODE_BYTES_MAX, CODE_CACHE_BYTES_MAX, CODE_CACHE_LOOK_EVERY_BYTES};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -19,7 +22,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
 
 const KEY_BYTES: usize = 32;
@@ -27,6 +30,10 @@ const MAC_BYTES: usize = 32;
 
 /// How the files of compiled components end.
 const EXTENSION: &str = "cwasm";
+
+/// How those end that are not whole yet, and how old one is that never will be.
+const PART_EXTENSION: &str = "tmp";
+const PART_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The compiled components of one engine.
 pub(super) struct CodeCache {
@@ -108,16 +115,24 @@ impl CodeCache {
         Ok(paths.into_iter().filter(|path| is_engine(path) && *path != self.dir).collect())
     }
 
-    /// Removes the least recently used until no more than this is left, in bytes.
+    /// Removes the least recently used of all engines until no more than this is left, in bytes, and what writes left
+    /// that were broken off.
     fn prune(&self, bytes_max: u64) -> io::Result<()> {
-        let mut kept = entries(&self.dir)?;
+        let (mut kept, mut broken) = (entries(&self.dir)?, broken_writes(&self.dir)?);
+        broken.extend(broken_writes(&self.root)?);
+        for dir in self.others()? {
+            // Another process may remove it this moment.
+            kept.extend(entries(&dir).unwrap_or_default());
+            broken.extend(broken_writes(&dir).unwrap_or_default());
+        }
+        broken.iter().try_for_each(|file| remove(file))?;
         let mut bytes: u64 = kept.iter().map(|entry| entry.bytes).sum();
         kept.sort_by_key(|entry| entry.used);
         for entry in kept {
             if bytes <= bytes_max {
                 break;
             }
-            fs::remove_file(self.path(&entry.digest))?;
+            remove(&entry.path)?;
             bytes -= entry.bytes;
         }
         Ok(())
@@ -138,6 +153,7 @@ impl CodeCache {
 /// One file.
 struct Entry {
     digest: String,
+    path: PathBuf,
     bytes: u64,
     used: SystemTime,
 }
@@ -149,14 +165,32 @@ fn entries(dir: &Path) -> io::Result<Vec<Entry>> {
         let is_code = path.extension().is_some_and(|extension| extension == EXTENSION);
         // What another process removed meanwhile is no error.
         if let (true, Some(stem), Ok(metadata)) = (is_code, path.file_stem(), fs::metadata(&path)) {
-            found.push(Entry {
-                digest: stem.to_string_lossy().into_owned(),
-                bytes: metadata.len(),
-                used: metadata.modified()?,
-            });
+            let digest = stem.to_string_lossy().into_owned();
+            found.push(Entry { digest, bytes: metadata.len(), used: metadata.modified()?, path });
         }
     }
     Ok(found)
+}
+
+/// Files that were begun long ago and never became what they were to be: a process was killed, or the disk was full.
+#[expect(clippy::disallowed_methods, reason = "compared with times that the file system sets")]
+fn broken_writes(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let now = SystemTime::now();
+    let is_old = |path: &Path| {
+        let changed = fs::metadata(path).and_then(|file| file.modified());
+        changed.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > PART_AGE))
+    };
+    let paths = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let is_part = |path: &Path| path.extension().is_some_and(|extension| extension == PART_EXTENSION);
+    Ok(paths.into_iter().filter(|path| is_part(path) && is_old(path)).collect())
+}
+
+/// Removes a file, which another process may have removed.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Remembers that the file was used now. Nothing depends on it but the order in which files go.
@@ -201,7 +235,7 @@ impl Temporary {
     fn write(dir: &Path, parts: &[&[u8]]) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = Self(dir.join(format!(".{}-{number}.tmp", std::process::id())));
+        let temporary = Self(dir.join(format!(".{}-{number}.{PART_EXTENSION}", std::process::id())));
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary.0)?;
         for part in parts {
@@ -310,6 +344,34 @@ mod tests {
         cache.prune(300).unwrap();
         assert!(cache.read("b").is_none());
         assert!(cache.read("a").is_some() && cache.read("c").is_some());
+    }
+
+    #[test]
+    fn what_older_engines_compiled_counts_and_goes_first_and_broken_writes_go_when_they_are_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        leave(&dir, "00000000000000aa", "old", 300);
+        leave(&dir, "00000000000000bb", "older", 400);
+        for (engine, digest) in [("00000000000000aa", "old"), ("00000000000000bb", "older")] {
+            let file = dir.path().join(engine).join(format!("{digest}.cwasm"));
+            let used = std::fs::metadata(&file).unwrap().modified().unwrap();
+            std::fs::write(&file, [0; 132]).unwrap();
+            std::fs::File::open(&file).unwrap().set_modified(used).unwrap();
+        }
+        cache.write("new", &[0; 100]).unwrap();
+        let broken = [dir.path().join(".7-1.tmp"), cache.dir.join(".7-2.tmp"), cache.dir.join(".8-1.tmp")];
+        for (at, file) in broken.iter().enumerate() {
+            let file = std::fs::File::create(file).unwrap();
+            if at < 2 {
+                file.set_modified(UNIX_EPOCH).unwrap();
+            }
+        }
+        cache.prune(2 * 132).unwrap();
+        assert_eq!(broken.map(|file| file.exists()), [false, false, true], "the last one is being written");
+        assert_eq!(cache.stale().unwrap(), ["old"], "the least recently used went");
+        cache.prune(132).unwrap();
+        assert_eq!(cache.stale().unwrap(), Vec::<String>::new());
+        assert_eq!(cache.read("new").unwrap(), [0; 100]);
     }
 
     #[test]

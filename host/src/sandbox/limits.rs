@@ -306,7 +306,7 @@ pub(super) const NESTING_MAX: usize = 8;
 pub(super) const CODE_BYTES_MAX: u64 = 8 * COMPONENT_BYTES_MAX as u64;
 const _: () = assert!(CODE_BYTES_MAX <= LOADED_BYTES_MAX as u64);
 
-/// Compiled components on disk, in bytes: some thousand tools. What was not used for longest goes.
+/// Compiled components on disk, of all engines, in bytes: some thousand tools. What was not used for longest goes.
 pub(super) const CODE_CACHE_BYTES_MAX: u64 = 4 << 30;
 
 /// After so many bytes written the size of all of it is looked at: by as much it may be over.

@@ -82,6 +82,19 @@ impl Metrics {
         }
     }
 
+    /// Counts versions of plugins that are kept no longer.
+    pub fn versions_removed(&self, count: usize) {
+        if count > 0 {
+            metrics::counter!("opg_plugin_versions_removed_total").increment(count as u64);
+        }
+    }
+
+    /// Counts blobs that nothing referred to any more, and their bytes.
+    pub fn blobs_removed(&self, blobs: u64, bytes: u64) {
+        metrics::counter!("opg_blobs_removed_total").increment(blobs);
+        metrics::counter!("opg_blobs_removed_bytes_total").increment(bytes);
+    }
+
     /// Records how things stand at this moment.
     pub fn gauge(&self, name: &'static str, value: f64) {
         metrics::gauge!(name).set(value);
