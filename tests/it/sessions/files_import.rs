@@ -329,16 +329,23 @@ async fn m026_one_archive_of_an_app_comes_at_a_time_and_who_goes_away_keeps_nobo
     let (id, other) = (new_session(&acme).await, app.tenant("other").await);
     let theirs = super::create(&other, json!({})).await;
     let archive = by_hand(&[entry("a", b"x")]);
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
-    let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
-    let slow = acme.request("POST", &at(&id, "import.zip")).body(body);
-    let slow = tokio::spawn(send(slow));
-    sender.send(Ok(archive[..10].to_vec())).await.unwrap();
+    // An archive of which nothing comes but its beginning, as long as the sender is kept.
+    let begin = || {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+        sender.try_send(Ok(archive[..10].to_vec())).unwrap();
+        let body = reqwest::Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
+        (tokio::spawn(send(acme.request("POST", &at(&id, "import.zip")).body(body))), sender)
+    };
+    let (mut slow, mut sender) = begin();
     let answer = async {
         loop {
             let answer = import(&acme, &id, "", archive.clone()).await;
             if answer.status == 429 {
                 break answer;
+            }
+            // The whole one was there before it, and it was refused.
+            if slow.is_finished() {
+                (slow, sender) = begin();
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
