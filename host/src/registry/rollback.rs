@@ -1,10 +1,12 @@
 //! Rolling back: an older version runs again.
 
-use super::{PluginName, signature::is_trusted, store, upload};
+use super::{PluginName, seen, signature::is_trusted, store, upload};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
+    http::etag::{Failed, Precondition},
 };
+use http::HeaderValue;
 use serde_json::json;
 
 /// Why nothing was rolled back.
@@ -22,12 +24,16 @@ pub enum RollbackError {
     /// There is nothing older.
     #[error("there is no older version to go back to")]
     NothingOlder,
+    /// How the plugin stands.
+    #[error("{0}")]
+    Precondition(#[from] Failed),
     /// The database.
     #[error("the rollback could not be stored")]
     Db(#[from] sqlx::Error),
 }
 
-/// Makes `to` the version that runs; the one before the active one, unless given.
+/// Makes `to` the version that runs; the one before the active one, unless given. Says which it is, and how the plugin
+/// stands then.
 ///
 /// # Errors
 /// [`RollbackError`]; nothing was changed then.
@@ -36,10 +42,12 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     allowed: &Allowed<A>,
     plugin: &PluginName,
     to: Option<i32>,
-) -> Result<i32, RollbackError> {
+    only: &Precondition,
+) -> Result<(i32, HeaderValue), RollbackError> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(&mut tx, allowed.app().app_id).await?;
     let row = store::find(&mut tx, plugin).await?.ok_or(RollbackError::NotFound)?;
+    seen::check(&mut tx, plugin, only).await??;
     let version = match to {
         Some(number) => {
             store::find_version(&mut tx, row.plugin_id, number).await?.ok_or(RollbackError::NotFound)?
@@ -59,7 +67,8 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
         .detail(json!({ "rollback": { "from": row.active_version, "to": version.version } }));
     audit::write(app, &mut tx, allowed, entry).await?;
+    let tag = seen::tag(&mut tx, plugin).await?;
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);
-    Ok(version.version)
+    Ok((version.version, tag))
 }
