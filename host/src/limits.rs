@@ -36,6 +36,13 @@ pub const BUILDS_KEPT: i64 = 3;
 pub const BLOBS_KEPT_UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Providers of one app.
 pub const PROVIDERS_PER_APP_MAX: usize = 50;
+/// Origins whose pages may call one app from a browser: its sites, and where its authors try them (row M054).
+pub const CORS_ORIGINS_PER_APP_MAX: usize = 50;
+/// One of them, in bytes: a scheme, the longest name there is, and a port.
+pub const CORS_ORIGIN_BYTES_MAX: usize = 267;
+/// How long a browser goes by what it was told of an app's origins before a page's request: an origin that is no more
+/// listed can send that long, and reads no answer from the change on.
+pub const CORS_PREFLIGHT_LIFE: Duration = Duration::from_secs(10 * 60);
 /// Live credentials of one app (row M229).
 pub const CREDENTIALS_PER_APP_MAX: i64 = 20;
 /// The longest life of a credential that ends, in seconds: 10 years.

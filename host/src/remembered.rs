@@ -81,9 +81,21 @@ impl Remembered {
         name: &str,
         read: impl Future<Output = Result<T, E>>,
     ) -> Result<Arc<T>, E> {
-        let (app_id, Some(version)) = (proof.app().app_id, proof.caller().version) else {
-            return read.await.map(Arc::new);
-        };
+        self.get_as_of((proof.app().app_id, proof.caller().version), name, read).await
+    }
+
+    /// The same for an app that a credential was found to act in, before the gate was asked: for what is no secret of
+    /// the app's.
+    ///
+    /// # Errors
+    /// As [`Remembered::get`].
+    pub(crate) async fn get_as_of<T: Remember, E>(
+        &self,
+        (app_id, version): (Uuid, Option<Version>),
+        name: &str,
+        read: impl Future<Output = Result<T, E>>,
+    ) -> Result<Arc<T>, E> {
+        let Some(version) = version else { return read.await.map(Arc::new) };
         let name = (TypeId::of::<T>(), name.to_owned());
         let now = Instant::now();
         if let Some(found) = self.find(app_id, version, &name, now) {

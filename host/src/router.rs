@@ -17,7 +17,7 @@ use crate::{
     db_proxy,
     error::ApiError,
     grants::{self, Action, authenticate},
-    http::{context, render},
+    http::{context, cors, render},
     idempotency, keys, opencode, ops, people, prices,
     registry::{
         self,
@@ -353,6 +353,11 @@ pub fn app_segment(template: &str) -> Option<usize> {
     }
 }
 
+/// Whether this path is of an app's API, for whoever may act in the app: not the platform's, a person's or a page.
+pub fn is_of_an_app(template: &str) -> bool {
+    app_segment(template).is_some() || APP_ROUTES.iter().any(|route| route.path == template)
+}
+
 /// Every route: [`PROCESS_ROUTES`], [`APP_ROUTES`] under both of their prefixes, and [`OPENCODE_ROUTES`].
 pub fn all_routes() -> Vec<(Route, String)> {
     let process = PROCESS_ROUTES.iter().map(|route| (route.clone(), route.path.to_owned()));
@@ -402,11 +407,12 @@ pub fn router(app: App) -> Router {
             )
         })
         // From the inside out: a panic becomes an error, an error gets its body,
-        // what was done with a key is not done again, a caller is known before any handler runs, and every answer
-        // has its id.
+        // what was done with a key is not done again, a caller is known before any handler runs, pages of other
+        // origins may read what an app says they may, and every answer has its id.
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), idempotency::layer::answer_once))
         .layer(from_fn_with_state(app.clone(), authenticate::authenticate))
+        .layer(from_fn_with_state(app.clone(), cors::share))
         .layer(from_fn_with_state(app.clone(), render::render_errors))
         .layer(from_fn_with_state(app.clone(), context::name_request))
         .with_state(app)

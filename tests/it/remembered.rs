@@ -27,7 +27,7 @@ fn offered(upstream: &ScriptedUpstream) -> Vec<String> {
 }
 
 /// Transactions of the whole database so far; a statement by itself is one.
-async fn transactions(conn: &mut PgConnection) -> i64 {
+pub(crate) async fn transactions(conn: &mut PgConnection) -> i64 {
     // Each connection tells of its own when it has been idle for ten seconds, at the latest.
     tokio::time::sleep(Duration::from_secs(11)).await;
     let query = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";

@@ -399,6 +399,8 @@ async fn m311_what_belongs_to_another_tenant_is_as_if_it_had_never_been() {
                     .headers
                     .iter()
                     .filter(|(name, _)| *name != "date")
+                    // What is made for B is a thing of its own, under either name, and has a tag of its own.
+                    .filter(|(name, _)| *name != "etag" || !(makes(case) && answer.status < 300))
                     .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
                     .collect();
                 headers.sort();

@@ -474,6 +474,11 @@ impl Client {
         Client { base_url: base_url.to_owned(), ..self.clone() }
     }
 
+    /// Somebody with another token, at the same address.
+    pub fn with_token(&self, token: &str) -> Client {
+        Client { token: Some(token.to_owned()), ..self.clone() }
+    }
+
     /// The host and port it calls.
     pub fn address(&self) -> &str {
         self.base_url.trim_start_matches("http://")

@@ -14,7 +14,8 @@ use super::{
     store::{self, FoundCredential, FoundPerson, Membership},
 };
 use crate::{
-    app::App, error::ApiError, http::RequestContext, router, tenants::ServiceTx, traces::TraceContext,
+    app::App, error::ApiError, http::RequestContext, remembered::Version, router, tenants::ServiceTx,
+    traces::TraceContext,
 };
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -28,6 +29,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 use subtle::ConstantTimeEq;
@@ -52,6 +54,18 @@ pub enum Credential {
     Valid(Box<Caller>),
     /// The database could not be asked.
     Unreachable,
+}
+
+/// Where a request acted, in the extensions of its answer: for a layer outside this one. Only where the request has an
+/// `Origin`.
+#[derive(Clone, Debug)]
+pub(crate) enum Acted {
+    /// In this app, as of this version of it.
+    In(AppRef, Option<Version>),
+    /// In none that a credential says.
+    Nowhere,
+    /// Wherever a cookie said, which a browser sends by itself.
+    ByCookie,
 }
 
 /// What authentication needs besides the database.
@@ -101,15 +115,39 @@ impl LastUsed {
 }
 
 /// Finds out who calls, and how often they may: a layer over every route.
-pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn authenticate(State(app): State<App>, request: Request, next: Next) -> Response {
     let context = request.extensions().get::<RequestContext>().cloned();
     let ip = context.as_ref().and_then(|context| context.ip);
-    let found = match sent(&app, &request) {
-        // Nobody is asked there: a monitor's own token must not count as a failure.
-        _ if is_public(&request) => Credential::Absent,
+    // Nobody is asked on a public route: a monitor's own token must not count as a failure.
+    let sent = if is_public(&request) { None } else { sent(&app, &request) };
+    let found = match &sent {
         None => Credential::Absent,
-        Some(sent) => identify(&app, &sent, named_app(&request), context).await,
+        Some(sent) => identify(&app, sent, named_app(&request), context).await,
     };
+    let acted = request.headers().contains_key(header::ORIGIN).then(|| acted(sent.as_ref(), &found));
+    let mut response = admit(&app, found, ip, request, next).await;
+    if let Some(acted) = acted {
+        response.extensions_mut().insert(acted);
+    }
+    response
+}
+
+fn acted(sent: Option<&Sent>, found: &Credential) -> Acted {
+    if sent.is_some_and(|sent| sent.surface == Surface::Console) {
+        return Acted::ByCookie;
+    }
+    let Credential::Valid(caller) = found else { return Acted::Nowhere };
+    caller.app().map_or(Acted::Nowhere, |app| Acted::In(app.clone(), caller.version))
+}
+
+/// Lets a request on, unless there are too many of its kind or nobody meant it.
+async fn admit(
+    app: &App,
+    found: Credential,
+    ip: Option<IpAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let allowed = match &found {
         Credential::Valid(caller) => {
             app.rate_limits.request(caller.credential_id, caller.app().map(|app| app.app_id))
@@ -125,7 +163,7 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     // A browser sends its cookie with whatever any page asks for.
     if let Credential::Valid(caller) = &found
         && caller.surface == Surface::Console
-        && let Err(error) = cookie::check_intent(&app, caller, request.method(), request.headers())
+        && let Err(error) = cookie::check_intent(app, caller, request.method(), request.headers())
     {
         return error.into_response();
     }
@@ -208,7 +246,7 @@ pub(crate) fn token_of(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The app a request names: by its path, else by `X-OPG-App`. What is no slug is nobody's.
-fn named_app(request: &Request) -> Option<String> {
+pub(crate) fn named_app(request: &Request) -> Option<String> {
     let matched = request.extensions().get::<MatchedPath>();
     if let Some(place) = matched.and_then(|path| router::app_segment(path.as_str())) {
         return request.uri().path().split('/').nth(place).map(str::to_owned);

@@ -6,6 +6,9 @@
 //! `X-CSRF-Token`, which only a page that could read an answer of ours knows. The token is made of the session's id
 //! with the installation's pepper: nothing is stored, and it ends with the session.
 //!
+//! What only reads is taken where the browser does not say that another origin's script or page asked for a part of its
+//! own: such a one sees no answer of ours, but for a WebSocket's, which no rule of the browser's keeps from it.
+//!
 //! A form of a page of ours cannot send a header: it has the token in a hidden field. Before somebody is signed in the
 //! token is made of a random value in a cookie of its own, so that a form counts in the browser it was shown in alone.
 
@@ -20,6 +23,7 @@ use uuid::Uuid;
 /// Where a page sends the session's CSRF token.
 pub const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The cookie's name. With `__Host-` no other host and no subdomain can set it, which takes `Secure`; on a
 /// developer's own machine there is no TLS.
@@ -151,7 +155,7 @@ pub(crate) fn check_intent(
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
     if method.is_safe() {
-        return Ok(());
+        return if is_read_by_another_origin(headers) { Err(cross_origin()) } else { Ok(()) };
     }
     check_origin(headers)?;
     let expected = caller.credential_id.map(|id| csrf_token(app, id)).unwrap_or_default();
@@ -171,17 +175,33 @@ pub(crate) fn check_intent(
 /// # Errors
 /// 403
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+    if is_own_origin(headers) { Ok(()) } else { Err(cross_origin()) }
+}
+
+/// Whether a browser says that a request comes from this server's own origin, or no browser says where it comes from.
+pub(crate) fn is_own_origin(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let ours = match (text(SEC_FETCH_SITE), text(header::ORIGIN)) {
+    match (text(SEC_FETCH_SITE), text(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => is_origin_of(origin, text(header::HOST)),
         // No browser of today: a program, which no page can make ask.
         (None, None) => true,
-    };
-    if ours {
-        return Ok(());
     }
-    Err(ApiError::forbidden("cross_origin", "this is for pages of this server's own origin"))
+}
+
+fn cross_origin() -> ApiError {
+    ApiError::forbidden("cross_origin", "this is for pages of this server's own origin")
+}
+
+/// Whether another origin's page asks for something, and not a person who follows a link of it. A `GET` has an `Origin`
+/// where a script asks for its answer, or for a WebSocket.
+fn is_read_by_another_origin(headers: &HeaderMap) -> bool {
+    let mode = headers.get(SEC_FETCH_MODE).map(|value| value.to_str().unwrap_or_default());
+    let is_part_of_a_page = mode.is_some_and(|mode| mode != "navigate");
+    match headers.contains_key(header::ORIGIN) {
+        true => !is_own_origin(headers),
+        false => is_part_of_a_page && is_led_by_another_site(headers),
+    }
 }
 
 /// Whether a browser says that another site's page led it here.
@@ -225,6 +245,42 @@ mod tests {
             "ftp://opg.example:8443",
         ] {
             assert!(!ask(&[(origin, origins)]), "{origins}");
+        }
+    }
+
+    #[test]
+    fn what_another_origins_page_reads_is_told_from_a_link_that_a_person_follows() {
+        let is_foreign = |origin: Option<&str>, site: Option<&str>, mode: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("opg.example"));
+            for (name, value) in [(header::ORIGIN, origin), (SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode)] {
+                if let Some(value) = value {
+                    headers.insert(name, HeaderValue::from_str(value).unwrap());
+                }
+            }
+            is_read_by_another_origin(&headers)
+        };
+        let (ours, theirs) = (Some("https://opg.example"), Some("https://evil.example"));
+        for (origin, site, mode) in [
+            (theirs, Some("cross-site"), Some("cors")),
+            (theirs, Some("same-site"), Some("websocket")),
+            (theirs, None, None),
+            (Some("null"), Some("cross-site"), Some("cors")),
+            (None, Some("cross-site"), Some("no-cors")),
+            (None, Some("same-site"), Some("no-cors")),
+        ] {
+            assert!(is_foreign(origin, site, mode), "{origin:?} {site:?} {mode:?}");
+        }
+        for (origin, site, mode) in [
+            (None, None, None),
+            (ours, None, None),
+            (ours, Some("same-origin"), Some("websocket")),
+            (None, Some("same-origin"), Some("cors")),
+            (None, Some("none"), Some("navigate")),
+            (None, Some("cross-site"), Some("navigate")),
+            (None, Some("cross-site"), None),
+        ] {
+            assert!(!is_foreign(origin, site, mode), "{origin:?} {site:?} {mode:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What every route shares: reading bodies, naming requests, rendering errors,
-//! limiting rates. Knows no domain.
+//! limiting rates, and what pages of other origins may read. Knows no domain, but apps by their names.
 
 pub mod body;
 pub mod context;
+pub(crate) mod cors;
 pub(crate) mod digest;
 pub mod etag;
 pub mod extract;

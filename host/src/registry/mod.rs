@@ -6,7 +6,8 @@
 //! it was reviewed. What a tenant uploads shadows what is shipped under the same
 //! name.
 //!
-//! - [`upload`], [`review`], [`rollback`], [`remove`]: what is done to a plugin.
+//! - [`upload`], [`review`], [`rollback`], [`remove`]: what is done to a plugin; `seen`: whether it is still what was
+//!   read.
 //! - [`compare`], `words`: what a reviewer reads.
 //! - [`resolve`]: from a name to something that runs.
 //! - [`recompile`], [`remake`]: after a release with another engine, or another JavaScript runtime.
@@ -27,6 +28,7 @@ pub mod review;
 pub mod rollback;
 pub mod routes;
 mod sbom;
+mod seen;
 pub mod signature;
 mod store;
 pub mod upload;

@@ -1,9 +1,10 @@
 //! Deleting a plugin: its versions, its grants and what it stored go, their bytes later; calls under way finish.
 
-use super::{Description, PluginKind, PluginName, kept, predefined::DEFAULT_AGENT, store};
+use super::{Description, PluginKind, PluginName, kept, predefined::DEFAULT_AGENT, seen, store};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
+    http::etag::{Failed, Precondition},
     tenants::TenantTx,
 };
 
@@ -19,6 +20,9 @@ pub enum RemoveError {
     /// It is the app's default agent.
     #[error("this is the app's default agent; repeat with `?force=true` to fall back to the predefined one")]
     IsDefault,
+    /// How it stands.
+    #[error("{0}")]
+    Precondition(#[from] Failed),
     /// The database.
     #[error("the plugin could not be deleted")]
     Db(#[from] sqlx::Error),
@@ -33,10 +37,12 @@ pub async fn remove<A: Permission<Of = AppRef>>(
     allowed: &Allowed<A>,
     plugin: &PluginName,
     force: bool,
+    only: &Precondition,
 ) -> Result<(), RemoveError> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(tx.conn(), allowed.app().app_id).await?;
     let row = store::find(&mut tx, plugin).await?.ok_or(RemoveError::NotFound)?;
+    seen::check(&mut tx, plugin, only).await??;
     if !force {
         let users = agents_that_name(app, &mut tx, plugin).await?;
         if !users.is_empty() {

@@ -5,6 +5,7 @@ use super::{
     compare::{self, Change, Side},
     kept,
     predefined::Plugin,
+    seen::{self, Seen},
     signature::is_trusted,
     store,
 };
@@ -12,8 +13,10 @@ use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, AppRef, Capability, InApp, Permission, audit},
+    http::etag::{Failed, Precondition},
     tenants::TenantTx,
 };
+use http::HeaderValue;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -35,6 +38,8 @@ pub struct Reviewed {
     pub granted: Vec<Capability>,
     /// What it asked for and did not get.
     pub denied: Vec<Capability>,
+    /// How the plugin stands now.
+    pub tag: HeaderValue,
 }
 
 /// What a reviewer reads.
@@ -45,6 +50,8 @@ pub struct Preview {
     pub granted: Vec<Capability>,
     /// Versions that wait, oldest first; of a predefined plugin what it is, without a number.
     pub waiting: Vec<Waiting>,
+    /// How the plugin stands.
+    pub tag: HeaderValue,
 }
 
 /// A version that waits, and how it differs from the one that runs.
@@ -63,25 +70,26 @@ pub struct Waiting {
 /// [`ReviewError`]
 pub async fn preview(app: &App, proof: &impl InApp, plugin: &PluginName) -> Result<Preview, ReviewError> {
     let mut tx = app.tenant_tx(proof).await?;
-    let granted = store::list_grants(&mut tx, Some(plugin)).await?.into_iter().map(|(_, c)| c).collect();
-    let Some(row) = store::find(&mut tx, plugin).await? else {
+    let seen = Seen::read(&mut tx, plugin).await?;
+    let tag = seen.tag();
+    let Seen { row, waiting, granted, .. } = seen;
+    let Some(row) = row else {
         let shipped = app.predefined.find(plugin.kind, &plugin.name).ok_or(ReviewError::NotFound)?;
         let side = Side { description: &shipped.description, requested: &shipped.requested };
         let requested = shipped.requested.clone();
         let waiting = vec![Waiting { version: None, requested, changes: compare::changes(None, side) }];
-        return Ok(Preview { active_version: None, granted, waiting });
+        return Ok(Preview { active_version: None, granted, waiting, tag });
     };
     let active = match row.active_version {
         Some(active) => store::find_version(&mut tx, row.plugin_id, active).await?,
         None => None,
     };
-    let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
     let waiting = waiting.into_iter().map(|version| Waiting {
         version: Some(version.version),
         changes: compare::changes(active.as_ref().map(side), side(&version)),
         requested: version.requested.0,
     });
-    Ok(Preview { active_version: row.active_version, granted, waiting: waiting.collect() })
+    Ok(Preview { active_version: row.active_version, granted, waiting: waiting.collect(), tag })
 }
 
 fn side(version: &store::VersionRow) -> Side<'_> {
@@ -103,6 +111,9 @@ pub enum ReviewError {
     /// No key that is trusted signed the version.
     #[error("no key this app trusts signed version {0}; upload it again, signed")]
     Untrusted(i32),
+    /// How the plugin stands.
+    #[error("{0}")]
+    Precondition(#[from] Failed),
     /// More is granted than asked for.
     #[error("the review is wrong")]
     Invalid(Vec<FieldError>),
@@ -121,7 +132,7 @@ pub async fn review<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    version: Option<i32>,
+    (version, only): (Option<i32>, &Precondition),
     granting: Granting,
 ) -> Result<Reviewed, ReviewError> {
     let mut tx = app.tenant_tx(allowed).await?;
@@ -162,6 +173,7 @@ pub async fn review<A: Permission<Of = AppRef>>(
             (shipped.requested.iter().map(|wish| wish.capability.clone()).collect(), None)
         }
     };
+    seen::check_granted(&mut tx, plugin, only).await??;
     let passed_by = match granting {
         Granting::New => store::PassedBy::Uploader,
         Granting::Everything | Granting::These(_) => store::PassedBy::Person,
@@ -186,9 +198,10 @@ pub async fn review<A: Permission<Of = AppRef>>(
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
         .detail(json!({ "version": uploaded.map(|(_, v)| v), "granted": granted, "denied": denied }));
     audit::write(app, &mut tx, allowed, entry).await?;
+    let tag = seen::tag(&mut tx, plugin).await?;
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);
-    Ok(Reviewed { version: uploaded.map(|(_, number)| number), granted, denied })
+    Ok(Reviewed { version: uploaded.map(|(_, number)| number), granted, denied, tag })
 }
 
 /// What stands granted of what is asked for now, and what was never asked for by a version that passed: what was

@@ -1,12 +1,14 @@
 //! Rolling back: an older version runs again.
 
-use super::{PluginName, kept, signature::is_trusted, store, upload};
+use super::{PluginName, kept, seen, signature::is_trusted, store, upload};
 use crate::{
     app::App,
     grants::{Allowed, AppRef, InApp, Permission, audit},
+    http::etag::{Failed, Precondition},
     limits::VERSIONS_KEPT,
     tenants::TenantTx,
 };
+use http::HeaderValue;
 use serde_json::json;
 
 /// Why nothing was rolled back.
@@ -32,12 +34,16 @@ pub enum RollbackError {
     /// There is nothing older.
     #[error("there is no older version to go back to")]
     NothingOlder,
+    /// How the plugin stands.
+    #[error("{0}")]
+    Precondition(#[from] Failed),
     /// The database.
     #[error("the rollback could not be stored")]
     Db(#[from] sqlx::Error),
 }
 
-/// Makes `to` the version that runs; the one before the active one, unless given.
+/// Makes `to` the version that runs; the one before the active one, unless given. Says which it is, and how the plugin
+/// stands then.
 ///
 /// # Errors
 /// [`RollbackError`]; nothing was changed then.
@@ -46,10 +52,12 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     allowed: &Allowed<A>,
     plugin: &PluginName,
     to: Option<i32>,
-) -> Result<i32, RollbackError> {
+    only: &Precondition,
+) -> Result<(i32, HeaderValue), RollbackError> {
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(tx.conn(), allowed.app().app_id).await?;
     let row = store::find(&mut tx, plugin).await?.ok_or(RollbackError::NotFound)?;
+    seen::check(&mut tx, plugin, only).await??;
     let version = match to {
         Some(number) => match store::find_version(&mut tx, row.plugin_id, number).await? {
             Some(version) => version,
@@ -70,9 +78,10 @@ pub async fn rollback<A: Permission<Of = AppRef>>(
     let entry = audit::Entry::ok(A::ACTION.name(), plugin.to_string())
         .detail(json!({ "rollback": { "from": row.active_version, "to": version.version } }));
     audit::write(app, &mut tx, allowed, entry).await?;
+    let tag = seen::tag(&mut tx, plugin).await?;
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);
-    Ok(version.version)
+    Ok((version.version, tag))
 }
 
 /// Why there is no version of this number.

@@ -11,9 +11,10 @@ use super::{
     rollback,
     rollback::RollbackError,
     sbom,
+    seen::Seen,
     signature::{self, Sent, SignatureError, Signer},
     store::{self, PluginRow, VersionRow},
-    upload::{self, UploadError, Uploaded},
+    upload::{self, UploadError, Uploaded, With},
     words,
 };
 use crate::{
@@ -22,7 +23,9 @@ use crate::{
     grants::{
         Allowed, AppRef, Caller, Capability, CapabilityKind, Denied, InApp, Permission, action::may, audit,
     },
-    http::{Json, NoContent, Page, Paged, Params, body, digest::Digests, extract::Queried},
+    http::{
+        Json, NoContent, Page, Paged, Params, body, digest::Digests, etag::Precondition, extract::Queried,
+    },
     limits::{COMPONENT_BYTES_MAX, MARKDOWN_BYTES_MAX},
     sandbox::{CallError, LoadError},
     tools,
@@ -33,7 +36,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -115,16 +118,10 @@ pub async fn get<K: Kind>(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let plugin = path.plugin::<K>();
-    let (row, version, granted, waiting) = {
-        let mut tx = app.tenant_tx(&allowed).await?;
-        let row =
-            store::find(&mut tx, &plugin).await?.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-        let version = store::newest_version(&mut tx, row.plugin_id).await?;
-        let version = version.ok_or_else(|| ApiError::not_found(plugin.kind.name()))?;
-        let granted: Vec<_> =
-            store::list_grants(&mut tx, Some(&plugin)).await?.into_iter().map(|(_, c)| c).collect();
-        let waiting = store::waiting_versions(&mut tx, row.plugin_id).await?;
-        (row, version, granted, waiting.iter().map(|version| version.version).collect::<Vec<_>>())
+    let seen = Seen::read(&mut app.tenant_tx(&allowed).await?, &plugin).await?;
+    let tag = seen.tag();
+    let (Some(row), Some(version)) = (seen.row, seen.newest) else {
+        return Err(ApiError::not_found(plugin.kind.name()));
     };
     let format = Format::parse(&version.format);
     let vary = (header::VARY, header::ACCEPT.as_str().to_owned());
@@ -139,8 +136,8 @@ pub async fn get<K: Kind>(
         let content = [vary, (header::CONTENT_TYPE, media_type.to_owned()), (header::ETAG, etag)];
         return Ok((content, bytes).into_response());
     }
-    let mut meta = meta(plugin.kind, &row, &version, Some(&granted));
-    if !waiting.is_empty() {
+    let mut meta = meta(plugin.kind, &row, &version, Some(&seen.granted));
+    if !seen.waiting.is_empty() {
         let preview = review::preview(&app, &allowed, &plugin).await?;
         let changes =
             preview.waiting.into_iter().map(|w| json!({ "version": w.version, "changes": w.changes }));
@@ -153,7 +150,12 @@ pub async fn get<K: Kind>(
         let bytes = app.blobs.get(&version.sha256).await?;
         meta["sbom"] = json!(sbom::read(bytes).await);
     }
-    Ok(([vary, (header::ETAG, format!("\"{}\"", version.sha256))], Json(meta)).into_response())
+    Ok(([vary], tagged(tag, meta)).into_response())
+}
+
+/// With how the plugin stands, for `If-Match` (row M051).
+fn tagged(tag: HeaderValue, shown: Value) -> impl IntoResponse {
+    ([(header::ETAG, tag)], Json(shown))
 }
 
 /// Deletes a plugin.
@@ -162,8 +164,9 @@ pub async fn delete<K: Kind>(
     allowed: Allowed<K::Write>,
     Params(path): Params<Named>,
     Queried(query): Queried<Force>,
+    headers: HeaderMap,
 ) -> ApiResult<NoContent> {
-    remove::remove(&app, &allowed, &path.plugin::<K>(), query.force).await?;
+    remove::remove(&app, &allowed, &path.plugin::<K>(), query.force, &Precondition::of(&headers)).await?;
     Ok(NoContent)
 }
 
@@ -172,17 +175,20 @@ pub async fn review<K: Kind>(
     State(app): State<App>,
     allowed: Allowed<K::Review>,
     Params(path): Params<Named>,
+    headers: HeaderMap,
     Json(input): Json<ReviewInput>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<impl IntoResponse> {
     let plugin = path.plugin::<K>();
-    let done = review::review(&app, &allowed, &plugin, input.version, input.grant.check()?).await?;
-    Ok(Json(json!({
+    let which = (input.version, &Precondition::of(&headers));
+    let done = review::review(&app, &allowed, &plugin, which, input.grant.check()?).await?;
+    let shown = json!({
         "name": plugin.name,
         "version": done.version,
         "status": "active",
         "granted": done.granted,
         "denied": done.denied,
-    })))
+    });
+    Ok(tagged(done.tag, shown))
 }
 
 /// Shows what there is to review: what waits, and in words how it differs from what runs.
@@ -190,7 +196,7 @@ pub async fn preview<K: Kind>(
     State(app): State<App>,
     allowed: Allowed<K::Read>,
     Params(path): Params<Named>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<impl IntoResponse> {
     let plugin = path.plugin::<K>();
     let preview = review::preview(&app, &allowed, &plugin).await?;
     let in_words = |capability: &Capability| words::of(capability);
@@ -204,12 +210,13 @@ pub async fn preview<K: Kind>(
             "changes": waiting.changes,
         })
     });
-    Ok(Json(json!({
+    let shown = json!({
         "name": plugin.name,
         "active_version": preview.active_version,
         "granted": granted.collect::<Vec<_>>(),
         "waiting": waiting.collect::<Vec<_>>(),
-    })))
+    });
+    Ok(tagged(preview.tag, shown))
 }
 
 /// Lists a plugin's versions.
@@ -240,10 +247,12 @@ pub async fn rollback<K: Kind>(
     State(app): State<App>,
     allowed: Allowed<K::Write>,
     Params(path): Params<Named>,
+    headers: HeaderMap,
     Json(input): Json<RollbackInput>,
-) -> ApiResult<Json<Value>> {
-    let version = rollback::rollback(&app, &allowed, &path.plugin::<K>(), input.version).await?;
-    Ok(Json(json!({ "version": version, "status": "active" })))
+) -> ApiResult<impl IntoResponse> {
+    let (plugin, only) = (path.plugin::<K>(), Precondition::of(&headers));
+    let (version, tag) = rollback::rollback(&app, &allowed, &plugin, input.version, &only).await?;
+    Ok(tagged(tag, json!({ "version": version, "status": "active" })))
 }
 
 /// Uploads a tool: a component, an Extism plugin, or a TypeScript file.
@@ -257,18 +266,19 @@ pub async fn put_tool(
     let plugin = PluginName::tool(path.name);
     let reviewer = query.reviewer::<may::ToolsReview>(allowed.caller())?;
     let (digests, sent) = (Digests::of(request.headers())?, Sent::of(request.headers()));
+    let only = Precondition::of(request.headers());
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &wasm)?;
             let signer = signer(&app, &allowed, &plugin, &sent, &wasm).await?;
-            upload::component(&app, &allowed, &plugin, (wasm, signer)).await
+            upload::component(&app, &allowed, &plugin, (wasm, With { signer, only })).await
         }
         Some(EXTISM_MANIFEST) => {
             let manifest = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &manifest)?;
             let signer = signer(&app, &allowed, &plugin, &sent, &manifest).await?;
-            upload::extism(&app, &allowed, &plugin, (manifest, signer)).await
+            upload::extism(&app, &allowed, &plugin, (manifest, With { signer, only })).await
         }
         Some(media) if TYPESCRIPT.contains(&media) => {
             // A component is larger than a file may be, and is told so further down.
@@ -281,7 +291,7 @@ pub async fn put_tool(
                     "the file is not UTF-8 text; send a component as `application/wasm`",
                 )
             })?;
-            upload::typescript(&app, &allowed, &plugin, (source, signer)).await
+            upload::typescript(&app, &allowed, &plugin, (source, With { signer, only })).await
         }
         _ => return Err(ApiError::wrong_content_type("text/typescript` or `application/wasm")),
     };
@@ -318,12 +328,13 @@ pub async fn put_agent(
     let plugin = PluginName::agent(path.name);
     let reviewer = query.reviewer::<may::AgentsReview>(allowed.caller())?;
     let (digests, sent) = (Digests::of(request.headers())?, Sent::of(request.headers()));
+    let only = Precondition::of(request.headers());
     let uploaded = match body::media_type(request.headers()).as_deref() {
         Some("application/wasm" | "application/octet-stream") => {
             let wasm = body::read(request.into_body(), COMPONENT_BYTES_MAX).await?;
             query.check(&digests, &wasm)?;
             let signer = signer(&app, &allowed, &plugin, &sent, &wasm).await?;
-            upload::component(&app, &allowed, &plugin, (wasm, signer)).await
+            upload::component(&app, &allowed, &plugin, (wasm, With { signer, only })).await
         }
         Some("text/markdown" | "text/plain") => {
             let bytes = body::read(request.into_body(), MARKDOWN_BYTES_MAX).await?;
@@ -331,7 +342,7 @@ pub async fn put_agent(
             let signer = signer(&app, &allowed, &plugin, &sent, &bytes).await?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| ApiError::unprocessable("not_utf8", "the markdown is not UTF-8 text"))?;
-            upload::markdown(&app, &allowed, &plugin, (text, signer)).await
+            upload::markdown(&app, &allowed, &plugin, (text, With { signer, only })).await
         }
         _ => return Err(ApiError::wrong_content_type("text/markdown` or `application/wasm")),
     };
@@ -422,8 +433,9 @@ async fn approve<A: Permission<Of = AppRef>>(
     uploaded: Uploaded,
 ) -> ApiResult<Uploaded> {
     let Some(reviewer) = reviewer.filter(|_| !uploaded.active) else { return Ok(uploaded) };
-    review::review(app, reviewer, plugin, Some(uploaded.version.version), Granting::New).await?;
-    Ok(Uploaded { active: true, ..uploaded })
+    let which = (Some(uploaded.version.version), &Precondition::default());
+    let done = review::review(app, reviewer, plugin, which, Granting::New).await?;
+    Ok(Uploaded { active: true, tag: done.tag, ..uploaded })
 }
 
 // === predefined ===
@@ -557,7 +569,7 @@ fn answer(plugin: &PluginName, uploaded: &Uploaded) -> Response {
         "signed_by": version.signed_by,
         "status": if uploaded.active { "active" } else { "pending_review" },
     });
-    (status, [(header::ETAG, format!("\"{}\"", version.sha256))], Json(body)).into_response()
+    (status, tagged(uploaded.tag.clone(), body)).into_response()
 }
 
 fn meta(kind: PluginKind, row: &PluginRow, version: &VersionRow, granted: Option<&[Capability]>) -> Value {
@@ -660,6 +672,7 @@ impl From<UploadError> for ApiError {
         let text = error.to_string();
         match error {
             UploadError::BadName => ApiError::unprocessable("bad_name", text),
+            UploadError::Precondition(failed) => failed.into(),
             UploadError::Signature(cause) => {
                 let code = match cause {
                     SignatureError::Missing(_) => "signature_required",
@@ -726,6 +739,7 @@ impl From<ReviewError> for ApiError {
             ReviewError::WhichVersion(_) => ApiError::conflict("version_required", error.to_string()),
             ReviewError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             ReviewError::Invalid(fields) => ApiError::invalid(fields),
+            ReviewError::Precondition(failed) => failed.into(),
             ReviewError::Db(cause) => cause.into(),
         }
     }
@@ -742,6 +756,7 @@ impl From<RollbackError> for ApiError {
             RollbackError::NotReviewed(_) => ApiError::conflict("not_reviewed", error.to_string()),
             RollbackError::Untrusted(_) => ApiError::conflict("untrusted_version", error.to_string()),
             RollbackError::NothingOlder => ApiError::conflict("nothing_older", error.to_string()),
+            RollbackError::Precondition(failed) => failed.into(),
             RollbackError::Db(cause) => cause.into(),
         }
     }
@@ -753,6 +768,7 @@ impl From<RemoveError> for ApiError {
             RemoveError::NotFound => ApiError::not_found("plugin"),
             RemoveError::InUse(_) => ApiError::conflict("in_use", error.to_string()),
             RemoveError::IsDefault => ApiError::conflict("is_default_agent", error.to_string()),
+            RemoveError::Precondition(failed) => failed.into(),
             RemoveError::Db(cause) => cause.into(),
         }
     }

@@ -10,13 +10,14 @@ use super::{
     Description, Format, PluginKind, PluginName, Requested,
     blobs::BlobError,
     compiling::NoTurn,
-    is_name, kept, markdown, remake,
+    is_name, kept, markdown, remake, seen,
     signature::{SignatureError, Signer},
     store,
 };
 use crate::{
     app::App,
     grants::{Allowed, AppRef, Capability, CapabilityKind, InApp, Permission, audit},
+    http::etag::{Failed, Precondition},
     limits::{PLUGINS_PER_APP_MAX, TOOLS_PER_APP_MAX},
     sandbox::{CallError, Component, LoadError, Sandbox},
     tenants::TenantTx,
@@ -24,6 +25,7 @@ use crate::{
     typescript::TypeScriptError,
 };
 use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -35,6 +37,16 @@ pub struct Uploaded {
     pub active: bool,
     /// Whether the plugin is new.
     pub created: bool,
+    /// How the plugin stands now.
+    pub tag: HeaderValue,
+}
+
+/// What comes with the bytes of an upload.
+pub struct With {
+    /// Who signed them.
+    pub signer: Signer,
+    /// How the plugin must stand for it to change.
+    pub only: Precondition,
 }
 
 /// Why nothing was uploaded.
@@ -43,6 +55,9 @@ pub enum UploadError {
     /// The name.
     #[error("a name is lower-case letters, digits and hyphens, 1 to 64 of them")]
     BadName,
+    /// How the plugin stands.
+    #[error("{0}")]
+    Precondition(#[from] Failed),
     /// Who signed it.
     #[error("{0}")]
     Signature(#[from] SignatureError),
@@ -168,7 +183,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    (wasm, signer): (Bytes, Signer),
+    (wasm, with): (Bytes, With),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let turn = app.compiling.take(allowed.app().app_id, app.now()).await?;
@@ -182,7 +197,7 @@ pub async fn component<A: Permission<Of = AppRef>>(
         size_bytes: wasm.len(),
         description: examined.description,
         requested: examined.requested,
-        signer,
+        with,
     };
     record(app, allowed, plugin, new).await
 }
@@ -196,12 +211,12 @@ pub async fn extism<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    (manifest, signer): (Bytes, Signer),
+    (manifest, with): (Bytes, With),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let read = tokio::task::spawn_blocking(move || Sandbox::module_of_extism_manifest(&manifest));
     let module = read.await.map_err(|_| LoadError::Engine("it stopped unexpectedly".to_owned()))??;
-    component(app, allowed, plugin, (Bytes::from(module), signer)).await
+    component(app, allowed, plugin, (Bytes::from(module), with)).await
 }
 
 /// Uploads a tool's TypeScript file as the next version of a plugin: the component made of it, and the file.
@@ -212,7 +227,7 @@ pub async fn typescript<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    (source, signer): (String, Signer),
+    (source, with): (String, With),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let wasm = Bytes::from(app.typescript.component(&plugin.name, source.clone()).await?);
@@ -225,7 +240,7 @@ pub async fn typescript<A: Permission<Of = AppRef>>(
         size_bytes,
         description: examined.description,
         requested: examined.requested,
-        signer,
+        with,
     };
     record(app, allowed, plugin, new).await
 }
@@ -238,7 +253,7 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
     app: &App,
     allowed: &Allowed<A>,
     plugin: &PluginName,
-    (text, signer): (&str, Signer),
+    (text, with): (&str, With),
 ) -> Result<Uploaded, UploadError> {
     check_name(plugin)?;
     let agent = markdown::parse(text)?;
@@ -257,7 +272,7 @@ pub async fn markdown<A: Permission<Of = AppRef>>(
         size_bytes: text.len(),
         description: Description::Markdown(agent),
         requested: vec![],
-        signer,
+        with,
     };
     record(app, allowed, plugin, new).await
 }
@@ -273,7 +288,7 @@ struct New {
     size_bytes: usize,
     description: Description,
     requested: Vec<Requested>,
-    signer: Signer,
+    with: With,
 }
 
 impl New {
@@ -291,7 +306,8 @@ async fn record<A: Permission<Of = AppRef>>(
     let mut tx = app.tenant_tx(allowed).await?;
     store::lock(tx.conn(), allowed.app().app_id).await?;
     // Compiling takes a while: the keys may be others by now.
-    new.signer.check(&store::trusted_keys(&mut tx).await?)?;
+    new.with.signer.check(&store::trusted_keys(&mut tx).await?)?;
+    seen::check(&mut tx, plugin, &new.with.only).await??;
     if !kept::hold(tx.conn(), allowed.app().app_id, new.digests(), app.now()).await? {
         return Err(UploadError::TookTooLong);
     }
@@ -305,8 +321,9 @@ async fn record<A: Permission<Of = AppRef>>(
     {
         let (active, version) = (row.active_version == Some(same.version), same.clone());
         keep_build(app, &mut tx, allowed, (row.plugin_id, version.version), &new).await?;
+        let tag = seen::tag(&mut tx, plugin).await?;
         tx.commit().await?;
-        return Ok(Uploaded { active, version, created: false });
+        return Ok(Uploaded { active, version, created: false, tag });
     }
     let tools = i64::try_from(new.description.tools().len()).unwrap_or(i64::MAX);
     let tools = store::count_tools_beside(&mut tx, row.plugin_id).await?.saturating_add(tools);
@@ -323,7 +340,7 @@ async fn record<A: Permission<Of = AppRef>>(
         requested: sqlx::types::Json(new.requested.clone()),
         uploaded_at: app.now(),
         passed: false,
-        signed_by: new.signer.key().map(str::to_owned),
+        signed_by: new.with.signer.key().map(str::to_owned),
     };
     let by = allowed.caller().credential_id;
     store::insert_version(&mut tx, row.plugin_id, allowed.app().app_id, &version, by).await?;
@@ -340,9 +357,10 @@ async fn record<A: Permission<Of = AppRef>>(
         json!({ "version": version.version, "sha256": version.sha256, "signed_by": version.signed_by, "status": if active { "active" } else { "pending_review" } }),
     );
     audit::write(app, &mut tx, allowed, entry).await?;
+    let tag = seen::tag(&mut tx, plugin).await?;
     tx.commit().await?;
     app.metrics.versions_removed(removed);
-    Ok(Uploaded { version, active, created })
+    Ok(Uploaded { version, active, created, tag })
 }
 
 /// Whether it is this version once more: the same bytes, signed by nobody else. Of a file other bytes are made for another
@@ -354,7 +372,7 @@ async fn is_the_same(
     version: &store::VersionRow,
     new: &New,
 ) -> sqlx::Result<bool> {
-    if new.signer.key().is_some_and(|key| version.signed_by.as_deref() != Some(key)) {
+    if new.with.signer.key().is_some_and(|key| version.signed_by.as_deref() != Some(key)) {
         return Ok(false);
     }
     if version.source_sha256 != new.source_sha256 || new.source_sha256.is_none() {

@@ -1,11 +1,11 @@
 //! Reading and replacing an app's configuration.
 
-use super::{Aliases, AppRow, providers, providers::ProviderInput, store};
+use super::{Aliases, AppRow, origins, providers, providers::ProviderInput, store};
 use crate::{
     app::App,
     error::FieldError,
     grants::{Allowed, InApp, action::may, audit},
-    http::etag::Precondition,
+    http::etag::{self, Precondition, entity_tag},
     models::catalog::is_full_id,
     registry::{
         PluginKind,
@@ -14,7 +14,7 @@ use crate::{
     remembered::Remember,
     sources::{alias_rule, is_alias},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// An app's own names for models: one for each purpose it has.
@@ -45,6 +45,8 @@ pub struct Replacement {
     /// The keys one of which must have signed what is uploaded, none where nobody has to. None: as they are: who does
     /// not know of them does not take a lock away.
     pub trusted_keys: Option<Vec<String>>,
+    /// The origins whose pages may call it from a browser.
+    pub cors_origins: Vec<String>,
 }
 
 /// The longest an app can say: a year, as the installation's.
@@ -66,8 +68,8 @@ pub enum ConfigureError {
     #[error("the configuration is wrong")]
     Invalid(Vec<FieldError>),
     /// It is not the configuration that was read.
-    #[error("the configuration was changed since it was read; read it again and repeat the change")]
-    Stale,
+    #[error("{0}")]
+    Stale(#[from] etag::Failed),
     /// The providers.
     #[error("{0}")]
     Providers(#[from] providers::StoreError),
@@ -176,8 +178,8 @@ impl Remember for AppRow {
     fn bytes(&self) -> usize {
         let aliases = self.model_aliases.iter().map(|(alias, model)| alias.len() + model.len());
         let predefined = self.predefined_tools.iter().chain(&self.predefined_agents).flatten();
-        let keys = self.trusted_keys.iter().map(String::len).sum::<usize>();
-        size_of::<AppRow>() + keys + aliases.sum::<usize>() + predefined.map(String::len).sum::<usize>()
+        let listed = self.trusted_keys.iter().chain(&self.cors_origins).map(String::len).sum::<usize>();
+        size_of::<AppRow>() + listed + aliases.sum::<usize>() + predefined.map(String::len).sum::<usize>()
     }
 }
 
@@ -207,6 +209,7 @@ pub async fn replace(
     let days = with.artifact_retention_days;
     let mut wrong = check(app, &with.name, &with.providers, default_model, aliases, &predefined, days);
     wrong.extend(check_keys(with.trusted_keys.as_deref().unwrap_or_default()));
+    wrong.extend(origins::check(&with.cors_origins));
     if with.id.as_deref().is_some_and(|id| id != allowed.app().slug) {
         wrong.insert(0, FieldError::new("/id", "an id cannot be changed"));
     }
@@ -216,9 +219,7 @@ pub async fn replace(
     let mut tx = app.tenant_tx(allowed).await?;
     let before = store::lock_app(tx.conn(), allowed.app().app_id).await?;
     let providers_before = store::list_providers(tx.conn(), before.app_id).await?;
-    if !with.only.holds(&before.describe(&providers_before)) {
-        return Err(ConfigureError::Stale);
-    }
+    with.only.check(&[entity_tag(&before.describe(&providers_before))])?;
     let moved = providers::check_moved(&providers_before, &with.providers);
     if !moved.is_empty() {
         return Err(ConfigureError::Invalid(moved));
@@ -232,18 +233,25 @@ pub async fn replace(
         session_sharing: with.session_sharing,
         artifact_retention_days: with.artifact_retention_days,
         trusted_keys: with.trusted_keys.unwrap_or_else(|| before.trusted_keys.clone()),
+        cors_origins: with.cors_origins,
         updated_at: app.now(),
         ..before.clone()
     };
     store::update_app(tx.conn(), &after).await?;
     providers::replace(app, tx.conn(), after.app_id, &with.providers).await?;
     let providers = store::list_providers(tx.conn(), after.app_id).await?;
-    let mut entry = audit::Entry::ok("tenant.write", format!("app/{}", after.slug))
-        .change(Some(&before.describe(&providers_before)), Some(&after.describe(&providers)));
+    let mut detail = Map::new();
     if before.trusted_keys != after.trusted_keys {
         let (was, is) = (&before.trusted_keys, &after.trusted_keys);
-        entry = entry.detail(json!({ "trusted_keys": { "before": was, "after": is } }));
+        detail.insert("trusted_keys".to_owned(), json!({ "before": was, "after": is }));
     }
+    if before.cors_origins != after.cors_origins {
+        let (was, is) = (&before.cors_origins, &after.cors_origins);
+        detail.insert("cors_origins".to_owned(), json!({ "before": was, "after": is }));
+    }
+    let entry = audit::Entry::ok("tenant.write", format!("app/{}", after.slug))
+        .change(Some(&before.describe(&providers_before)), Some(&after.describe(&providers)))
+        .detail(Value::Object(detail));
     audit::write(app, &mut tx, allowed, entry).await?;
     tx.commit().await?;
     app.changes.made(allowed.app().app_id);

@@ -1,6 +1,6 @@
 //! Creating an app: the row, its providers, its first token, its database workspace, the audit row: all or nothing.
 
-use super::{Aliases, AppRow, providers, providers::ProviderInput, slug, store};
+use super::{Aliases, AppRow, origins, providers, providers::ProviderInput, slug, store};
 use crate::{
     app::App,
     db_proxy::provision::{ProvisionError, Workspace, provision},
@@ -37,6 +37,8 @@ pub struct NewApp {
     pub artifact_retention_days: Option<i32>,
     /// The keys one of which must have signed what is uploaded to it; none: nobody has to.
     pub trusted_keys: Vec<String>,
+    /// The origins whose pages may call it from a browser; `*` alone: all.
+    pub cors_origins: Vec<String>,
 }
 
 /// An app just made.
@@ -108,6 +110,7 @@ pub(crate) async fn create_in(
         new.artifact_retention_days,
     );
     wrong.extend(super::configure::check_keys(&new.trusted_keys));
+    wrong.extend(origins::check(&new.cors_origins));
     if let Err(message) = slug::check(&new.slug) {
         wrong.insert(0, FieldError::new("/id", message));
     }
@@ -126,6 +129,7 @@ pub(crate) async fn create_in(
         session_sharing: new.session_sharing,
         artifact_retention_days: new.artifact_retention_days,
         trusted_keys: new.trusted_keys,
+        cors_origins: new.cors_origins,
         created_at: app.now(),
         updated_at: app.now(),
     };

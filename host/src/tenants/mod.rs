@@ -7,10 +7,12 @@
 //! - [`slug`]: the grammar of names.
 //! - [`create`], [`configure`], [`delete`]: what is done to an app.
 //! - [`providers`]: the model providers it brings, their keys sealed.
+//! - `origins`: whose pages may call it from a browser.
 
 pub mod configure;
 pub mod create;
 pub mod delete;
+pub(crate) mod origins;
 pub mod providers;
 pub mod routes;
 pub mod slug;
@@ -87,6 +89,8 @@ pub struct AppRow {
     pub artifact_retention_days: Option<i32>,
     /// The keys one of which must have signed what is uploaded; none: nobody has to.
     pub trusted_keys: Vec<String>,
+    /// The origins whose pages may call it from a browser; `*` alone: all.
+    pub cors_origins: Vec<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -122,6 +126,7 @@ impl AppRow {
             "sessionSharing": self.session_sharing,
             "artifactRetentionDays": self.artifact_retention_days,
             "trustedKeys": self.trusted_keys,
+            "corsOrigins": self.cors_origins,
             "createdAt": time(self.created_at),
             "updatedAt": time(self.updated_at),
         })

@@ -51,6 +51,9 @@ pub struct TenantInput {
     artifact_retention_days: Option<i32>,
     /// Keys of minisign's, one of which must have signed what is uploaded; `[]`: nobody has to. Left out, they stay.
     trusted_keys: Option<Vec<String>>,
+    /// The origins whose pages may call the app from a browser, as browsers write them; `["*"]`: all. None, unless given.
+    #[serde(default)]
+    cors_origins: Vec<String>,
     /// Shown by GET, ignored by PUT.
     #[serde(rename = "createdAt")]
     _created_at: Option<String>,
@@ -105,6 +108,7 @@ pub async fn create_tenant(
         session_sharing: body.session_sharing,
         artifact_retention_days: body.artifact_retention_days,
         trusted_keys: body.trusted_keys.unwrap_or_default(),
+        cors_origins: body.cors_origins,
     };
     let created = create::create(&app, allowed.caller(), new).await?;
     Ok((StatusCode::CREATED, Json(describe_created(&created))))
@@ -254,6 +258,7 @@ pub async fn put_own(
         session_sharing: body.session_sharing,
         artifact_retention_days: body.artifact_retention_days,
         trusted_keys: body.trusted_keys,
+        cors_origins: body.cors_origins,
     };
     let (row, providers) = configure::replace(&app, &allowed, with).await?;
     Ok(tagged(&row.describe(&providers)))
@@ -277,9 +282,7 @@ impl From<ConfigureError> for ApiError {
     fn from(error: ConfigureError) -> ApiError {
         match error {
             ConfigureError::Invalid(fields) => ApiError::invalid(fields),
-            ConfigureError::Stale => {
-                ApiError::new(StatusCode::PRECONDITION_FAILED, "stale", error.to_string())
-            }
+            ConfigureError::Stale(failed) => failed.into(),
             ConfigureError::Providers(StoreError::Seal(cause)) => {
                 ApiError::internal("a provider's key could not be sealed", cause)
             }

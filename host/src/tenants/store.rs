@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use uuid::Uuid;
 
 const APP_COLUMNS: &str = "app_id, slug, name, status, default_model, model_aliases, predefined_tools, predefined_agents, session_sharing,
-  artifact_retention_days, trusted_keys, created_at, updated_at";
+  artifact_retention_days, trusted_keys, cors_origins, created_at, updated_at";
 
 pub(super) async fn insert_app(
     conn: &mut PgConnection,
@@ -20,8 +20,8 @@ pub(super) async fn insert_app(
     sqlx::query(
         "insert into apps (app_id, slug, name, status, contact_email, default_model, predefined_tools,
                            predefined_agents, created_at, updated_at, model_aliases, session_sharing,
-                           artifact_retention_days, trusted_keys)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13) on conflict (slug) do nothing",
+                           artifact_retention_days, trusted_keys, cors_origins)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14) on conflict (slug) do nothing",
     )
     .bind(app.app_id)
     .bind(&app.slug)
@@ -36,6 +36,7 @@ pub(super) async fn insert_app(
     .bind(app.session_sharing)
     .bind(app.artifact_retention_days)
     .bind(&app.trusted_keys)
+    .bind(&app.cors_origins)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
@@ -86,7 +87,7 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
     sqlx::query(
         "update apps set name = $2, default_model = $3, predefined_tools = $4, predefined_agents = $5, updated_at = $6,
                          model_aliases = $7, session_sharing = $8, artifact_retention_days = $9,
-                         trusted_keys = $10
+                         trusted_keys = $10, cors_origins = $11
          where app_id = $1",
     )
     .bind(app.app_id)
@@ -99,6 +100,7 @@ pub(super) async fn update_app(conn: &mut PgConnection, app: &AppRow) -> sqlx::R
     .bind(app.session_sharing)
     .bind(app.artifact_retention_days)
     .bind(&app.trusted_keys)
+    .bind(&app.cors_origins)
     .execute(conn)
     .await
     .map(drop)
@@ -121,6 +123,37 @@ pub(super) async fn delete_app(
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// The origins an app lists. For the service role: whoever asks may have no credential.
+pub(super) async fn cors_origins(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<Vec<String>> {
+    let listed = sqlx::query_scalar("select cors_origins from apps where app_id = $1")
+        .bind(app_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(listed.unwrap_or_default())
+}
+
+/// The same of the app of this slug, where there is one.
+pub(super) async fn cors_origins_of(
+    conn: &mut PgConnection,
+    slug: &str,
+) -> sqlx::Result<Option<Vec<String>>> {
+    sqlx::query_scalar("select cors_origins from apps where slug = $1 and status <> 'deleted'")
+        .bind(slug)
+        .fetch_optional(conn)
+        .await
+}
+
+/// Whether any app lists an origin, by its name or among all.
+pub(super) async fn is_cors_origin_of_any(conn: &mut PgConnection, origin: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from apps where cors_origins <> '{}' and cors_origins && array[$1::text, '*']
+                          and status <> 'deleted')",
+    )
+    .bind(origin)
+    .fetch_one(conn)
+    .await
 }
 
 pub(super) async fn list_providers(conn: &mut PgConnection, app_id: Uuid) -> sqlx::Result<Vec<ProviderRow>> {

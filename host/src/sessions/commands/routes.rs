@@ -1,7 +1,7 @@
 //! `/v1/commands`, `/v1/tenant/commands/{name}`, `/v1/sessions/{id}/command`
 
 use super::{
-    check, fill, parse,
+    fill, parse,
     store::{self, Command},
 };
 use crate::{
@@ -10,7 +10,10 @@ use crate::{
     chat::send::ChatError,
     error::{ApiError, ApiResult, FieldError},
     grants::{Allowed, InApp, action::may, audit},
-    http::{Json, NoContent, Params},
+    http::{
+        Json, NoContent, Params,
+        etag::{Precondition, entity_tag},
+    },
     limits::COMMANDS_PER_APP_MAX,
     models::ModelId,
     sessions::{
@@ -21,9 +24,10 @@ use crate::{
             prompt::{self, Accepted, PromptInput, WhenBusy},
         },
     },
+    tenants::TenantTx,
 };
-use axum::extract::State;
-use http::StatusCode;
+use axum::{extract::State, response::IntoResponse};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,7 +77,28 @@ pub struct CallInput {
 /// Lists the app's commands (row M290).
 pub async fn list(State(app): State<App>, allowed: Allowed<may::SessionsRead>) -> ApiResult<Json<Value>> {
     let mut tx = app.tenant_tx(&allowed).await?;
-    Ok(Json(json!({ "data": store::list(&mut tx).await? })))
+    let commands = store::list(&mut tx).await?;
+    let shown = commands.iter().map(|command| {
+        let mut shown = json!(command);
+        // There is no route that shows one: what `If-Match` takes stands here.
+        shown["etag"] = json!(tag(command).to_str().unwrap_or_default());
+        shown
+    });
+    Ok(Json(json!({ "data": shown.collect::<Vec<_>>() })))
+}
+
+fn tag(command: &Command) -> HeaderValue {
+    entity_tag(&json!(command))
+}
+
+/// Whether a command is the one that was read, or not there, as a request says (row M051).
+async fn check(tx: &mut TenantTx, name: &str, headers: &HeaderMap) -> ApiResult<()> {
+    let only = Precondition::of(headers);
+    if only.is_none() {
+        return Ok(());
+    }
+    let tags: Vec<_> = store::find(tx, name).await?.iter().map(tag).collect();
+    Ok(only.check(&tags)?)
 }
 
 /// Writes one.
@@ -81,9 +106,10 @@ pub async fn put(
     State(app): State<App>,
     allowed: Allowed<may::TenantWrite>,
     Params(path): Params<CommandPath>,
+    headers: HeaderMap,
     Json(input): Json<CommandInput>,
-) -> ApiResult<Json<Value>> {
-    let wrong = check(&path.name, &input.template, &input.description);
+) -> ApiResult<impl IntoResponse> {
+    let wrong = super::check(&path.name, &input.template, &input.description);
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }
@@ -96,6 +122,8 @@ pub async fn put(
     let CommandInput { template, description, agent, model } = input;
     let command = Command { name: path.name, description, template, agent, model, updated_at: app.now() };
     let mut tx = app.tenant_tx(&allowed).await?;
+    store::lock(&mut tx, allowed.app().app_id).await?;
+    check(&mut tx, &command.name, &headers).await?;
     if !store::put(&mut tx, allowed.app().app_id, &command, COMMANDS_PER_APP_MAX).await? {
         let text = format!("an app has {COMMANDS_PER_APP_MAX} commands at the most; delete one first");
         return Err(ApiError::conflict("too_many_commands", text));
@@ -103,7 +131,7 @@ pub async fn put(
     let entry = audit::Entry::ok("commands.put", format!("command/{}", command.name));
     audit::write(&app, &mut tx, &allowed, entry).await?;
     tx.commit().await?;
-    Ok(Json(json!(command)))
+    Ok(([(header::ETAG, tag(&command))], Json(json!(command))))
 }
 
 /// Deletes one.
@@ -111,11 +139,15 @@ pub async fn delete(
     State(app): State<App>,
     allowed: Allowed<may::TenantWrite>,
     Params(path): Params<CommandPath>,
+    headers: HeaderMap,
 ) -> ApiResult<NoContent> {
     let mut tx = app.tenant_tx(&allowed).await?;
-    if !store::delete(&mut tx, &path.name).await? {
+    store::lock(&mut tx, allowed.app().app_id).await?;
+    if store::find(&mut tx, &path.name).await?.is_none() {
         return Err(ApiError::not_found("command"));
     }
+    check(&mut tx, &path.name, &headers).await?;
+    store::delete(&mut tx, &path.name).await?;
     let entry = audit::Entry::ok("commands.delete", format!("command/{}", path.name));
     audit::write(&app, &mut tx, &allowed, entry).await?;
     tx.commit().await?;

@@ -39,6 +39,15 @@ pub(super) async fn find(tx: &mut TenantTx, name: &str) -> sqlx::Result<Option<C
         .await
 }
 
+/// Takes the app's lock on its commands until the transaction ends.
+pub(super) async fn lock(tx: &mut TenantTx, app_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("commands/{app_id}"))
+        .execute(tx.conn())
+        .await
+        .map(drop)
+}
+
 /// Writes one; false where the app has `most` others already.
 pub(super) async fn put(tx: &mut TenantTx, app_id: Uuid, command: &Command, most: i64) -> sqlx::Result<bool> {
     sqlx::query(
@@ -61,10 +70,6 @@ pub(super) async fn put(tx: &mut TenantTx, app_id: Uuid, command: &Command, most
     .map(|done| done.rows_affected() == 1)
 }
 
-pub(super) async fn delete(tx: &mut TenantTx, name: &str) -> sqlx::Result<bool> {
-    sqlx::query("delete from commands where name = $1")
-        .bind(name)
-        .execute(tx.conn())
-        .await
-        .map(|done| done.rows_affected() == 1)
+pub(super) async fn delete(tx: &mut TenantTx, name: &str) -> sqlx::Result<()> {
+    sqlx::query("delete from commands where name = $1").bind(name).execute(tx.conn()).await.map(drop)
 }
