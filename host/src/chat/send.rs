@@ -307,7 +307,7 @@ impl Job {
     /// The request goes to the model, with what was said before it in the session.
     async fn by_model(mut self) {
         let sender = self.sender.clone();
-        if let Err(error) = self.model_answers().await {
+        if let Err(error) = Box::pin(self.model_answers()).await {
             // Nobody listening any more is how a cancelled request ends.
             drop(sender.send(Err(error)).await);
         }

@@ -324,7 +324,7 @@ async fn answer(app: &App, begun: &Begun, live: &mut Live) -> Result<Answer, Tur
     let mut answer = match plan.agent {
         Some(ref agent) => by_agent(app, &chain, (&mut emitted, live), agent, &source.model, history).await?,
         None => {
-            let asking = by_model(app, begun, live, &plan, &chain, history);
+            let asking = Box::pin(by_model(app, begun, live, &plan, &chain, history));
             tokio::time::timeout(chain.time_left(), asking).await.unwrap_or(Err(TurnError::TimedOut))?
         }
     };
