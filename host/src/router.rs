@@ -353,9 +353,11 @@ pub fn app_segment(template: &str) -> Option<usize> {
     }
 }
 
-/// Whether this path is of an app's API, for whoever may act in the app: not the platform's, a person's or a page.
+/// Whether this path is of an app's API, for whoever may act in the app: not the platform's, also where that is about an
+/// app, a person's or a page.
 pub fn is_of_an_app(template: &str) -> bool {
-    app_segment(template).is_some() || APP_ROUTES.iter().any(|route| route.path == template)
+    let is_named = app_segment(template).is_some() && !template.starts_with(MANAGED);
+    is_named || APP_ROUTES.iter().any(|route| route.path == template)
 }
 
 /// Every route: [`PROCESS_ROUTES`], [`APP_ROUTES`] under both of their prefixes, and [`OPENCODE_ROUTES`].

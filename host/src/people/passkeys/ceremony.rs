@@ -134,7 +134,7 @@ pub async fn begin_making(
     if store::count_passkeys(&mut tx, me).await? >= PASSKEYS_PER_USER_MAX {
         return Err(PasskeyError::TooMany);
     }
-    let has = store::credential_ids(&mut tx, me, &site.rp_id).await?.into_iter().map(Into::into).collect();
+    let has = store::credential_ids(&mut tx, me, &site.rp_id).await?;
     let called = profile.email.as_deref().unwrap_or("you");
     let shown = if profile.name.is_empty() { called } else { &profile.name };
     let begun = site.webauthn.start_passkey_registration(me, called, shown, Some(has));
